@@ -1,0 +1,25 @@
+"""Every environment variable that Segline reads, in one place."""
+
+from __future__ import annotations
+
+import os
+
+
+def tracking_uri() -> str | None:
+    """`MLFLOW_TRACKING_URI`: the tracking store; overrides `runtime.tracking_uri` of params.yaml."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def experiment_name() -> str | None:
+    """`DVC_EXP_NAME`: the name DVC gives to the experiment it runs."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
+def home() -> str | None:
+    """`SEGLINE_HOME`: the main checkout, where it cannot be read off the path of a copy."""
+    return os.environ.get("SEGLINE_HOME") or None
+
+
+def process_rank() -> int:
+    """`RANK` or `LOCAL_RANK`: which process of a distributed training this is; 0 is the one that writes."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)

@@ -1,0 +1,132 @@
+"""Every file name and folder of the line, in one place. Nothing here touches the disk except `find_checkout`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from segline import environment
+from segline.errors import ParametersError
+
+_DVC_COPIES = (".dvc", "tmp", "exps")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """`models/<model>/`: explains itself and needs nothing else. Each file is one stage's output."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def weights(self) -> Path:
+        """train: state dict of the best epoch (`torch.save`, tensors only)."""
+        return self.path / "weights.pt"
+
+    @property
+    def card(self) -> Path:
+        """train: what the model is: parameters, classes, preprocessing, versions, key (see `segline.card`)."""
+        return self.path / "model.json"
+
+    @property
+    def history(self) -> Path:
+        """train: one CSV row per epoch; first column `epoch`."""
+        return self.path / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """evaluate: flat DVC metrics."""
+        return self.path / "metrics.json"
+
+    @property
+    def plots(self) -> Path:
+        """evaluate: folder of pictures and tables for `dvc plots show` and MLflow."""
+        return self.path / "plots"
+
+    @property
+    def onnx(self) -> Path:
+        """export: the model with its preprocessing."""
+        return self.path / "model.onnx"
+
+    @property
+    def parity(self) -> Path:
+        """export: proof that the ONNX model is the trained one, and its latency."""
+        return self.path / "parity.json"
+
+    @property
+    def receipt(self) -> Path:
+        """register: where the registry holds this model (name, version, digest, run)."""
+        return self.path / "registered.json"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """One checkout of the project: the main one, or a temporary copy that DVC made of it for an experiment."""
+
+    root: Path
+
+    @property
+    def main(self) -> Path:
+        """The main checkout: the tracking store and the resume folder live there also when `root` is a temporary copy."""
+        if environment.home():
+            return Path(str(environment.home())).resolve()
+        parts = self.root.resolve().parts
+        for i in range(len(parts) - len(_DVC_COPIES)):
+            if parts[i : i + len(_DVC_COPIES)] == _DVC_COPIES:
+                return Path(*parts[:i])
+        return self.root.resolve()
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def params_valid(self) -> Path:
+        """params: a constant, so that later stages do not rerun when another section of params.yaml changes."""
+        return self.root / "data" / "params.valid"
+
+    @property
+    def raw(self) -> Path:
+        """download: `manifest.json` (path, size, hash of each source file) and, for data sets that Segline fetches or makes, their files."""
+        return self.root / "data" / "raw"
+
+    @property
+    def prepared(self) -> Path:
+        """prepare: the one layout that everything after it reads (see `segline.data.store`)."""
+        return self.root / "data" / "prepared"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    def model(self, name: str) -> ModelFolder:
+        return ModelFolder(self.models / name)
+
+    @property
+    def resume(self) -> Path:
+        """Resumable checkpoints, by key; outside DVC's outputs."""
+        return self.main / ".segline" / "resume"
+
+    @property
+    def default_store(self) -> str:
+        """Tracking store when neither params.yaml nor the environment names one."""
+        return f"sqlite:///{self.main / 'mlflow.db'}"
+
+    @property
+    def default_artifacts(self) -> Path:
+        """Where the default store keeps artifacts."""
+        return self.main / "mlartifacts"
+
+
+def find_checkout(start: Path) -> Checkout:
+    """The checkout that contains `start`: the nearest folder upwards with `params.yaml` and `dvc.yaml`.
+
+    Raises ParametersError when there is none.
+    """
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return Checkout(folder)
+    raise ParametersError(f"{start} is not inside a Segline checkout: no folder above it holds params.yaml and dvc.yaml. Change into the checkout first.")
