@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -262,7 +262,12 @@ def select(params: Params, name: str) -> SemanticModel | InstanceModel:
 
 def flatten(section: BaseModel, prefix: str = "") -> dict[str, str | int | float | bool | None]:
     """Dotted keys to plain values, for MLflow: `train.lr` → 0.001; lists are written as JSON."""
-    return dict(_leaves(section.model_dump(mode="json"), prefix))
+    return flatten_values(section.model_dump(mode="json"), prefix)
+
+
+def flatten_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool | None]:
+    """As `flatten`, of plain values."""
+    return dict(_leaves(dict(values), prefix))
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:

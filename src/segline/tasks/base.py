@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from segline.data.store import DatasetInfo, Sample, Truth
+from segline.data.store import Sample, Truth
+from segline.export.graphs import EvalGraph
 from segline.metrics.scorer import Scorer
 from segline_runtime.predictions import Prediction
 from segline_runtime.specification import ClassInfo, Specification
@@ -28,26 +28,26 @@ class Task(Protocol):
     metric: str  # key of the metric that picks the best epoch; higher is better
     resize: Literal["stretch", "shorter_side"]  # how images become the network's input
 
-    def build(self, model: Mapping[str, Any], info: DatasetInfo, image_size: tuple[int, int]) -> nn.Module:
+    def build(self, model: Mapping[str, Any], specification: Specification) -> nn.Module:
         """The network with fresh or loaded weights, for an entry of `models:` given as plain values. Raises ModelError."""
 
-    def collate(self, samples: Sequence[Sample], specification: Specification) -> Batch:
-        """Augmented samples, already at the network's size, as one training batch on the CPU."""
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Augmented samples, already at the network's size, as one training batch on the CPU; images stay uint8."""
 
-    def loss(self, network: nn.Module, batch: Batch, model: Mapping[str, Any]) -> dict[str, Tensor]:
+    def to_device(self, batch: Batch, device: torch.device) -> Batch:
+        """The batch on the device that trains."""
+
+    def loss(self, network: nn.Module, batch: Batch, *, specification: Specification, model: Mapping[str, Any]) -> dict[str, Tensor]:
         """Named parts of the loss; `loss` is the sum that is minimised."""
 
-    def graph(self, network: nn.Module, specification: Specification) -> nn.Module:
+    def graph(self, network: nn.Module, specification: Specification) -> EvalGraph:
         """The network between its preprocessing and postprocessing, in eval mode: uint8 images `(B, H, W, 3)` → named outputs.
 
         Validation, evaluation and export all run this module, so they cannot disagree.
         """
 
-    def predict(self, graph: nn.Module, images: Sequence[NDArray[np.uint8]], device: torch.device) -> list[Prediction]:
-        """Predictions for RGB images `(H, W, 3)`, which may differ in size, at their own sizes."""
+    def predict(self, graph: EvalGraph, specification: Specification, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+        """Predictions for RGB images `(H, W, 3)`, which may differ in size, at their own sizes; computed in fp32."""
 
     def scorer(self, classes: Sequence[ClassInfo]) -> Scorer:
         """A fresh scorer."""
-
-    def to_onnx(self, graph: nn.Module, specification: Specification, file: Path, opset: int) -> None:
-        """Write the graph, with dynamic height and width; names of inputs and outputs as in `segline_runtime.predictor`."""

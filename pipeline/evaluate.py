@@ -1,0 +1,23 @@
+"""evaluate: figures and pictures of a trained model on the test split. By hand: `python pipeline/evaluate.py <model>`."""
+
+import here  # isort: skip
+
+from segline import params, tracking
+from segline.data.store import PreparedDataset
+from segline.errors import told_in_sentences
+from segline.evaluation.stage import evaluate_model
+from segline.layout import Checkout
+
+
+def main(name: str) -> None:
+    checkout = Checkout(here.ROOT)
+    settings = params.read(checkout.params)
+    params.select(settings, name)
+    folder = checkout.model(name)
+    evaluate_model(folder, PreparedDataset(checkout.prepared), overlays=settings.evaluate.overlays, accelerator=settings.runtime.accelerator)
+    tracking.record(store=tracking.store_uri(checkout, settings.runtime.tracking_uri), folder=folder)
+
+
+if __name__ == "__main__":
+    with told_in_sentences():
+        main(here.model_name())

@@ -1,0 +1,140 @@
+"""The CamVid layout of SegNet: folders `train/`, `val/`, `test/` of images, `trainannot/`, … of index masks, and the lists `train.txt`, ….
+
+A line of a list is an image and its mask, relative to the root or with the leading folders of another machine, of which the last folder and the name count.
+A split without a list is read from its folders, where the mask of `train/x.jpg` is `trainannot/x.png`.
+Without `data.classes` the classes are CamVid's eleven, and 11 is ignored; with it, nothing is ignored but what `data.ignore` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from segline.data.check import Refused, check_labels, check_size, fail, read_bytes, read_labels
+from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth, check_class_names, image_files
+from segline.data.store import IGNORE, SPLITS
+from segline.errors import DataError
+
+CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+UNLABELLED = 11
+_THINGS = frozenset({"car", "pedestrian", "bicyclist"})
+_LICENCE = "CamVid: research use"
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An image and its mask, relative to the root; `mask` is None where a folder has none for the image."""
+
+    split: str
+    image: Path
+    mask: Path | None
+    listed: str | None  # the line that names them
+
+
+class CamVid:
+    """See the module's docstring."""
+
+    name = "camvid"
+    default_classes = CLASSES
+
+    def files(self, root: Path) -> list[Path]:
+        lists = [Path(f"{split}.txt") for split in SPLITS if (root / f"{split}.txt").is_file()]
+        pairs = [file for pair in _pairs(root) for file in (pair.image, pair.mask) if file is not None and (root / file).is_file()]
+        return sorted({*lists, *pairs})
+
+    def read(self, root: Path, classes: Sequence[str] | None, ignore: Sequence[int] | None) -> SourceData:
+        if classes is not None:
+            check_class_names(classes)
+        names = tuple(classes) if classes is not None else CLASSES
+        ignored = frozenset(ignore) if ignore is not None else frozenset({UNLABELLED}) if classes is None else frozenset()
+        both = sorted(ignored & set(range(len(names))))
+        if both:
+            raise DataError(f"data.ignore: {both[0]} is the id of the class '{names[both[0]]}'; a label is either a class or ignored.")
+        records, refused, problems = [], [], []
+        seen: set[Path] = set()
+        for pair in _pairs(root):
+            shown = pair.image.as_posix()
+            if pair.listed:
+                missing = [file.as_posix() for file in (pair.image, pair.mask) if file is not None and not (root / file).is_file()]
+                problems += [f"{pair.listed} names {file}, which does not exist; add the file or remove the line." for file in missing]
+                if missing:
+                    continue
+            if pair.mask is None:
+                refused.append(Refused(shown, f"there is no mask {pair.split}annot/{pair.image.stem}.png"))
+                continue
+            if pair.image in seen:
+                problems.append(f"{pair.listed or pair.split} names the image {shown} a second time; an image belongs to one split, once.")
+                continue
+            seen.add(pair.image)
+            records.append(Record(pair.image, pair.split, _Truth(root, pair.mask, shown, names, ignored)))
+        fail(problems)
+        things = tuple(SourceClass(name, classes is None and name in _THINGS) for name in names)
+        return SourceData(things, ("index",), tuple(records), _LICENCE if classes is None else "unknown", tuple(refused))
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Loads one index mask."""
+
+    root: Path
+    mask: Path
+    image: str
+    classes: tuple[str, ...]
+    ignore: frozenset[int]
+
+    def __call__(self, image: Image.Image) -> SourceTruth:
+        shown = self.mask.as_posix()
+        labels = read_labels(self.root / self.mask, shown)
+        check_size((labels.shape[0], labels.shape[1]), image, f"The mask {shown}", self.image)
+        check_labels(labels, self.classes, self.ignore, shown)
+        mask = np.where(np.isin(labels, list(self.ignore)), IGNORE, labels).astype(np.uint8)
+        return SourceTruth(mask)
+
+
+def _pairs(root: Path) -> list[_Pair]:
+    pairs: list[_Pair] = []
+    problems: list[str] = []
+    for split in SPLITS:
+        listing = root / f"{split}.txt"
+        if listing.is_file():
+            pairs += _listed(root, split, listing, problems)
+        elif (root / split).is_dir():
+            masks = {f.relative_to(root / f"{split}annot").with_suffix(""): f.relative_to(root) for f in image_files(root / f"{split}annot")}
+            for file in image_files(root / split):
+                pairs.append(_Pair(split, file.relative_to(root), masks.get(file.relative_to(root / split).with_suffix("")), None))
+    fail(problems)
+    if not pairs:
+        raise DataError(
+            f"{root} is not in the camvid layout: there is neither train.txt nor train/ with images and trainannot/. Correct data.root or data.format."
+        )
+    return pairs
+
+
+def _listed(root: Path, split: str, listing: Path, problems: list[str]) -> list[_Pair]:
+    pairs = []
+    try:
+        lines = read_bytes(listing, listing.name).decode().splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{listing.name} is no text in UTF-8; write one image and its mask per line.") from None
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if not words:
+            continue
+        where = f"{listing.name}, line {number},"
+        if len(words) != 2:
+            problems.append(f"{where} has {len(words)} words; it must be an image and its mask, separated by a space (and no spaces within names).")
+            continue
+        image, mask = (_here(root, word) for word in words)
+        pairs.append(_Pair(split, image, mask, where))
+    return pairs
+
+
+def _here(root: Path, word: str) -> Path:
+    """The path of a list's entry, relative to the root; leading folders of another machine are dropped."""
+    path = PurePosixPath(word.replace("\\", "/"))
+    inside = not path.is_absolute() and ".." not in path.parts
+    return Path(path) if inside and (root / path).is_file() else Path(*path.parts[-2:])

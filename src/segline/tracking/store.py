@@ -1,0 +1,266 @@
+"""The MLflow store: where it is, how it is reached within a time limit, and which run and experiment belong to a model.
+
+MLflow is imported inside functions: the import takes seconds, and most commands do not need it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from segline import environment
+from segline.errors import TrackingError
+from segline.layout import Checkout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+KEY_TAG = "segline.key"
+ARTIFACTS = "mlartifacts"
+"""Folder of artifacts beside an SQLite store, as in `Checkout.default_artifacts`."""
+
+TIMEOUT_S = 20.0
+_SQLITE = "sqlite:///"
+_LOCK_S = 60.0
+_UNREACHABLE = re.compile(r"timeout|timed out|failed with exception|Max retries|Connection", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+def store_uri(checkout: Checkout, configured: str | None) -> str:
+    """The tracking store of a checkout: `MLFLOW_TRACKING_URI`, else `configured` (`runtime.tracking_uri`), else SQLite in the main checkout.
+
+    A relative SQLite path counts from the main checkout: MLflow would bind it to the working directory, which differs in DVC's temporary copies.
+    Raises TrackingError for a file store (`./mlruns`), which MLflow no longer takes.
+    """
+    store = environment.tracking_uri() or configured or checkout.default_store
+    if "://" not in store or store.startswith("file:"):
+        if store in ("databricks", "databricks-uc"):
+            return store
+        raise TrackingError(
+            f"The tracking store '{store}' is a folder, which MLflow no longer takes. Use sqlite:///mlflow.db or the address of an MLflow server "
+            "in MLFLOW_TRACKING_URI or runtime.tracking_uri."
+        )
+    if store.startswith(_SQLITE):
+        return f"{_SQLITE}{checkout.main / store.removeprefix(_SQLITE)}"
+    return store
+
+
+def connect(store: str, *, timeout_s: float = TIMEOUT_S) -> MlflowClient:
+    """A client of the store, checked by one call; MLflow's global tracking and registry addresses point there too.
+
+    store: as `store_uri` gives it. timeout_s: how long one call to a server may take, in seconds, its one retry included.
+    Raises TrackingError when the store refuses, does not answer in time, or is none, or when MLflow is not installed.
+
+    SQLite: the database is made on first use, one process at a time (two at once break MLflow's migrations).
+    """
+    mlflow = load_mlflow()
+    # MLflow's own 7 retries with growing pauses make one refused call take minutes. MLflow reads these at each call; they hold for this process
+    # and its children.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
+    os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] = "1"
+    os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_JITTER"] = "0"
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(max(1, int(timeout_s / 2)))
+    _point_globals_at(store)
+
+    def reach() -> MlflowClient:
+        client: MlflowClient = mlflow.MlflowClient(tracking_uri=store, registry_uri=store)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+        return client
+
+    with told(store):
+        if store.startswith(_SQLITE):
+            _check_sqlite(store)
+            with creation_lock(store):
+                return reach()
+        return within(timeout_s, reach, store)
+
+
+def experiment_id(client: MlflowClient, dataset: str) -> str:
+    """The MLflow experiment of a data set, made when it is not there.
+
+    In an SQLite store its artifacts go to `mlartifacts/<dataset>` beside the database. MLflow keeps that as an absolute path, in the experiment and in
+    every run. After the checkout has moved, the old runs' artifacts are no longer found, and new ones would be written to the old place: that is
+    refused with a sentence. The way out loses nothing of the models: delete `mlflow.db` and `mlartifacts`, and `segline sync` builds the runs anew.
+    A checkout copied with its database goes on writing artifacts into the original's folder as long as that exists. Servers choose their own place.
+
+    Raises TrackingError when the experiment was deleted or its artifacts' place is gone.
+    """
+    store = str(client.tracking_uri)
+    with told(store), creation_lock(store):
+        experiment = client.get_experiment_by_name(dataset)
+        if experiment is None:
+            try:
+                return str(client.create_experiment(dataset, artifact_location=_artifact_location(store, dataset)))
+            except Exception as error:
+                if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                experiment = client.get_experiment_by_name(dataset)  # another machine was faster
+                assert experiment is not None
+        if experiment.lifecycle_stage != "active":
+            raise TrackingError(
+                f"The MLflow experiment '{dataset}' in {shown(store)} was deleted. Restore it with "
+                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or remove it for good with `mlflow gc`."
+            )
+    expected = _artifact_location(store, dataset)
+    if expected and experiment.artifact_location != expected:
+        place = urlsplit(experiment.artifact_location)
+        if place.scheme in ("", "file") and not Path(url2pathname(place.path)).parent.exists():
+            raise TrackingError(
+                f"The tracking store {shown(store)} keeps its artifacts in {experiment.artifact_location}, which is gone: the checkout has moved. "
+                f"Move it back, or delete mlflow.db and {ARTIFACTS} and run `segline sync`, which builds all runs anew from the model folders."
+            )
+    return str(experiment.experiment_id)
+
+
+def run_id(client: MlflowClient, key: str, dataset: str) -> str | None:
+    """The run of a trained model, by its key (`card.provenance.key`) and data set name (`card.dataset["name"]`); None when the store lacks it.
+
+    Where two processes made a run for one key at once, the oldest active one counts, for everybody.
+    """
+    run = find_run(client, key, dataset)
+    return None if run is None else str(run.info.run_id)
+
+
+def find_run(client: MlflowClient, key: str, dataset: str) -> Run | None:
+    """As `run_id`, the run itself."""
+    with told(str(client.tracking_uri)):
+        experiment = client.get_experiment_by_name(dataset)
+        if experiment is None:
+            return None
+        runs = list(client.search_runs([experiment.experiment_id], f"tags.`{KEY_TAG}` = '{key}'"))
+    return min(runs, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+
+
+def load_mlflow() -> Any:
+    """The module mlflow, without its telemetry. Raises TrackingError when it is not installed."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported: it would call home from a thread
+    try:
+        import mlflow
+    except ImportError as error:
+        raise TrackingError(f"MLflow cannot be imported ({error}); install it with `make setup`, then run `segline sync`.") from None
+    for name in ("alembic", "mlflow.store.db.utils"):  # tables and migrations of a new database
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return mlflow
+
+
+def shown(store: str) -> str:
+    """The store's address without user name and password, for people."""
+    return re.sub(r"//[^/@]*@", "//", store)
+
+
+@contextmanager
+def told(store: str) -> Iterator[None]:
+    """Turn what MLflow and its libraries raise when a store fails into TrackingError."""
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason = shown(str(error).strip().split("\n")[0])[:300]
+        if store.startswith("http") and _UNREACHABLE.search(reason):
+            raise TrackingError(f"The MLflow server {shown(store)} cannot be reached or does not answer. Check MLFLOW_TRACKING_URI and the server.") from error
+        raise TrackingError(f"The MLflow store {shown(store)} fails: {reason}") from error
+
+
+def within(seconds: float, call: Callable[[], T], store: str) -> T:
+    """The result of a call, or its exception; TrackingError when it takes longer. The call then goes on in a thread that ends with the process."""
+    result: list[T] = []
+    raised: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            result.append(call())
+        except BaseException as error:  # handed to the caller below
+            raised.append(error)
+
+    thread = threading.Thread(target=body, name="segline-tracking-call", daemon=True)
+    thread.start()
+    thread.join(max(0.0, seconds))
+    if raised:
+        raise raised[0]
+    if not result:
+        raise TrackingError(f"The MLflow store {shown(store)} did not answer within {seconds:.0f} s. Check the server and the network.")
+    return result[0]
+
+
+@contextmanager
+def creation_lock(store: str) -> Iterator[None]:
+    """One process and thread at a time makes the tables, the experiment or a run of an SQLite store; other stores serve themselves."""
+    if not store.startswith(_SQLITE):
+        yield
+        return
+    folder = _database(store).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)  # the folder itself is locked, so that no lock file is left; the lock ends with its process
+    try:
+        end = time.monotonic() + _LOCK_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise TrackingError(f"Another process has been making {_database(store)} for {_LOCK_S:.0f} s; try again when it has ended.") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _database(store: str) -> Path:
+    return Path(store.removeprefix(_SQLITE).split("?")[0])
+
+
+def _check_sqlite(store: str) -> None:
+    # MLflow tries ten times, over 100 s, to open a file that is no database.
+    file = _database(store)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(file)
+        try:
+            connection.execute("PRAGMA schema_version")
+        finally:
+            connection.close()
+    except (sqlite3.DatabaseError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise TrackingError(
+            f"The tracking store {file} cannot be opened ({error}). Check its permissions; if it is damaged, delete it and run `segline sync`."
+        ) from None
+
+
+def _artifact_location(store: str, dataset: str) -> str | None:
+    return (_database(store).resolve().parent / ARTIFACTS / dataset).as_uri() if store.startswith(_SQLITE) else None
+
+
+def _point_globals_at(store: str) -> None:
+    # MLflow also writes the address into the environment, where `store_uri` would take it for the user's wish from then on.
+    import mlflow
+
+    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+    mlflow.set_tracking_uri(store)
+    mlflow.set_registry_uri(store)
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

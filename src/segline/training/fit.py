@@ -1,0 +1,127 @@
+"""Fit a network with Lightning, from a resumable checkpoint when there is one."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerStatus
+from torch import Tensor, nn
+
+from segline.data.store import Split
+from segline.errors import TrainingError
+from segline.tasks.base import Task
+from segline.training import hardware, loaders
+from segline.training.augment import Augmentation
+from segline.training.callbacks import BestWeights, History, Row, SeedPerEpoch
+from segline.training.module import SegmentationModule
+from segline.training.resume import CHECKPOINT
+from segline_runtime.specification import Specification
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training gave."""
+
+    weights: dict[str, Tensor]  # of the best epoch
+    history: list[Row]
+    summary: dict[str, Any]  # for the card: metric, best, best_epoch, epochs, seconds, device, precision
+
+
+def fit(
+    network: nn.Module,
+    *,
+    task: Task,
+    specification: Specification,
+    model: Mapping[str, Any],
+    train: Split,
+    validation: Split,
+    seed: int,
+    runtime: Mapping[str, Any],
+    folder: Path,
+    checkpoint: Path | None,
+    on_row: Callable[[int, Row], None],
+) -> Fitted:
+    """Train `network` by an entry of `models:`, given as plain values; `folder` takes the resumable checkpoint.
+
+    `validation` steers the training: best weights, early stopping. Raises TrainingError when the loss is no longer a number,
+    or when Lightning refuses what `runtime` asks for; KeyboardInterrupt when the user stops it.
+    """
+    settings = model["train"]
+    lightning.seed_everything(seed, workers=True, verbose=False)
+    monitor = f"val_{task.metric}"
+    best, history = BestWeights(monitor), History(on_row)
+    averaging = [EMAWeightAveraging(decay=settings["ema"])] if settings["ema"] else []
+    stopping = [EarlyStopping(monitor, mode="max", patience=settings["early_stopping"], check_on_train_epoch_end=False)] if settings["early_stopping"] else []
+    newest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
+    callbacks: list[Callback] = [SeedPerEpoch(seed), *averaging, best, *stopping, history, newest]
+    augmentation = Augmentation(model["augment"], specification)  # before anything heavy: its mistakes are the user's
+    trainer, precision = _trainer(settings, runtime, callbacks)
+    if settings["channels_last"]:
+        network = network.to(memory_format=torch.channels_last)
+    module = SegmentationModule(network, task=task, specification=specification, model=model)
+
+    device = trainer.strategy.root_device.type
+    world = trainer.world_size
+    place = {"rank": trainer.global_rank, "world": world, "workers": hardware.workers(runtime["workers"], device, world)}
+    batch_size = settings["batch_size"]
+    batches = loaders.training_loader(train, task=task, augmentation=augmentation, batch_size=batch_size, seed=seed, pin=device == "cuda", **place)
+    checks = loaders.validation_loader(validation, batch_size=batch_size, **place)
+    try:
+        trainer.fit(module, batches, checks, ckpt_path=checkpoint, weights_only=False)
+    except FloatingPointError as error:
+        raise TrainingError(f"The training broke down: {error}. Lower train.lr, set train.clip, or use precision: fp32; then run again.") from None
+    except SystemExit:
+        if trainer.state.status is TrainerStatus.INTERRUPTED:
+            raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into a bare exit
+        raise
+    assert best.weights is not None
+    parameters = sum(p.numel() for p in network.parameters())
+    summary = {
+        "metric": monitor,
+        "best": best.score,
+        "best_epoch": best.epoch + 1,
+        "epochs": len(history.rows),
+        "seconds": round(history.seconds, 1),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "processes": world,
+        "precision": precision,
+        "parameter_count": parameters,
+    }
+    return Fitted(best.weights, history.rows, summary)
+
+
+def _trainer(settings: Mapping[str, Any], runtime: Mapping[str, Any], callbacks: list[Callback]) -> tuple[lightning.Trainer, str]:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # a choice of `runtime.workers`, not an oversight
+    arguments: dict[str, Any] = {
+        "accelerator": runtime["accelerator"],
+        "devices": runtime["devices"],
+        "num_nodes": runtime["nodes"],
+        "strategy": runtime["strategy"],
+        "max_epochs": settings["epochs"],
+        "accumulate_grad_batches": settings["accumulate"],
+        "gradient_clip_val": settings["clip"],
+        "check_val_every_n_epoch": settings["validate_every"],
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,  # ours deal images out without duplicates in validation
+        "logger": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": sys.stderr.isatty(),
+        "callbacks": callbacks,
+        **runtime["lightning"],
+    }
+    try:
+        device = lightning.Trainer(accelerator=arguments["accelerator"], devices=1, logger=False, enable_checkpointing=False).strategy.root_device.type
+        precision = hardware.precision(settings["precision"], device)
+        return lightning.Trainer(precision=hardware.LIGHTNING_PRECISION[precision], **arguments), precision  # type: ignore[arg-type]
+    except (lightning.fabric.utilities.exceptions.MisconfigurationException, ValueError, TypeError) as error:
+        raise TrainingError(f"runtime: Lightning refuses these settings: {error} Change the section `runtime` of params.yaml.") from None

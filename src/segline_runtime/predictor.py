@@ -1,0 +1,83 @@
+"""A model file and what it says of an image, on ONNX Runtime alone.
+
+Input of the file: `images`, RGB uint8 `(B, H, W, 3)` of any size; outputs as `segline_runtime.postprocess.decode` takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from segline_runtime.images import InputError
+from segline_runtime.postprocess import decode
+from segline_runtime.predictions import Prediction
+from segline_runtime.specification import METADATA_KEY, Specification
+
+INPUT = "images"
+PROBABILITIES = "probabilities"
+
+
+class Predictor:
+    """Runs `model.onnx`. Images of different sizes may follow one another."""
+
+    def __init__(self, file: Path | str, providers: Sequence[str] | None = None, threads: int | None = None) -> None:
+        """`providers`: ONNX Runtime's names, by preference (default: CUDA where it is there, then CPU); `threads`: CPU threads within one operator.
+
+        Raises InputError when the file is not there, is no ONNX model, or is none that Segline exported.
+        """
+        if not Path(file).is_file():
+            raise InputError(f"There is no model file {file}; export a model first.")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: its warnings are about graph nodes, which a user cannot act on
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        chosen = list(providers) if providers is not None else _providers()
+        try:
+            self.session = onnxruntime.InferenceSession(str(file), options, providers=chosen)
+        except _unreadable() as error:
+            raise InputError(f"{file} is not a readable ONNX model ({str(error).strip().splitlines()[0]}); export the model anew.") from None
+        metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise InputError(
+                f"{file} carries no '{METADATA_KEY}' metadata, so its preprocessing and classes are unknown; use a model.onnx that Segline exported."
+            )
+        self.specification = Specification.from_json(metadata[METADATA_KEY])
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of where the model runs."""
+        name: str = self.session.get_providers()[0]
+        return name
+
+    def run(self, images: NDArray[np.uint8], probabilities: bool = True) -> dict[str, NDArray[Any]]:
+        """The named outputs for a batch of RGB images `(B, H, W, 3)` of one size; instance models take B = 1."""
+        names = [output.name for output in self.session.get_outputs() if probabilities or output.name != PROBABILITIES]
+        return dict(zip(names, self.session.run(names, {INPUT: images}), strict=True))
+
+    def __call__(self, image: NDArray[np.uint8], probabilities: bool = False) -> Prediction:
+        """What the model says of one RGB image `(H, W, 3)`, at its own size. `probabilities`: class probabilities too (semantic)."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise InputError(f"An image must be uint8 of shape (height, width, 3), RGB; this is {image.dtype} of shape {image.shape}.")
+        height, width = image.shape[:2]
+        return decode(self.specification, self.run(image[None], probabilities), (height, width))[0]
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+        """What the model says of each image; they may differ in size."""
+        return [self(image) for image in images]
+
+
+def _providers() -> list[str]:
+    available = onnxruntime.get_available_providers()
+    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's exceptions for a file that is no valid model."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoModel, state.Fail)

@@ -1,0 +1,150 @@
+"""Imports run one way, as the data does; light modules stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+LAYERS = {
+    "environment": 0,
+    "errors": 0,
+    "files": 0,
+    "layout": 1,
+    "params": 2,
+    "provenance": 2,
+    "conveyor": 3,
+    "data": 4,
+    "card": 5,
+    "metrics": 5,
+    "evaluation.overlays": 6,  # drawing alone: predictions are drawn as evaluations are
+    "losses": 6,
+    "models": 6,
+    "export.graphs": 6,  # the wrappers that validation, evaluation and export all run
+    "inference": 7,
+    "tasks": 7,
+    "training": 8,
+    "evaluation": 9,
+    "export": 9,
+    "tracking": 10,
+    "registry": 11,
+    "promotion": 12,
+    "status": 12,
+    "cli": 13,
+}
+"""Parts of `segline` in the order of the line: each imports only parts with a lower number, or itself."""
+
+HEAVY = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "timm", "albumentations", "mlflow", "matplotlib", "cv2", "onnx")
+
+KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.py")
+
+LIGHT = ("params", "layout", "errors", "environment", "files", "provenance", "card", "conveyor", "data", "metrics", "inference")
+
+
+def _imports(file: Path, *, at_import_time: bool = False) -> set[str]:
+    """Dotted names that a module imports; with `at_import_time` those outside functions and `if TYPE_CHECKING` alone."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(file.read_text(), str(file))]
+    while waiting:
+        node = waiting.pop()
+        if at_import_time and (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        ):
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def _name(file: Path) -> str:
+    return file.relative_to(SOURCE).as_posix()
+
+
+@pytest.mark.parametrize("file", MODULES, ids=_name)
+def test_nothing_in_src_imports_the_stages(file: Path) -> None:
+    stages = {script.stem for script in (ROOT / "pipeline").glob("*.py")} | {"pipeline"}
+    # A stage and a library package share their name on purpose; only an import without `segline.` is the script.
+    assert not {name.split(".")[0] for name in _imports(file)} & (stages - set(sys.stdlib_module_names))
+
+
+@pytest.mark.parametrize("file", sorted((SOURCE / "segline_runtime").rglob("*.py")), ids=_name)
+def test_the_runtime_stands_alone(file: Path) -> None:
+    allowed = {"numpy", "PIL", "onnxruntime", "segline_runtime"} | ({"mlflow", "pandas"} if file.name == "pyfunc.py" else set())
+    assert {name.split(".")[0] for name in _imports(file)} <= allowed | set(sys.stdlib_module_names)
+
+
+def _part(name: str) -> str | None:
+    """The part that a dotted name belongs to; a module with a place of its own comes before its package."""
+    package, *parts = name.split(".")
+    if package != "segline":
+        return None
+    return next((part for part in (".".join(parts[:2]), ".".join(parts[:1])) if part in LAYERS), None)
+
+
+def _dotted(file: Path) -> str:
+    return ".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_every_part_has_its_place_in_the_line() -> None:
+    parts = {file.relative_to(SOURCE / "segline").parts[0].removesuffix(".py") for file in MODULES if file.is_relative_to(SOURCE / "segline")}
+    assert parts - {"__init__"} == {part for part in LAYERS if "." not in part}
+
+
+@pytest.mark.parametrize("file", [file for file in MODULES if file.is_relative_to(SOURCE / "segline")], ids=_name)
+def test_imports_run_one_way(file: Path) -> None:
+    own = _part(_dotted(file))
+    imported = {part for name in _imports(file) if (part := _part(name)) and part != own}
+    upwards = {part for part in imported if own is None or LAYERS[part] >= LAYERS[own]}
+    assert not upwards, f"{_name(file)} belongs to {own} and imports {', '.join(sorted(upwards))}, which come later in the line"
+
+
+@pytest.mark.parametrize("file", MODULES, ids=_name)
+def test_only_logbook_and_registry_know_mlflow(file: Path) -> None:
+    if not _name(file).startswith(KNOWS_MLFLOW):
+        assert "mlflow" not in {name.split(".")[0] for name in _imports(file)}
+
+
+@pytest.mark.parametrize("file", [file for file in MODULES if file.name == "__init__.py"], ids=_name)
+def test_no_package_init_is_heavy(file: Path) -> None:
+    assert not {name.split(".")[0] for name in _imports(file, at_import_time=True)} & set(HEAVY)
+
+
+def _light_modules() -> list[str]:
+    names = []
+    for file in MODULES:
+        parts = file.relative_to(SOURCE).with_suffix("").parts
+        if parts[0] == "segline_runtime" or (len(parts) > 1 and parts[1] in LIGHT):
+            names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+def test_light_modules_load_without_torch() -> None:
+    program = textwrap.dedent("""
+        import importlib, sys
+        class Blocked:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in ("torch", "torchvision", "lightning"):
+                    raise ImportError(f"{name} is blocked")
+        sys.meta_path.insert(0, Blocked())
+        for name in sys.argv[1:]:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                print(f"{name}: {error}")
+    """)
+    names = _light_modules()
+    assert len(names) > 10
+    done = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True, check=True, cwd=SOURCE)
+    assert done.stdout == ""

@@ -1,0 +1,140 @@
+"""A registered model behind `mlflow models serve`, in an environment of mlflow, onnxruntime, numpy and Pillow alone, asked over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from model_parts import fresh_store, model_folder
+from PIL import Image
+
+from segline import registry
+from segline_runtime.predictor import Predictor
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a fresh environment that holds the four packages and what they need themselves."""
+    folder = tmp_path_factory.mktemp("serving") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    pins = ["-c", str(ROOT / "constraints.txt")]
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *pins, *registry.REQUIREMENTS], check=True, cwd=folder)
+    return python
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A store whose `ramps-unet` is in staging, and the ONNX file that was registered."""
+    root = tmp_path_factory.mktemp("registry")
+    store = fresh_store(root)
+    folder = model_folder(root / "models" / "unet", threshold=90)
+    registry.register(store=store, folder=folder)
+    registry.move(store=store, version=registry.find(store=store, name="ramps-unet", number=1), alias="staging", tags={})
+    return store, folder.onnx
+
+
+def settings(environment: Path, store: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, "PATH": os.pathsep.join([str(environment.parent), os.environ["PATH"]]), "MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@pytest.fixture(scope="module")
+def address(environment: Path, model: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    away = tmp_path_factory.mktemp("away")
+    command = ["mlflow", "models", "serve", "-m", "models:/ramps-unet@staging", "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    with (away / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [str(environment.parent / command[0]), *command[1:]],
+            cwd=away,
+            env=settings(environment, model[0]),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        end = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+                break
+            except OSError:
+                if server.poll() is not None or time.monotonic() > end:
+                    pytest.fail(f"the server did not start:\n{(away / 'server.log').read_text()}", pytrace=False)
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(20)
+
+
+def ask(address: str, content: Any) -> tuple[int, Any]:
+    request = urllib.request.Request(address, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def encoded(image: np.ndarray, kind: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, kind)
+    return stream.getvalue()
+
+
+def test_neither_torch_nor_segline_is_there(environment: Path, model: tuple[str, Path], tmp_path: Path) -> None:
+    code = "import importlib.util as u, sys; sys.exit(any(u.find_spec(n) for n in ('torch', 'torchvision', 'onnx', 'segline', 'segline_runtime')))"
+    assert subprocess.run([str(environment), "-c", code], cwd=tmp_path, env=settings(environment, model[0]), check=False).returncode == 0
+
+
+def test_the_server_answers_as_the_predictor_does(address: str, model: tuple[str, Path]) -> None:
+    predictor = Predictor(model[1])
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, size, dtype=np.uint8) for size in ((37, 50, 3), (64, 48, 3))]
+    files = [encoded(images[0], "png"), encoded(images[1], "jpeg")]
+    texts = [base64.b64encode(file).decode() for file in files]
+    status, answer = ask(address, {"inputs": {"image": texts}})
+    assert status == 200, answer
+    for found, file in zip(answer["predictions"], files, strict=True):
+        expected = predictor(np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))).class_ids
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(found["mask"])))), expected)
+        assert found["size"] == list(expected.shape)
+    for content in ({"inputs": texts[:1]}, {"dataframe_records": [{"image": texts[0]}]}, {"inputs": images[0].tolist()}, {"instances": texts[:1]}):
+        status, other = ask(address, content)
+        assert (status, other) == (200, {"predictions": answer["predictions"][:1]}), content.keys()
+
+
+def test_what_is_no_image_gets_a_sentence(address: str) -> None:
+    for content, sentence in [
+        ({"inputs": {"image": ["nothing"]}}, "Image 0: The "),
+        ({"inputs": {"picture": ["x"]}}, 'has no \\"image\\"'),
+        ({"inputs": {"image": ["/etc/hostname"]}}, "Image 0: The "),
+    ]:
+        status, answer = ask(address, content)
+        assert status == 400
+        assert sentence in json.dumps(answer)

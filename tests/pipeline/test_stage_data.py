@@ -1,0 +1,110 @@
+"""download and prepare by their real entry points, in a small checkout of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segline.data.store import PreparedDataset
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = "models: {unet: {task: semantic}}\n"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    folder = tmp_path / "checkout"
+    for part in ("src", "pipeline"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (folder / "params.yaml").write_text(MODELS + "data: {shapes: {train: 4, val: 2, test: 3, size: [64, 96]}}\n")
+    return folder
+
+
+def stage(checkout, name, code=0):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SEGLINE", "DVC"))}
+    done = subprocess.run(
+        [sys.executable, checkout / "pipeline" / f"{name}.py"], cwd=checkout.parent, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def own_images(folder, count=6):
+    for i in range(count):
+        for sub, suffix, array in (("PNGImages", "", np.full((20, 24, 3), 10 * i)), ("PedMasks", "_mask", np.pad(np.ones((4, 4)), ((2, 14), (3, 17))))):
+            (folder / sub).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(folder / sub / f"im{i}{suffix}.png")
+
+
+def test_shapes(checkout):
+    stage(checkout, "download")
+    stage(checkout, "prepare")
+    data = PreparedDataset(checkout / "data" / "prepared")
+    assert data.info.counts == {"train": 4, "val": 2, "test": 3}
+    assert data.info.name == "shapes" and data.info.licence == "CC0" and data.info.truths == ("index", "instances")
+    assert [c.name for c in data.info.classes] == ["background", "circle", "square", "triangle", "cross"]
+    for sample in data.split("test"):
+        assert sample.image.shape == (64, 96, 3)
+        painted = np.zeros((64, 96), dtype=int)
+        for label, mask in zip(sample.instances.labels, sample.instances.masks, strict=True):
+            painted[mask] = label
+        assert (painted == sample.mask).all()
+    fingerprint = data.info.fingerprint
+    stage(checkout, "download")
+    stage(checkout, "prepare")
+    assert PreparedDataset(checkout / "data" / "prepared").info.fingerprint == fingerprint
+
+
+@pytest.mark.parametrize("place", ["relative", "absolute"])
+def test_a_folder_of_ones_own(checkout, place):
+    own_images(checkout.parent / "My images")
+    root = "../My images" if place == "relative" else checkout.parent / "My images"
+    (checkout / "params.yaml").write_text(MODELS + f"data: {{dataset: folder, root: '{root}', format: pennfudan}}\n")
+    stage(checkout, "download")
+    manifest = json.loads((checkout / "data" / "raw" / "manifest.json").read_text())
+    assert len(manifest["files"]) == 12
+    stage(checkout, "prepare")
+    info = PreparedDataset(checkout / "data" / "prepared").info
+    assert info.name == "my_images" and sum(info.counts.values()) == 6
+    own_images(checkout.parent / "My images", 7)
+    assert "changed since `download`" in stage(checkout, "prepare", 2)
+    stage(checkout, "download")
+    stage(checkout, "prepare")
+    assert PreparedDataset(checkout / "data" / "prepared").info.fingerprint != info.fingerprint
+
+
+def test_a_temporary_copy_reads_the_folder_of_the_main_checkout(checkout):
+    own_images(checkout / "data" / "own")
+    (checkout / "params.yaml").write_text(MODELS + "data: {dataset: folder, format: pennfudan}\n")
+    copy = checkout / ".dvc" / "tmp" / "exps" / "tmp1"
+    copy.mkdir(parents=True)
+    for part in ("src", "pipeline"):
+        shutil.copytree(checkout / part, copy / part)
+    shutil.copy(checkout / "params.yaml", copy)
+    (copy / "data" / "own").mkdir(parents=True)
+    (copy / "data" / "own" / "README.md").write_text("committed")
+    stage(copy, "download")
+    stage(copy, "prepare")
+    assert sum(PreparedDataset(copy / "data" / "prepared").info.counts.values()) == 6
+    assert not (checkout / "data" / "raw").exists()
+
+
+def test_mistakes_end_in_sentences(checkout):
+    assert "run `dvc repro download`" in stage(checkout, "prepare", 2)
+    (checkout / "data" / "own").mkdir(parents=True)
+    (checkout / "params.yaml").write_text(MODELS + "data: {dataset: folder, format: pennfudan}\n")
+    assert "holds no images" in stage(checkout, "download", 2)
+    own_images(checkout / "data" / "own")
+    (checkout / "data" / "own" / "PNGImages" / "im0.png").write_bytes(b"")
+    stage(checkout, "download")
+    assert stage(checkout, "prepare", 2).startswith("error: PNGImages/im0.png cannot be decoded")
+    assert sorted(f.name for f in (checkout / "data").iterdir()) == ["own", "raw"]

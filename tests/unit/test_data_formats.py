@@ -1,0 +1,343 @@
+"""Each format reads its layout, and each mistake in it gets its sentence."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as rle
+
+from segline.data.formats.base import SourceObject
+from segline.data.formats.catalog import FORMATS
+from segline.data.formats.coco import decode_mask, encode_mask, paint
+from segline.errors import DataError
+from segline.params import Data
+
+SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+H, W = 6, 8
+
+
+def save(file, array):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, dtype=np.uint8)).save(file)
+
+
+def picture(file):
+    save(file, np.random.default_rng(len(file.name)).integers(0, 255, (H, W, 3)))
+
+
+def truths(root, data_format, **keys):
+    """{image: truth} of a whole source, or DataError with the problems of all images."""
+    source = FORMATS[data_format].read(root, keys.get("classes"), keys.get("ignore"))
+    return {r.image.as_posix(): r.truth(Image.open(root / r.image)) for r in source.records}
+
+
+def refuses(sentence, root, data_format, **keys):
+    with pytest.raises(DataError, match=sentence) as caught:
+        truths(root, data_format, **keys)
+    return caught.value
+
+
+def test_the_formats_are_those_of_params_yaml():
+    assert set(FORMATS) == set(get_args(Data.model_fields["format"].annotation))
+    assert all(name == data_format.name for name, data_format in FORMATS.items())
+
+
+# camvid -------------------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def camvid(tmp_path):
+    for split, name in (("train", "a"), ("train", "b"), ("val", "c")):
+        picture(tmp_path / split / f"{name}.jpg")
+        mask = np.zeros((H, W))
+        mask[0, 0], mask[1] = 11, 8
+        save(tmp_path / f"{split}annot" / f"{name}.png", mask)
+    (tmp_path / "train.txt").write_text("train/a.jpg trainannot/a.png\n/SegNet/CamVid/train/b.jpg /SegNet/CamVid/trainannot/b.png\n\n")
+    (tmp_path / "val.txt").write_text("val/c.jpg valannot/c.png\n")
+    return tmp_path
+
+
+def test_camvid_lists_splits_classes_and_ignored_label(camvid):
+    source = FORMATS["camvid"].read(camvid, None, None)
+    assert [(r.image.as_posix(), r.split) for r in source.records] == [("train/a.jpg", "train"), ("train/b.jpg", "train"), ("val/c.jpg", "val")]
+    assert source.truths == ("index",)
+    assert len(source.classes) == 11 and source.classes[8].name == "car"
+    mask = truths(camvid, "camvid")["train/a.jpg"].mask
+    assert mask[0, 0] == 255 and (mask[1] == 8).all() and mask[2, 0] == 0
+    files = ["train.txt", "val.txt", *(f"{split}/{name}" for split in ("train", "trainannot") for name in "ab"), "val/c", "valannot/c"]
+    assert sorted(f.with_suffix("").as_posix() if f.parent != Path() else f.name for f in FORMATS["camvid"].files(camvid)) == sorted(files)
+
+
+def test_camvid_without_lists_pairs_by_name_and_leaves_out_what_has_no_mask(camvid):
+    (camvid / "train.txt").unlink()
+    picture(camvid / "train" / "lonely.jpg")
+    source = FORMATS["camvid"].read(camvid, None, None)
+    assert [r.image.as_posix() for r in source.records] == ["train/a.jpg", "train/b.jpg", "val/c.jpg"]
+    assert [(r.file, "trainannot/lonely.png" in r.reason) for r in source.refused] == [("train/lonely.jpg", True)]
+
+
+def test_camvid_layout_with_classes_of_ones_own(camvid):
+    names = [f"k{i}" for i in range(9)]
+    refuses("unknown label value 11", camvid, "camvid", classes=names)
+    assert truths(camvid, "camvid", classes=names, ignore=[11])["val/c.jpg"].mask[0, 0] == 255
+    assert truths(camvid, "camvid", ignore=[11, 99])
+    refuses("either a class or ignored", camvid, "camvid", classes=names, ignore=[3])
+    refuses("more than once", camvid, "camvid", classes=["a", "a"])
+    refuses("is empty", camvid, "camvid", classes=[])
+
+
+def test_camvid_mistakes(camvid):
+    mask = camvid / "trainannot" / "a.png"
+    save(mask, np.where(np.eye(H, W), 255, 0))
+    refuses("trainannot/a.png holds the unknown label value 255.*saved as 0/255", camvid, "camvid")
+    save(mask, np.full((H, W), 77))
+    refuses("unknown label value 77.*data.classes", camvid, "camvid")
+    save(mask, np.zeros((H, W + 1)))
+    refuses("trainannot/a.png is 9x6 pixels, but its image train/a.jpg is 8x6", camvid, "camvid")
+    save(mask, np.zeros((H, W, 3)))
+    refuses("colour image", camvid, "camvid")
+    mask.write_bytes(b"not a png")
+    refuses("trainannot/a.png cannot be decoded", camvid, "camvid")
+    mask.unlink()
+    (camvid / "val" / "c.jpg").unlink()
+    error = refuses("train.txt, line 1, names trainannot/a.png, which does not exist", camvid, "camvid")
+    assert len(error.problems) == 2 and "val/c.jpg" in error.problems[1]
+
+
+def test_camvid_list_mistakes(camvid):
+    (camvid / "train.txt").write_text("train/a.jpg\ntrain/b.jpg trainannot/b.png extra\n")
+    assert len(refuses("line 1, has 1 words", camvid, "camvid").problems) == 2
+    (camvid / "train.txt").write_text("train/a.jpg trainannot/a.png\ntrain/a.jpg trainannot/a.png\n")
+    refuses("line 2, names the image train/a.jpg a second time", camvid, "camvid")
+    refuses("not in the camvid layout", camvid / "valannot", "camvid")
+
+
+def test_camvid_palette_masks_give_their_indices(camvid):
+    image = Image.fromarray(np.full((H, W), 8, dtype=np.uint8), mode="L").convert("P")
+    image.putdata([8] * (H * W))
+    image.putpalette([200, 10, 10] * 256)
+    image.save(camvid / "trainannot" / "a.png")
+    assert (truths(camvid, "camvid")["train/a.jpg"].mask == 8).all()
+
+
+# pennfudan ----------------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pennfudan(tmp_path):
+    for name in ("x", "y"):
+        picture(tmp_path / "PNGImages" / f"{name}.png")
+        mask = np.zeros((H, W))
+        mask[:2, :2], mask[:2, 2:4] = 1, 5
+        save(tmp_path / "PedMasks" / f"{name}_mask.png", mask)
+    return tmp_path
+
+
+def test_pennfudan_objects_and_mask(pennfudan):
+    source = FORMATS["pennfudan"].read(pennfudan, None, None)
+    assert [(c.name, c.thing) for c in source.classes] == [("background", False), ("person", True)]
+    assert {r.split for r in source.records} == {None}
+    truth = truths(pennfudan, "pennfudan")["PNGImages/x.png"]
+    assert [int(o.mask.sum()) for o in truth.objects] == [4, 4] and {o.label for o in truth.objects} == {1}
+    assert int((truth.mask == 1).sum()) == 8
+
+
+def test_pennfudan_ignored_value_and_other_names(pennfudan):
+    truth = truths(pennfudan, "pennfudan", classes=["ground", "cell"], ignore=[5])["PNGImages/x.png"]
+    assert len(truth.objects) == 1 and int((truth.mask == 255).sum()) == 4
+    assert [c.name for c in FORMATS["pennfudan"].read(pennfudan, ["ground", "cell"], None).classes] == ["ground", "cell"]
+    refuses("two classes", pennfudan, "pennfudan", classes=["a", "b", "c"])
+    refuses("cannot be ignored", pennfudan, "pennfudan", ignore=[0])
+
+
+def test_pennfudan_mistakes(pennfudan):
+    picture(pennfudan / "PNGImages" / "alone.png")
+    save(pennfudan / "PedMasks" / "ghost_mask.png", np.zeros((H, W)))
+    source = FORMATS["pennfudan"].read(pennfudan, None, None)
+    assert [r.file for r in source.refused] == ["PNGImages/alone.png", "PedMasks/ghost_mask.png"]
+    save(pennfudan / "PedMasks" / "x_mask.png", np.where(np.eye(H, W), 255, 0))
+    refuses("PedMasks/x_mask.png holds the values 0/255", pennfudan, "pennfudan")
+    save(pennfudan / "PedMasks" / "x_mask.png", np.zeros((H + 1, W)))
+    refuses("PedMasks/x_mask.png is 8x7 pixels", pennfudan, "pennfudan")
+    refuses("not in the pennfudan layout", pennfudan / "PNGImages", "pennfudan")
+
+
+# coco ---------------------------------------------------------------------------------------------------------------------------------------------------
+
+SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
+
+
+def annotation(number, image, category, segmentation, crowd=0):
+    return {"id": number, "image_id": image, "category_id": category, "segmentation": segmentation, "iscrowd": crowd, "area": 1, "bbox": [0, 0, 1, 1]}
+
+
+def content(annotations, names=("a.jpg", "b.jpg"), categories=((7, "cat"), (90, "dog"))):
+    return {
+        "images": [{"id": 100 + i, "file_name": name, "height": H, "width": W} for i, name in enumerate(names)],
+        "annotations": annotations,
+        "categories": [{"id": i, "name": name} for i, name in categories],
+    }
+
+
+def write(root, split, value, folder=None, names=("a.jpg", "b.jpg")):
+    (root / "annotations").mkdir(exist_ok=True, parents=True)
+    (root / "annotations" / f"instances_{split}.json").write_text(value if isinstance(value, str) else json.dumps(value))
+    for name in names:
+        picture(root / (folder or split) / name)
+
+
+def test_coco_sparse_categories_polygons_and_rle(tmp_path):
+    mask = np.zeros((H, W), dtype=bool)
+    mask[2:5, 3:7] = True
+    mask[3, 4] = False  # a hole stays a hole
+    runs = [(value, len(list(run))) for value, run in groupby(mask.T.ravel())]  # columns first, beginning with background
+    uncompressed = {"size": [H, W], "counts": [length for _, length in runs]}
+    assert not runs[0][0]
+    parts = [annotation(1, 100, 7, SQUARE), annotation(2, 100, 90, encode_mask(mask)["segmentation"]), annotation(3, 101, 90, uncompressed, crowd=1)]
+    write(tmp_path, "train2017", content(parts))
+    source = FORMATS["coco"].read(tmp_path, None, None)
+    assert [(c.name, c.thing) for c in source.classes] == [("background", False), ("cat", True), ("dog", True)]
+    assert source.truths == ("index", "instances")
+    assert {r.split for r in source.records} == {"train"}
+    found = truths(tmp_path, "coco")
+    cat, dog = found["train2017/a.jpg"].objects
+    assert (cat.label, dog.label) == (1, 2)
+    assert (dog.mask == mask).all()
+    assert (cat.mask == rle.decode(rle.frPyObjects(SQUARE, H, W))[..., 0].astype(bool)).all()
+    (crowd,) = found["train2017/b.jpg"].objects
+    assert crowd.crowd and (crowd.mask == mask).all()
+    assert ((found["train2017/b.jpg"].mask == 255) == mask).all()
+
+
+def test_coco_paints_crowds_first_then_larger_objects():
+    large, small, group = (np.zeros((H, W), dtype=bool) for _ in range(3))
+    large[:5, :5] = small[1:3, 1:3] = group[:, 2:] = True
+    mask = paint([SourceObject(2, small), SourceObject(1, large), SourceObject(1, group, crowd=True)], (H, W))
+    assert mask[1, 1] == 2 and mask[0, 0] == 1 and mask[0, 3] == 1 and mask[5, 7] == 255 and mask[5, 0] == 0
+
+
+def test_compressed_rle_is_read_as_pycocotools_writes_it():
+    rng = np.random.default_rng(0)
+    for density in (0, 0.01, 0.5, 0.99, 1):
+        mask = rng.random((37, 91)) < density
+        assert (decode_mask(encode_mask(mask)["segmentation"], (37, 91)) == mask).all()
+
+
+@pytest.mark.parametrize("folder", ["train2017", "train", "images/train2017", "images/train", "images", "."])
+def test_coco_finds_the_image_folder(tmp_path, folder):
+    write(tmp_path, "train2017", content([]), folder=folder)
+    assert [r.image for r in FORMATS["coco"].read(tmp_path, None, None).records] == [Path(folder) / "a.jpg", Path(folder) / "b.jpg"]
+    assert Path(folder) / "b.jpg" in FORMATS["coco"].files(tmp_path)
+
+
+def test_coco_categories_are_the_union_of_the_splits_by_name(tmp_path):
+    write(tmp_path, "train", content([annotation(1, 100, 7, SQUARE)]))
+    write(tmp_path, "val", content([annotation(1, 100, 7, SQUARE)], categories=((7, "owl"), (8, "cat"))))
+    assert [c.name for c in FORMATS["coco"].read(tmp_path, None, None).classes] == ["background", "cat", "owl", "dog"]
+    found = truths(tmp_path, "coco")
+    assert found["train/a.jpg"].objects[0].label == 1 and found["val/a.jpg"].objects[0].label == 2
+
+
+def test_coco_one_file_without_a_split_name(tmp_path):
+    write(tmp_path, "default", content([]), folder="images")
+    assert {r.split for r in FORMATS["coco"].read(tmp_path, None, None).records} == {None}
+
+
+def test_coco_classes_select_categories(tmp_path):
+    write(tmp_path, "train", content([annotation(1, 100, 7, SQUARE), annotation(2, 100, 90, SQUARE)]))
+    source = FORMATS["coco"].read(tmp_path, ["dog"], None)
+    assert [c.name for c in source.classes] == ["background", "dog"] and source.left_out == {"cat": 1}
+    assert [o.label for o in truths(tmp_path, "coco", classes=["dog"])["train/a.jpg"].objects] == [1]
+    refuses("no category 'dogg'; did you mean 'dog'", tmp_path, "coco", classes=["dogg"])
+    refuses("no label values to ignore", tmp_path, "coco", ignore=[255])
+
+
+def test_coco_objects_of_no_pixels_are_left_out_and_listed(tmp_path):
+    nothing = [[[1, 1, 1, 1, 1, 1]], [[2, 2, 3, 3]], [], {"size": [H, W], "counts": [H * W]}]
+    write(tmp_path, "train", content([annotation(i, 100, 7, s) for i, s in enumerate(nothing)]))
+    truth = truths(tmp_path, "coco")["train/a.jpg"]
+    assert truth.objects == () and [r.reason.split(" of ")[0] for r in truth.refused] == [f"annotation {i}" for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: c["annotations"].append(annotation(9, 555, 7, SQUARE)), "annotation 9 belongs to the image 555"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 8, SQUARE)), "annotation 9 is of the category 8"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, None)), "annotation 9 of train/a.jpg: it has no `segmentation`"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, [[1, 2, 3, 4, 5, 6, 7]])), "not lists of x, y pairs"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, [[1, 2, 3, 4, 5, "six"]])), "not lists of x, y pairs"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W + 1], "counts": [H * (W + 1)]})), "RLE mask is of size"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W], "counts": [3, 4]})), "do not add up"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W], "counts": "zzzzPPPP"})), "do not (add up|belong)"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W], "counts": "\x01"})), "do not belong there"),
+        (lambda c: c["annotations"].append({"id": 9}), "lacks category_id or image_id"),
+        (lambda c: c["annotations"].append(annotation(9, [1], 7, SQUARE)), "neither a number nor a text"),
+        (lambda c: c["images"][0].update(height=H + 1), "train/a.jpg in annotations/instances_train.json is 8x7 pixels"),
+        (lambda c: c["images"].append({"id": 3, "file_name": "gone.jpg"}), "'gone.jpg', which is in none of"),
+        (lambda c: c["images"].append({"id": 3, "file_name": "../a.jpg"}), "'../a.jpg', which is in none of"),
+        (lambda c: c["images"].append({"id": 3, "file_name": "a.jpg"}), "train/a.jpg, as an earlier entry does"),
+        (lambda c: c["images"].append({"id": 100, "file_name": "b.jpg"}), r"image ids are not unique \(100\)"),
+        (lambda c: c["images"].clear(), "lists no images"),
+        (lambda c: c["categories"].append({"id": 7, "name": "cow"}), "category 7 'cow' is there twice"),
+        (lambda c: c["categories"].append({"id": 8, "name": "cat"}), "category 8 'cat' is there twice"),
+        (lambda c: c["categories"].clear(), "list no categories"),
+        (lambda c: c["categories"].extend({"id": 1000 + i, "name": f"n{i}"} for i in range(300)), "302 categories; at most 254"),
+        (lambda c: c.pop("categories"), "no list 'categories'"),
+    ],
+)
+def test_coco_mistakes(tmp_path, change, sentence):
+    value = content([])
+    change(value)
+    write(tmp_path, "train", value)
+    refuses(sentence, tmp_path, "coco")
+
+
+def test_coco_file_mistakes(tmp_path):
+    refuses("not in the coco layout", tmp_path, "coco")
+    write(tmp_path, "train", "{")
+    refuses("instances_train.json is not valid JSON", tmp_path, "coco")
+    write(tmp_path, "train", "[]")
+    refuses("holds no COCO annotations", tmp_path, "coco")
+    write(tmp_path, "train", content([]))
+    write(tmp_path, "train2017", content([]))
+    refuses("both annotations of train", tmp_path, "coco")
+    (tmp_path / "annotations" / "instances_train2017.json").rename(tmp_path / "annotations" / "instances_rest.json")
+    refuses("instances_rest.json says no split", tmp_path, "coco")
+
+
+def test_coco_an_image_in_two_splits_is_a_mistake(tmp_path):
+    write(tmp_path, "train", content([]), folder="images")
+    write(tmp_path, "val", content([]), folder="images")
+    refuses("instances_val.json names the image images/a.jpg, as annotations/instances_train.json does", tmp_path, "coco")
+
+
+# real data ----------------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data_format", "folder", "splits", "classes"),
+    [
+        ("camvid", "camvid", {"train": 367, "val": 101}, 11),
+        ("pennfudan", "PennFudanPed", {None: 120}, 2),
+        ("coco", "coco_tiny", {"train": 80, "val": 80}, 81),
+    ],
+)
+def test_real_data(data_format, folder, splits, classes):
+    root = SHARED / folder
+    if not root.is_dir():
+        pytest.skip(f"the real data {folder} is not beside the checkout")
+    source = FORMATS[data_format].read(root, None, None)
+    found = [r.split for r in source.records]
+    assert {split: found.count(split) for split in set(found)} == splits
+    assert len(source.classes) == classes
+    record = source.records[0]
+    image = Image.open(root / record.image)
+    truth = record.truth(image)
+    assert truth.mask.shape == (image.height, image.width)

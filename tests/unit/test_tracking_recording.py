@@ -1,0 +1,296 @@
+"""The run is what the model folder says, whatever happened before, and nothing is in it twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segline import tracking
+from segline.card import ModelCard
+from segline.errors import ModelError, TrackingError
+from segline.layout import ModelFolder
+from segline.provenance import Provenance
+from segline_runtime.specification import ClassInfo, Specification
+
+CLASSES = (ClassInfo(0, "ground", (0, 0, 0), False), ClassInfo(1, "ball", (255, 0, 0), True))
+METRICS = {"split": "test", "split_hash": "cafe", "images": 6, "miou": 0.75, "iou/ball": 0.5, "iou/ground": float("nan")}
+
+
+def card(model: str = "unet", **changes: Any) -> ModelCard:
+    values: dict[str, Any] = {
+        "model": model,
+        "task": "semantic",
+        "parameters": {
+            "seed": 3,
+            "image_size": [64, 80],
+            "model": {"task": "semantic", "train": {"lr": 0.001, "clip": None}, "augment": [{"Flip": {"p": 0.5}}]},
+        },
+        "specification": Specification("semantic", model, "shapes", CLASSES, (64, 80), "stretch", (0.5,) * 3, (0.2,) * 3),
+        "provenance": Provenance(parameters=f"parameters of {model}", data="d" * 12 + "-" + "e" * 12 + "-" + "f" * 12, code="code"),
+        "dataset": {
+            "name": "shapes",
+            "counts": {"train": 9, "test": 6},
+            "classes": [{"name": c.name} for c in CLASSES],
+            "fingerprint": "f00",
+            "licence": "CC0",
+        },
+        "versions": {"torch": "2.15.0"},
+        "commit": "abc-dirty",
+        "experiment": "brave-fox",
+        "training": {"seconds": 30.0, "epochs": 3},
+    }
+    return ModelCard(**values | changes)
+
+
+def folder(models: Path, card: ModelCard) -> ModelFolder:
+    """As train, evaluate and export leave it; the second epoch has no validation."""
+    made = ModelFolder(models / card.model)
+    made.plots.mkdir(parents=True)
+    card.write(made.card)
+    made.history.write_text("epoch,train_loss,val_miou\n1,0.9,0.3\n2,0.7,\n3,0.5,0.6\n")
+    made.metrics.write_text(json.dumps(METRICS))
+    made.parity.write_text(json.dumps({"passed": True, "difference": 0.0001, "latency": {"median_ms": 12.5, "image_size": [64, 80]}}))
+    (made.plots / "confusion.csv").write_text("a,b\n")
+    (made.plots / "overlays").mkdir()
+    (made.plots / "overlays" / "worst_1.png").write_bytes(b"png")
+    made.weights.write_bytes(b"weights")
+    made.onnx.write_bytes(b"onnx")
+    return made
+
+
+def contents(client: Any, run_id: str) -> dict[str, Any]:
+    """All that a run holds."""
+    run = client.get_run(run_id)
+    files, waiting = [], [""]
+    while waiting:
+        for artifact in client.list_artifacts(run_id, waiting.pop()):
+            if artifact.is_dir:
+                waiting.append(artifact.path)
+            else:
+                files.append(artifact.path)
+    return {
+        "parameters": run.data.params,
+        "tags": run.data.tags,
+        "history": {name: [(m.step, m.value) for m in client.get_metric_history(run_id, name)] for name in run.data.metrics},
+        "files": sorted(files),
+        "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
+        "status": run.info.status,
+        "name": run.info.run_name,
+    }
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The making of the tables takes seconds: once is enough."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    tracking.connect(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path) -> str:
+    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_the_run_holds_what_the_folder_says_and_a_second_call_adds_nothing(store: str, tmp_path: Path) -> None:
+    made = folder(tmp_path / "models", card())
+    run_id = tracking.record(store, made, strict=True)
+    client = tracking.connect(store)
+    first = contents(client, run_id)
+
+    assert first["parameters"] == {
+        "seed": "3",
+        "image_size": "[64, 80]",
+        "task": "semantic",
+        "train.lr": "0.001",
+        "train.clip": "None",
+        "augment": '[{"Flip": {"p": 0.5}}]',
+    }
+    assert first["history"] == {
+        "train_loss": [(1, 0.9), (2, 0.7), (3, 0.5)],
+        "val_miou": [(1, 0.3), (3, 0.6)],
+        "test_miou": [(0, 0.75)],
+        "test_images": [(0, 6.0)],
+        "test_iou/ball": [(0, 0.5)],
+        "parity.passed": [(0, 1.0)],
+        "parity.difference": [(0, 0.0001)],
+        "parity.latency.median_ms": [(0, 12.5)],
+    }
+    assert first["files"] == ["history.csv", "metrics.json", "model.json", "parity.json", "plots/confusion.csv", "plots/overlays/worst_1.png"]
+    assert (first["name"], first["status"]) == ("unet-brave-fox", "FINISHED")
+    assert first["inputs"][0][0] == "shapes"
+    origin = card().provenance
+    expected = {"key": origin.key, "data": origin.data, "parameters": origin.parameters, "code": origin.code, "commit": "abc-dirty", "experiment": "brave-fox"}
+    assert {name: first["tags"][f"segline.{name}"] for name in expected} == expected
+    assert first["tags"]["segline.split_hash"] == "cafe"
+    assert client.get_experiment(client.get_run(run_id).info.experiment_id).name == "shapes"
+
+    assert tracking.record(store, made) == run_id
+    assert contents(client, run_id) == first
+    assert [str(done) for done in tracking.sync(store, made.path.parent)] == ["unet: complete"]
+
+
+def test_the_times_of_a_rebuilt_run_are_those_of_the_training(store: str, tmp_path: Path) -> None:
+    made = folder(tmp_path / "models", card())
+    info = tracking.connect(store).get_run(tracking.record(store, made, strict=True)).info
+    assert info.end_time == int(1000 * made.card.stat().st_mtime)
+    assert info.end_time - info.start_time == 30_000
+
+
+def test_a_new_evaluation_replaces_figures_and_pictures(store: str, tmp_path: Path) -> None:
+    made = folder(tmp_path / "models", card())
+    run_id = tracking.record(store, made, strict=True)
+    made.metrics.write_text(json.dumps(METRICS | {"miou": 0.8}))
+    (made.plots / "overlays" / "worst_1.png").rename(made.plots / "overlays" / "worst_2.png")
+    tracking.record(store, made, strict=True)
+    client = tracking.connect(store)
+    assert client.get_run(run_id).data.metrics["test_miou"] == 0.8
+    assert [a.path for a in client.list_artifacts(run_id, "plots/overlays")] == ["plots/overlays/worst_2.png"]
+
+
+def test_figures_of_val_do_not_mix_with_those_of_the_epochs(store: str, tmp_path: Path) -> None:
+    made = folder(tmp_path / "models", card())
+    made.metrics.write_text(json.dumps(METRICS | {"split": "val"}))
+    metrics = tracking.connect(store).get_run(tracking.record(store, made, strict=True)).data.metrics
+    assert (metrics["val_miou"], metrics["scored_val_miou"]) == (0.6, 0.75)
+
+
+def test_the_run_grows_with_the_stages(store: str, tmp_path: Path) -> None:
+    made = folder(tmp_path / "models", card())
+    metrics, parity = made.metrics.read_text(), made.parity.read_text()
+    made.metrics.unlink()
+    made.parity.unlink()
+    made.plots.rename(tmp_path / "later")
+    run_id = tracking.record(store, made, strict=True)
+    client = tracking.connect(store)
+    assert set(client.get_run(run_id).data.metrics) == {"train_loss", "val_miou"}
+    (tmp_path / "later").rename(made.plots)
+    made.metrics.write_text(metrics)
+    made.parity.write_text(parity)
+    assert [str(done) for done in tracking.sync(store, made.path.parent)] == ["unet: run completed, 6 metric values and 3 artifacts added"]
+    assert client.get_run(run_id).data.metrics["test_miou"] == 0.75
+
+
+def test_a_lost_database_is_rebuilt(store: str, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    first, second = folder(models, card("unet")), folder(models, card("other"))
+    run_ids = [tracking.record(store, made, strict=True) for made in (second, first)]
+    before = [contents(tracking.connect(store), run_id) for run_id in run_ids]
+    new = f"sqlite:///{tmp_path}/new/mlflow.db"
+    assert [(done.model, done.created) for done in tracking.sync(new, models)] == [("other", True), ("unet", True)]
+    client = tracking.connect(new)
+    again = [tracking.run_id(client, card(name).provenance.key, "shapes") for name in ("other", "unet")]
+    assert [contents(client, str(run_id)) for run_id in again] == before
+
+
+def test_a_run_deleted_by_hand_is_made_anew_and_the_oldest_of_two_counts(store: str, tmp_path: Path) -> None:
+    made = folder(tmp_path / "models", card())
+    run_id = tracking.record(store, made, strict=True)
+    client = tracking.connect(store)
+    experiment = client.get_run(run_id).info.experiment_id
+    client.create_run(experiment, start_time=client.get_run(run_id).info.start_time + 1, tags={"segline.key": card().provenance.key})
+    assert tracking.record(store, made) == run_id
+    client.delete_run(run_id)
+    assert tracking.record(store, made) != run_id
+
+
+def test_an_interrupted_training_continues_its_run_and_no_step_is_there_twice(store: str, tmp_path: Path) -> None:
+    started = card(training={})
+    first = tracking.LiveRun(store, started)
+    first.log(1, {"epoch": 1, "train_loss": 0.9, "val_miou": 0.3})
+    first.log(2, {"epoch": 2, "train_loss": 0.7, "val_miou": float("nan")})
+    first.close("FAILED")
+    again = tracking.LiveRun(store, started)
+    again.log(2, {"epoch": 2, "train_loss": 0.7})
+    again.log(3, {"epoch": 3, "train_loss": 0.5, "val_miou": 0.6})
+    again.close()
+    client = tracking.connect(store)
+    run_id = tracking.run_id(client, started.provenance.key, "shapes")
+    assert run_id is not None
+    assert tracking.record(store, folder(tmp_path / "models", card())) == run_id
+    history = contents(client, run_id)["history"]
+    assert history["train_loss"] == [(1, 0.9), (2, 0.7), (3, 0.5)]
+    assert history["val_miou"] == [(1, 0.3), (3, 0.6)]
+    assert "epoch" not in history
+
+
+def test_the_run_ends_as_the_training_does(store: str) -> None:
+    client = tracking.connect(store)
+
+    def status(model: str) -> str:
+        run_id = tracking.run_id(client, card(model).provenance.key, "shapes")
+        return str(client.get_run(str(run_id)).info.status)
+
+    with tracking.following(store) as follow:
+        follow(card("good", training={}))(1, {"train_loss": 1.0})
+    assert status("good") == "FINISHED"
+    with pytest.raises(ZeroDivisionError), tracking.following(store) as follow:
+        follow(card("bad", training={}))(1, {"train_loss": 1 / 0})
+    assert status("bad") == "FAILED"
+    with tracking.following(store) as follow:
+        follow(card("bad", training={}))(1, {"train_loss": 1.0})
+    assert status("bad") == "FINISHED"
+
+
+def test_two_trainings_may_begin_on_a_new_database_at_once(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    here = str(Path(__file__).parent)
+    script = (
+        f"import sys; sys.path.insert(0, {here!r})\n"
+        "from pathlib import Path\n"
+        "from segline import tracking\n"
+        "from segline.layout import ModelFolder\n"
+        "from test_tracking_recording import card\n"
+        "store, made = sys.argv[1], ModelFolder(Path(sys.argv[2]))\n"
+        "with tracking.following(store) as follow:\n"
+        "    log = follow(card(made.name, training={}))\n"
+        "    for epoch in (1, 2, 3):\n"
+        "        log(epoch, {'train_loss': 1 / epoch})\n"
+        "assert tracking.record(store, made)\n"
+    )
+    made = [folder(tmp_path / "models", card(name)) for name in ("unet", "other")]
+    processes = [subprocess.Popen([sys.executable, "-c", script, store, str(one.path)], stderr=subprocess.PIPE, text=True) for one in (*made, made[0])]
+    errors = [process.communicate(timeout=200)[1] for process in processes]
+    assert [(process.returncode, error) for process, error in zip(processes, errors, strict=True)] == [(0, "")] * 3
+    client = tracking.connect(store)
+    assert len(client.search_runs([tracking.experiment_id(client, "shapes")])) == 2
+    for name in ("unet", "other"):
+        run_id = tracking.run_id(client, card(name).provenance.key, "shapes")
+        steps = [m.step for m in client.get_metric_history(str(run_id), "val_miou")]
+        assert steps == [1, 3]
+
+
+def test_without_mlflow_a_training_goes_on_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in [name for name in sys.modules if name == "mlflow" or name.startswith("mlflow.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # type: ignore[arg-type]
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    with tracking.following(store) as follow:
+        follow(card(training={}))(1, {"train_loss": 1.0})
+    made = folder(tmp_path / "models", card())
+    assert tracking.record(store, made) is None
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all("MLflow cannot be imported" in line and "make setup" in line for line in lines)
+    with pytest.raises(TrackingError, match="make setup"):
+        tracking.record(store, made, strict=True)
+
+
+def test_folders_that_cannot_be_read_are_told_together_after_the_others_are_recorded(store: str, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for name in ("broken", "torn", "unet"):
+        folder(models, card(name))
+    (models / "broken" / "model.json").write_text("{")
+    (models / "torn" / "history.csv").write_text("epoch,train_loss\n1,much\n")
+    (models / "empty").mkdir()
+    with pytest.raises(ModelError) as caught:
+        tracking.sync(store, models)
+    assert len(caught.value.problems) == 2
+    assert tracking.run_id(tracking.connect(store), card().provenance.key, "shapes") is not None
+    assert tracking.sync(store, tmp_path / "nowhere") == []
