@@ -30,7 +30,7 @@ repro: $(INSTALLED)  ## the whole line, from images to a registered model; what 
 	dvc repro
 
 test: $(INSTALLED)  ## all tests, on two cores (WORKERS=1: on one, with readable output)
-	python -m pytest -n $(WORKERS) --dist loadfile
+	python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)  ## format, lint and types, as CI asks for them
 	ruff format --check .

@@ -1,7 +1,8 @@
-"""The generated data set: circles, squares, triangles and crosses that only their geometry tells apart.
+"""The generated data set: circles, squares, triangles and crosses that outline and pattern tell apart, and colour does not.
 
-Objects of all classes and the background draw their colours and textures (plain, gradient, stripes, checker, dots) from one distribution; the light is uneven,
-the sensor noisy, and most objects touch or overlap another. Written in the COCO layout, masks of the visible part only. A function of counts, size and seed.
+Objects of all classes and the background draw their colours from one distribution. A class's pattern (upright, level or slanted stripes, dots) is coarser
+than a 3 × 3 neighbourhood, and its two tones are close. The light is uneven, the sensor noisy, and most objects touch or overlap another.
+Written in the COCO layout, masks of the visible part only. A function of counts, size and seed.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from segline.data.store import SPLITS
 
 CLASSES = ("circle", "square", "triangle", "cross")
 
-_DIAMETER = (0.21, 0.46)  # of the shorter side of the image
+_DIAMETER = (0.25, 0.5)  # of the shorter side of the image
 _COUNT = (2, 6)
 _NEXT_TO_ANOTHER = 0.6  # chance that an object is placed at another one
 _VISIBLE_SHARE = 0.5  # least visible part of an object, what lies outside the image included
 _VISIBLE_PIXELS = 60
 _CONTRAST = 75.0  # least distance in RGB, 0…255, between an object's mean colour and what it lies on
+_PERIOD = (8.0, 12.0)  # of a pattern, pixels
+_TILT = 0.15  # of a pattern, radians; an outline turns freely
+_SWING = (25.0, 45.0)  # of a pattern's tones around the object's colour, per channel
 _ATTEMPTS = 40
 _SUPERSAMPLING = 4
 
@@ -72,7 +76,7 @@ def generate(folder: Path, counts: Mapping[str, int], size: tuple[int, int], see
 def scene(size: tuple[int, int], seed: tuple[int, ...]) -> Scene:
     """One image of `size` (height, width)."""
     rng = np.random.default_rng(seed)
-    image = _surface(rng, size, _colour(rng))
+    image = _ground(rng, size)
     placed: list[_Object] = []
     for _ in range(int(rng.integers(_COUNT[0], _COUNT[1] + 1))):
         tries = (_place(rng, size, placed) for _ in range(_ATTEMPTS))
@@ -81,7 +85,7 @@ def scene(size: tuple[int, int], seed: tuple[int, ...]) -> Scene:
             continue
         under = image[new.cover >= 0.5]
         colour = next((c for c in (_colour(rng) for _ in range(200)) if _stands_out(c, under)), _farthest_corner(under))
-        image += new.cover[..., None] * (_surface(rng, size, colour) - image)
+        image += new.cover[..., None] * (_surface(rng, size, new, colour) - image)
         placed.append(new)
     image *= _light(rng, size)[..., None]
     blurred = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 0.7)))
@@ -166,23 +170,36 @@ def _farthest_corner(under: Floats) -> Floats:
     return np.where(under.mean(axis=0) < 127.5, 225, 30).astype(np.float32)
 
 
-def _surface(rng: np.random.Generator, size: tuple[int, int], colour: Floats) -> Floats:
-    """A textured plane `(H, W, 3)` around a colour, 0…255."""
+def _ground(rng: np.random.Generator, size: tuple[int, int]) -> Floats:
+    """The background `(H, W, 3)`, 0…255: a colour that changes across the image, and blotches."""
+    height, width = size
+    y, x = np.mgrid[:height, :width].astype(np.float32) / max(size)
+    turn = rng.uniform(0, 2 * np.pi)
+    slope = np.cos(turn) * x + np.sin(turn) * y
+    return np.asarray(_colour(rng) + (slope - slope.mean())[..., None] * rng.uniform(-60, 60, 3) + _blotches(rng, size), dtype=np.float32)
+
+
+def _surface(rng: np.random.Generator, size: tuple[int, int], new: _Object, colour: Floats) -> Floats:
+    """A plane `(H, W, 3)` with the pattern of an object's class around a colour, 0…255."""
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    turn = rng.uniform(0, 2 * np.pi)
+    x, y = x - new.x, y - new.y
+    turn = rng.uniform(-_TILT, _TILT)
     u, v = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
-    period = float(rng.uniform(4, 12))
-    pattern = (
-        lambda: np.zeros_like(u),
-        lambda: 2 * (u - u.min()) / (u.max() - u.min()) - 1,
-        lambda: np.sign(np.sin(2 * np.pi * u / period)),
-        lambda: np.sign(np.sin(2 * np.pi * u / period)) * np.sign(np.sin(2 * np.pi * v / period)),
-        lambda: np.where(np.cos(2 * np.pi * u / period) + np.cos(2 * np.pi * v / period) > 0.6, 1.0, -1.0),
-    )[int(rng.integers(5))]()
-    blotches = cv2.GaussianBlur(rng.normal(0, 1, (height, width, 3)).astype(np.float32), (0, 0), 3.0)
-    swing = rng.uniform(-25, 25, 3)
-    return np.asarray(colour + pattern[..., None] * swing + blotches * (rng.uniform(4, 10) / blotches.std()), dtype=np.float32)
+    wave, phase = 2 * np.pi / float(rng.uniform(*_PERIOD)), float(rng.uniform(0, 2 * np.pi))
+    pattern = {
+        "circle": lambda: np.sin(wave * u + phase) > 0,
+        "square": lambda: np.sin(wave * v + phase) > 0,
+        "triangle": lambda: np.cos(wave * u) + np.cos(wave * v) > 0.4,
+        "cross": lambda: np.sin(wave * (u + v) / np.sqrt(2) + phase) > 0,
+    }[CLASSES[new.label]]()
+    swing = rng.choice([-1, 1], 3) * rng.uniform(*_SWING, 3)
+    return np.asarray(colour + np.where(pattern, 1, -1)[..., None] * swing + _blotches(rng, size), dtype=np.float32)
+
+
+def _blotches(rng: np.random.Generator, size: tuple[int, int]) -> Floats:
+    blotches = cv2.GaussianBlur(rng.normal(0, 1, (*size, 3)).astype(np.float32), (0, 0), 3.0)
+    return np.asarray(blotches * (rng.uniform(4, 10) / blotches.std()), dtype=np.float32)
 
 
 def _light(rng: np.random.Generator, size: tuple[int, int]) -> Floats:

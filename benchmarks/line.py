@@ -1,0 +1,109 @@
+"""Run the whole line for one parameter file in a clone of this checkout, and write down what it took and what it reached.
+
+    python benchmarks/line.py params.yaml
+    python benchmarks/line.py examples/camvid.yaml
+
+The result is `benchmarks/line-<name>.json`: seconds per stage and of a second `dvc repro` with nothing to do, metrics, parity and training summary of each
+model, machine, commit. Absolute times are of that machine on that day; they are held against the limits beside them, no more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from segline.provenance import commit, versions
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOWN = ("miou", "mdice", "pixel_accuracy", "mask_ap", "mask_ap50", "box_ap", "box_ap50")
+
+
+def main(parameters: Path) -> None:
+    name = "shipped" if parameters.name == "params.yaml" else parameters.stem
+    with tempfile.TemporaryDirectory(prefix="segline-benchmark-") as folder:
+        clone = Path(folder) / "clone"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        _write_parameters(parameters, clone / "params.yaml")
+        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        stages = _repro(clone, environment)
+        start = time.monotonic()
+        again = subprocess.run(["dvc", "repro"], cwd=clone, env=environment, capture_output=True, text=True, check=True)
+        nothing = time.monotonic() - start
+        assert "Data and pipelines are up to date." in again.stdout, again.stdout
+        result = {
+            "parameters": parameters.resolve().relative_to(ROOT).as_posix(),
+            "commit": commit(ROOT),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.system(), "python": platform.python_version()},
+            "load_before": round(os.getloadavg()[0], 2),
+            "versions": versions(),
+            "seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
+            "seconds_in_all": round(sum(stages.values()), 1),
+            "seconds_with_nothing_to_do": round(nothing, 1),
+            "models": {model.name: _model(model) for model in sorted((clone / "models").iterdir()) if model.is_dir()},
+        }
+    target = ROOT / "benchmarks" / f"line-{name}.json"
+    target.write_text(json.dumps(result, indent=2) + "\n")
+    print(target.read_text())
+
+
+def _write_parameters(source: Path, target: Path) -> None:
+    """The same parameters, with a data root that counts from this checkout."""
+    yaml = YAML()
+    values = yaml.load(source)
+    if values["data"]["dataset"] == "folder":
+        values["data"]["root"] = str((ROOT / values["data"]["root"]).resolve())
+    yaml.dump(values, target)
+
+
+def _repro(clone: Path, environment: dict[str, str]) -> dict[str, float]:
+    """Run `dvc repro`; seconds per stage, from one stage's first line to the next one's; the first includes DVC's own start."""
+    stages: dict[str, float] = {}
+    current, since = "dvc", time.monotonic()
+    with subprocess.Popen(["dvc", "repro"], cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if begun := re.match(r"Running stage '([^']+)'", line):
+                now = time.monotonic()
+                stages[current] = stages.get(current, 0.0) + now - since
+                current, since = begun[1], now
+    stages[current] = time.monotonic() - since
+    if process.returncode:
+        sys.exit(process.returncode)
+    return stages
+
+
+def _model(folder: Path) -> dict[str, Any]:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    parity = json.loads((folder / "parity.json").read_text())
+    card = json.loads((folder / "model.json").read_text())
+    return {
+        "split": metrics["split"],
+        "images": metrics["images"],
+        "metrics": {key: round(metrics[key], 4) for key in SHOWN if key in metrics},
+        "parity": {"metric": parity["metric"], "difference": parity["difference"], "worst": parity["worst"], "latency": parity["latency"]},
+        "training": card["training"],
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
