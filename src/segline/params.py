@@ -43,7 +43,7 @@ class Shapes(Section):
     train: Count = 400
     val: Count = 40
     test: Count = 60
-    size: Size = (128, 160)  # height, width of the generated images, pixels
+    size: Size = (96, 128)  # height, width of the generated images, pixels
 
 
 class Splits(Section):
@@ -69,7 +69,7 @@ class Data(Section):
     name: str | None = None  # used in the registry; default: `shapes`, or the name of the root folder
     classes: list[str] | None = None  # class names by id, where the format does not know them
     ignore: list[int] | None = None  # label values that are not scored, where the format does not know them
-    image_size: Size = (128, 160)  # height, width that the networks see, pixels
+    image_size: Size = (96, 128)  # height, width that the networks see, pixels
     splits: Splits = Splits()
     shapes: Shapes = Shapes()
 
@@ -100,6 +100,12 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
     channels_last: bool = True
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of train that steers the training where `val` is what is scored at the end
+
+    @model_validator(mode="after")
+    def _validates_at_least_once(self) -> Train:
+        if self.validate_every > self.epochs:
+            raise ValueError(f"validate_every is {self.validate_every} and epochs {self.epochs}; at least one epoch must be validated")
+        return self
 
 
 class _Model(Section):

@@ -28,7 +28,6 @@ LAYERS = {
     "evaluation.overlays": 6,  # drawing alone: predictions are drawn as evaluations are
     "losses": 6,
     "models": 6,
-    "export.graphs": 6,  # the wrappers that validation, evaluation and export all run
     "inference": 7,
     "tasks": 7,
     "training": 8,

@@ -19,11 +19,11 @@ from segline.card import ModelCard
 from segline.data.store import DatasetInfo, PreparedDataset
 from segline.errors import DataError, ExportError, ModelError
 from segline.export import stage
-from segline.export.graphs import EvalGraph
 from segline.export.onnx import write_onnx
 from segline.layout import Checkout, ModelFolder
 from segline.provenance import Provenance, versions
 from segline.tasks import registry as tasks
+from segline.tasks.graphs import EvalGraph
 from segline_runtime.predictor import Predictor
 from segline_runtime.specification import ClassInfo, Specification
 
@@ -155,7 +155,7 @@ def test_mistakes_get_sentences(line: TinyCheckout, tmp_path: Path) -> None:
     trained = Checkout(line.root).model("unet")
     content = json.loads((dataset.folder / "dataset.json").read_text())
     (tmp_path / "dataset.json").write_text(json.dumps(content | {"classes": content["classes"][:2]}))
-    with pytest.raises(ModelError, match="trained on other classes"):
+    with pytest.raises(ModelError, match="was trained on the classes"):
         stage.export(trained, PreparedDataset(tmp_path), **settings)
     (tmp_path / "dataset.json").write_text(json.dumps(content | {"truths": ["instances"]}))
     with pytest.raises(DataError, match="learns from class masks"):

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 
 from segline.data import shapes
 
-SIZE = (128, 160)
+SIZE = (96, 128)
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from segline.export.disagreement import disagreement
-from segline.export.graphs import EvalGraph, InstanceGraph, SemanticGraph, evaluating
 from segline.export.onnx import write_onnx
 from segline.models.semantic import registry as semantic_networks
+from segline.tasks.graphs import EvalGraph, InstanceGraph, SemanticGraph, evaluating
 from segline_runtime.images import InputError
 from segline_runtime.postprocess import decode
 from segline_runtime.predictions import InstancePrediction, SemanticPrediction

@@ -16,10 +16,10 @@ from torch import nn
 from segline.data.store import Split
 from segline.errors import ExportError
 from segline.export.disagreement import disagreement, match
-from segline.export.graphs import SemanticGraph
 from segline.export.onnx import write_onnx
 from segline.export.parity import latency, prove
 from segline.metrics.semantic import SemanticScorer
+from segline.tasks.graphs import SemanticGraph
 from segline_runtime.predictions import InstancePrediction, SemanticPrediction
 from segline_runtime.predictor import Predictor
 from segline_runtime.specification import ClassInfo, Specification

@@ -28,11 +28,12 @@ def test_the_shipped_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("batch_size: 16", "batchsize: 16", "models.unet.train.batchsize is no known key; did you mean 'batch_size'?"),
+        ("epochs: 14, batch_size: 8", "epochs: 14, batchsize: 8", "models.unet.train.batchsize is no known key; did you mean 'batch_size'?"),
         ("seed: 0", "sed: 0", "sed is no known key; did you mean 'seed'?"),
         ("lr: 0.002", 'lr: "0.002"', "models.unet.train.lr is '0.002': input should be a valid number"),
         ("lr: 0.002", "lr: -1", "greater than 0"),
         ("lr: 0.002", "lr: .inf", "finite"),
+        ("epochs: 14, ", "epochs: 14, validate_every: 15, ", "models.unet.train: validate_every is 15 and epochs 14"),
         ("opset: 18", "opset: true", "export.opset is True: input should be a valid integer"),
         ("dice: 1.0", "dise: 1.0", "Did you mean 'dice'?"),
         ("arch: maskrcnn", "arch: maskrcn", "models.maskrcnn.arch is 'maskrcn'; it must be 'maskrcnn'"),

@@ -19,9 +19,9 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from segline.errors import DataError, ModelError
-from segline.export.graphs import InstanceGraph, SemanticGraph
 from segline.export.onnx import write_onnx
 from segline.inference.predict import instance_index, load_predictor, predict_folder
+from segline.tasks.graphs import InstanceGraph, SemanticGraph
 from segline_runtime.images import to_rgb
 from segline_runtime.predictions import InstancePrediction, SemanticPrediction
 from segline_runtime.predictor import Predictor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_the_holdout_is_seeded_disjoint_and_of_the_asked_size(count: int) -> Non
 
 def test_the_holdout_takes_images_in_a_row() -> None:
     _, held = holdout(400, 0.1, seed=0)
-    jumps = sum(b - a > 1 for a, b in zip(held, held[1:], strict=False))
+    jumps = sum(b - a > 1 for a, b in pairwise(held))
     assert jumps <= len(held) / 8
 
 

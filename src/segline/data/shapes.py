@@ -22,8 +22,8 @@ from segline.data.store import SPLITS
 
 CLASSES = ("circle", "square", "triangle", "cross")
 
-_DIAMETER = (0.25, 0.5)  # of the shorter side of the image
-_COUNT = (2, 6)
+_DIAMETER = (0.3, 0.6)  # of the shorter side of the image
+_COUNT = (2, 5)
 _NEXT_TO_ANOTHER = 0.6  # chance that an object is placed at another one
 _VISIBLE_SHARE = 0.5  # least visible part of an object, what lies outside the image included
 _VISIBLE_PIXELS = 60

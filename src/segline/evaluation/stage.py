@@ -26,12 +26,7 @@ def evaluate_model(folder: ModelFolder, dataset: PreparedDataset, *, overlays: i
     trained = load(folder, device)
     info = dataset.info
     dataset.require(trained.task.truth, folder.name)
-    known, present = ([c.name for c in classes] for classes in (trained.card.specification.classes, info.classes))
-    if known != present:
-        raise ModelError(
-            f"{folder.path} was trained on the classes {', '.join(known)}, and the prepared data has {', '.join(present)}. "
-            f"Run `dvc repro train@{folder.name}` to train it on this data."
-        )
+    trained.require_classes(info.classes)
     split = dataset.split(info.scored)
     # TF32 keeps 10 bits of the mantissa: enough to move a metric that ONNX must meet.
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):

@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch.jit._trace import TracerWarning
 
-from segline.export.graphs import EvalGraph
+from segline.tasks.graphs import EvalGraph
 from segline_runtime.specification import METADATA_KEY, Specification
 
 _DESCRIPTION = (

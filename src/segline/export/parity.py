@@ -21,9 +21,9 @@ from rich.progress import track
 from segline.data.store import Sample, Split
 from segline.errors import ExportError
 from segline.export.disagreement import GROSS, disagreement
-from segline.export.graphs import EvalGraph
 from segline.metrics.scorer import Scorer
 from segline.provenance import file_digest, versions
+from segline.tasks.graphs import EvalGraph
 from segline_runtime.postprocess import decode
 from segline_runtime.predictions import Prediction
 from segline_runtime.predictor import Predictor

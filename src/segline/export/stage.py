@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 
 from segline.data.store import PreparedDataset
-from segline.errors import ModelError
-from segline.export.graphs import EvalGraph
 from segline.export.onnx import write_onnx
 from segline.export.parity import prove
 from segline.files import whole, write_json
@@ -26,12 +24,8 @@ def export(folder: ModelFolder, dataset: PreparedDataset, *, opset: int, toleran
     trained = load(folder, torch.device("cpu"))
     specification = trained.card.specification
     dataset.require(trained.task.truth, folder.name)
-    if [c.name for c in specification.classes] != [c.name for c in dataset.info.classes]:
-        raise ModelError(
-            f"{folder.path} was trained on other classes than the prepared data has; run `dvc repro train@{folder.name}` to train it on this data."
-        )
+    trained.require_classes(dataset.info.classes)
     graph = trained.graph
-    assert isinstance(graph, EvalGraph), type(graph)
     with whole(folder.onnx) as file:
         write_onnx(graph, specification, file, opset)
         proof = prove(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segline.data.store import Sample, Truth
-from segline.export.graphs import EvalGraph
 from segline.metrics.scorer import Scorer
+from segline.tasks.graphs import EvalGraph
 from segline_runtime.predictions import Prediction
 from segline_runtime.specification import ClassInfo, Specification
 

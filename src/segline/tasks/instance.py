@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segline.data.store import Sample, Truth
-from segline.export.graphs import EvalGraph, InstanceGraph
 from segline.metrics.instance import InstanceScorer
 from segline.models.instance import registry as architectures
 from segline.tasks.base import Batch
+from segline.tasks.graphs import EvalGraph, InstanceGraph
 from segline_runtime.postprocess import decode
 from segline_runtime.predictions import Prediction
 from segline_runtime.specification import ClassInfo, Specification

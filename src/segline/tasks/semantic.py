@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segline.data.store import Sample, Truth
-from segline.export.graphs import EvalGraph, SemanticGraph
 from segline.losses.combined import combined
 from segline.metrics.semantic import SemanticScorer
 from segline.models.semantic import registry as architectures
 from segline.tasks.base import Batch
+from segline.tasks.graphs import EvalGraph, SemanticGraph
 from segline_runtime.postprocess import decode
 from segline_runtime.predictions import Prediction
 from segline_runtime.specification import ClassInfo, Specification

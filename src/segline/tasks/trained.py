@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from segline.card import ModelCard
 from segline.errors import ModelError
-from segline.export.graphs import EvalGraph
 from segline.layout import ModelFolder
 from segline.tasks import registry as tasks
 from segline.tasks.base import Task
+from segline.tasks.graphs import EvalGraph
 from segline_runtime.predictions import Prediction
+from segline_runtime.specification import ClassInfo
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,15 @@ class Trained:
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
         """RGB images `(H, W, 3)` → predictions at their own sizes."""
         return self.task.predict(self.graph, self.card.specification, images)
+
+    def require_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Raises ModelError when the data has other classes than the model."""
+        known, present = ([c.name for c in some] for some in (self.card.specification.classes, classes))
+        if known != present:
+            raise ModelError(
+                f"The model '{self.card.model}' was trained on the classes {', '.join(known)}, and the prepared data has {', '.join(present)}. "
+                f"Run `dvc repro train@{self.card.model}` to train it on this data."
+            )
 
 
 def load(folder: ModelFolder, device: torch.device) -> Trained:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 Row = dict[str, float]
@@ -49,7 +49,8 @@ class BestWeights(Callback):
 class History(Callback):
     """One row per epoch; survives an interruption in the checkpoint. `on_row(epoch, row)` is called on the first process."""
 
-    def __init__(self, on_row: Callable[[int, Row], None]) -> None:
+    def __init__(self, monitor: str, on_row: Callable[[int, Row], None]) -> None:
+        self._monitor = monitor
         self.rows: list[Row] = []
         self.seconds = 0.0  # of training, over all sittings
         self._on_row = on_row
@@ -71,7 +72,7 @@ class History(Callback):
     def _tell(self, trainer: Trainer, row: Row) -> None:
         epoch, of = int(row["epoch"]), int(trainer.max_epochs or 0)
         left = (of - epoch) * self.seconds / len(self.rows)
-        shown = [f"{name} {row[name]:.4f}" for name in ("train_loss", "val_miou", "val_mask_ap", "val_mask_ap50") if name in row]
+        shown = [f"{name} {row[name]:.4f}" for name in ("train_loss", self._monitor) if name in row]
         print(f"epoch {epoch}/{of}  {'  '.join(shown)}  {row['seconds']:.0f} s, about {left / 60:.1f} min left", flush=True)
         self._on_row(epoch, row)
 

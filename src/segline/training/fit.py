@@ -58,7 +58,7 @@ def fit(
     settings = model["train"]
     lightning.seed_everything(seed, workers=True, verbose=False)
     monitor = f"val_{task.metric}"
-    best, history = BestWeights(monitor), History(on_row)
+    best, history = BestWeights(monitor), History(monitor, on_row)
     averaging = [EMAWeightAveraging(decay=settings["ema"])] if settings["ema"] else []
     stopping = [EarlyStopping(monitor, mode="max", patience=settings["early_stopping"], check_on_train_epoch_end=False)] if settings["early_stopping"] else []
     newest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
@@ -102,6 +102,8 @@ def fit(
 def _trainer(settings: Mapping[str, Any], runtime: Mapping[str, Any], callbacks: list[Callback]) -> tuple[lightning.Trainer, str]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # a choice of `runtime.workers`, not an oversight
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # it holds the lock, and what is resumed
+    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)  # Lightning's own call of torch
     arguments: dict[str, Any] = {
         "accelerator": runtime["accelerator"],
         "devices": runtime["devices"],
