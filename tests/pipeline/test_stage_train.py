@@ -39,7 +39,7 @@ models:
 def line(make_tiny_checkout: Callable[[], TinyCheckout]) -> TinyCheckout:
     """A tiny checkout whose data is prepared; 5 validation images, so that two processes get unequal parts."""
     checkout = make_tiny_checkout()
-    text = checkout.params.read_text().replace("val: 4,", "val: 5,")
+    text = checkout.params.read_text().replace("val: 4,", "val: 5,").replace("workers: 0", "workers: 1")
     checkout.params.write_text(text[: text.index("models:")] + MODELS + text[text.index("evaluate:") :])
     checkout.run("python", "pipeline/download.py")
     checkout.run("python", "pipeline/prepare.py")

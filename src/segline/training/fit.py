@@ -23,7 +23,7 @@ from segline.training import hardware, loaders
 from segline.training.augment import Augmentation
 from segline.training.callbacks import BestWeights, History, Row, SeedPerEpoch
 from segline.training.module import SegmentationModule
-from segline.training.resume import CHECKPOINT
+from segline.training.resume import CHECKPOINT, finished_epochs
 from segline_runtime.specification import Specification
 
 
@@ -73,7 +73,9 @@ def fit(
     world = trainer.world_size
     place = {"rank": trainer.global_rank, "world": world, "workers": hardware.workers(runtime["workers"], device, world)}
     batch_size = settings["batch_size"]
-    batches = loaders.training_loader(train, task=task, augmentation=augmentation, batch_size=batch_size, seed=seed, pin=device == "cuda", **place)
+    batches = loaders.training_loader(
+        train, task=task, augmentation=augmentation, batch_size=batch_size, seed=seed, first_epoch=finished_epochs(checkpoint), pin=device == "cuda", **place
+    )
     checks = loaders.validation_loader(validation, batch_size=batch_size, **place)
     try:
         trainer.fit(module, batches, checks, ckpt_path=checkpoint, weights_only=False)

@@ -49,9 +49,9 @@ class _Untouched(Dataset[Sample]):
 class _Shuffle(Sampler[tuple[int, int]]):
     """A permutation per epoch, dealt to the processes in equal parts; Lightning tells it the epoch."""
 
-    def __init__(self, length: int, *, seed: int, rank: int, world: int) -> None:
+    def __init__(self, length: int, *, seed: int, rank: int, world: int, epoch: int = 0) -> None:
         self._length, self._seed, self._rank, self._world = length, seed, rank, world
-        self._epoch = 0
+        self._epoch = epoch  # a resumed training's loader processes ask for the first order before Lightning has told the epoch
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
@@ -77,13 +77,13 @@ class _Collate:
 
 
 def training_loader(
-    split: Split, *, task: Task, augmentation: Augmentation, batch_size: int, seed: int, rank: int, world: int, workers: int, pin: bool
+    split: Split, *, task: Task, augmentation: Augmentation, batch_size: int, seed: int, first_epoch: int, rank: int, world: int, workers: int, pin: bool
 ) -> DataLoader[Any]:
-    """Batches of augmented samples. An incomplete last batch is dropped where there is more than one: batch norm needs company."""
+    """Batches of augmented samples, from `first_epoch` on. An incomplete last batch is dropped where there is more than one: batch norm needs company."""
     return DataLoader(
         _Training(split, augmentation, seed),
         batch_size=batch_size,
-        sampler=_Shuffle(len(split), seed=seed, rank=rank, world=world),
+        sampler=_Shuffle(len(split), seed=seed, rank=rank, world=world, epoch=first_epoch),
         collate_fn=_Collate(task),
         num_workers=workers,
         worker_init_fn=_one_thread,

@@ -16,6 +16,8 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+import torch
+
 from segline.errors import LockedError
 from segline.files import write_json
 from segline.provenance import Provenance
@@ -55,6 +57,11 @@ def checkpoint(folder: Path) -> Path | None:
     """The checkpoint to go on from, if the training was interrupted."""
     file = folder / CHECKPOINT
     return file if file.is_file() else None
+
+
+def finished_epochs(checkpoint: Path | None) -> int:
+    """How many epochs a checkpoint has behind it."""
+    return 0 if checkpoint is None else int(torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)["epoch"]) + 1
 
 
 def why_afresh(root: Path, model: str, provenance: Provenance) -> str | None:

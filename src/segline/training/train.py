@@ -124,8 +124,7 @@ def _splits(dataset: PreparedDataset, *, share: float, seed: int) -> tuple[Split
 
 def _tell_start(name: str, root: Path, origin: Provenance, checkpoint: Path | None) -> None:
     if checkpoint:
-        epoch = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)["epoch"] + 1
-        print(f"'{name}' goes on after epoch {epoch}, where its training was interrupted.", file=sys.stderr, flush=True)
+        print(f"'{name}' goes on after epoch {resume.finished_epochs(checkpoint)}, where its training was interrupted.", file=sys.stderr, flush=True)
     elif reason := resume.why_afresh(root, name, origin):
         print(reason, file=sys.stderr, flush=True)
 
