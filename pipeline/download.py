@@ -2,27 +2,19 @@
 
 import here  # isort: skip
 
-from segline import params
-from segline.data.download import download, locate
+from segline.data.download import download
+from segline.data.sources import root_of
 from segline.errors import told_in_sentences
 from segline.layout import Checkout
+from segline.plan import data
 
 
 def main() -> None:
-    with told_in_sentences():
-        checkout = Checkout(here.ROOT)
-        values = params.read(checkout.params)
-        data = values.data
-        download(
-            dataset=data.dataset,
-            root=locate(data.root, checkout.main, checkout.root) if data.dataset == "folder" else checkout.raw,
-            data_format=data.format,
-            counts={"train": data.shapes.train, "val": data.shapes.val, "test": data.shapes.test},
-            size=data.shapes.size,
-            seed=values.seed,
-            target=checkout.raw,
-        )
+    checkout = Checkout(here.ROOT)
+    plan = data.read(checkout.data_plan.download)
+    download(plan.settings, root=root_of(plan.settings, checkout.raw, checkout.main, checkout.root), seed=plan.seed, target=checkout.raw)
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_sentences():
+        main()

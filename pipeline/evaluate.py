@@ -7,15 +7,17 @@ from segline.data.store import PreparedDataset
 from segline.errors import told_in_sentences
 from segline.evaluation.stage import evaluate_model
 from segline.layout import Checkout
+from segline.plan import plans
 
 
 def main(name: str) -> None:
     checkout = Checkout(here.ROOT)
     settings = params.read(checkout.params)
     params.select(settings, name)
+    plan = plans.read(plans.EvaluatePlan, checkout.plan(name).evaluate)
     folder = checkout.model(name)
-    evaluate_model(folder, PreparedDataset(checkout.prepared), overlays=settings.evaluate.overlays, accelerator=settings.runtime.accelerator)
-    tracking.record(store=tracking.store_uri(checkout, settings.runtime.tracking_uri), folder=folder)
+    evaluate_model(plan, folder, PreparedDataset(checkout.prepared), accelerator=settings.runtime.accelerator)
+    tracking.record(store=tracking.store_uri(checkout, settings.tracking.uri), folder=folder)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,17 @@ from segline.data.store import PreparedDataset
 from segline.errors import told_in_sentences
 from segline.export.stage import export
 from segline.layout import Checkout
+from segline.plan import plans
 
 
 def main(name: str) -> None:
     checkout = Checkout(here.ROOT)
     settings = params.read(checkout.params)
     params.select(settings, name)
+    plan = plans.read(plans.ExportPlan, checkout.plan(name).export)
     folder = checkout.model(name)
-    export(folder, PreparedDataset(checkout.prepared), **settings.export.model_dump())
-    tracking.record(store=tracking.store_uri(checkout, settings.runtime.tracking_uri), folder=folder)
+    export(plan, folder, PreparedDataset(checkout.prepared))
+    tracking.record(store=tracking.store_uri(checkout, settings.tracking.uri), folder=folder)
 
 
 if __name__ == "__main__":

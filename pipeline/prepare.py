@@ -2,31 +2,20 @@
 
 import here  # isort: skip
 
-from segline import params
-from segline.data.download import locate
 from segline.data.prepare import prepare
+from segline.data.sources import root_of
 from segline.errors import told_in_sentences
 from segline.layout import Checkout
+from segline.plan import data
 
 
 def main() -> None:
-    with told_in_sentences():
-        checkout = Checkout(here.ROOT)
-        values = params.read(checkout.params)
-        data = values.data
-        prepare(
-            raw=checkout.raw,
-            root=locate(data.root, checkout.main, checkout.root) if data.dataset == "folder" else checkout.raw,
-            name=values.data_name(),
-            classes=data.classes,
-            ignore=data.ignore,
-            method=data.splits.method,
-            val=data.splits.val,
-            test=data.splits.test,
-            seed=values.seed,
-            target=checkout.prepared,
-        )
+    checkout = Checkout(here.ROOT)
+    plan = data.read(checkout.data_plan.prepare)
+    root = root_of(plan.settings, checkout.raw, checkout.main, checkout.root)
+    prepare(plan.settings, raw=checkout.raw, root=root, seed=plan.seed, target=checkout.prepared)
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_sentences():
+        main()

@@ -13,7 +13,7 @@ def main(name: str) -> None:
     settings = params.read(checkout.params)
     params.select(settings, name)
     folder = checkout.model(name)
-    receipt = registry.register(store=tracking.store_uri(checkout, settings.runtime.tracking_uri), folder=folder)
+    receipt = registry.register(store=tracking.store_uri(checkout, settings.tracking.uri), folder=folder)
     write_json(folder.receipt, receipt.to_dict())
     print(f"{receipt.name} version {receipt.version} is candidate (models:/{receipt.name}@{registry.CANDIDATE}).")
 

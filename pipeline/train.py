@@ -1,4 +1,4 @@
-"""train: fit one model of params.yaml on the prepared data. By hand: `python pipeline/train.py <model>`."""
+"""train: fit one model by its plan on the prepared data. By hand: `python pipeline/train.py <model>`."""
 
 import here  # isort: skip
 
@@ -6,26 +6,27 @@ from segline import params, provenance, tracking
 from segline.data.store import PreparedDataset
 from segline.errors import told_in_sentences
 from segline.layout import Checkout
+from segline.plan import plans
+from segline.plan.resolve import weights_path
 from segline.training.train import train
 
 
 def main(name: str) -> None:
     checkout = Checkout(here.ROOT)
     settings = params.read(checkout.params)
-    model = params.select(settings, name)
-    store = tracking.store_uri(checkout, settings.runtime.tracking_uri)
+    params.select(settings, name)
+    plan = plans.read(plans.TrainPlan, checkout.plan(name).train)
+    weights = plan.settings.weights_file
+    store = tracking.store_uri(checkout, settings.tracking.uri)
     with tracking.following(store) as follow:
         train(
-            name=name,
-            model=model.model_dump(mode="json"),
-            seed=settings.seed,
-            image_size=settings.data.image_size,
+            plan,
             dataset=PreparedDataset(checkout.prepared),
-            runtime=settings.runtime.model_dump(mode="json"),
-            code=provenance.code_digest(checkout.root / "pipeline" / "train.py", checkout.root / "src"),
+            runtime=settings.runtime,
             commit=provenance.commit(checkout.root),
             resume_root=checkout.resume,
             folder=checkout.model(name),
+            weights=None if weights is None else weights_path(weights, checkout.root, checkout.main),
             follow=follow,
         )
 

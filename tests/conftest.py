@@ -23,26 +23,27 @@ TINY_PARAMS = """\
 seed: 0
 
 data:
-  dataset: shapes
-  root: data/own
-  format: coco
-  image_size: [64, 64]
-  splits: {method: random, val: 0.15, test: 0.15}
-  shapes: {train: 12, val: 4, test: 6, size: [64, 64]}
+  source: shapes
+  train: 12
+  val: 4
+  test: 6
+  size: [64, 64]
 
 models:
   unet:
-    task: semantic
+    arch: unet
     encoder: mobilenet_v2
+    input: {size: [64, 64]}
     augment:
       - HorizontalFlip: {p: 0.5}
     train: {epochs: 1, batch_size: 4, lr: 0.002, warmup: 0}
 
   maskrcnn:
-    task: instance
+    arch: maskrcnn
     encoder: mobilenet_v3_small
+    input: {size: [64, 64]}
     proposals: {train_before_nms: 50, train_after_nms: 20, test_before_nms: 50, test_after_nms: 10, rpn_batch: 16, box_batch: 8}
-    max_detections: 10
+    predict: {max_detections: 10}
     train: {epochs: 1, batch_size: 4, lr: 0.0005, warmup: 0}
 
 evaluate:

@@ -10,6 +10,7 @@ import atexit
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -21,10 +22,10 @@ from PIL import Image
 
 from segline import tracking
 from segline.card import ModelCard
-from segline.data.store import DatasetInfo
+from segline.data.store import SPLIT_VERSION, DatasetInfo, content_hash
 from segline.layout import ModelFolder
-from segline.provenance import Provenance, file_digest
-from segline_runtime.specification import METADATA_KEY, ClassInfo, Specification
+from segline.provenance import digest, file_digest
+from segline_runtime.specification import METADATA_KEY, ClassInfo, Geometry, ImageKind, Specification
 
 PERFECT = 127.5
 CLASSES = ("dark", "bright")
@@ -78,34 +79,57 @@ def instance_onnx(file: Path) -> None:
 
 
 def model_folder(
-    path: Path, *, threshold: float = PERFECT, metrics: dict[str, float] | None = None, latency_ms: float = 5.0, dataset: str = "ramps"
+    path: Path,
+    *,
+    threshold: float = PERFECT,
+    metrics: dict[str, float] | None = None,
+    latency_ms: float = 5.0,
+    dataset: str = "ramps",
+    trained_on: Sequence[str] = ("0" * 16, "1" * 16),
 ) -> ModelFolder:
-    """A semantic model's folder as train, evaluate and export leave it."""
+    """A semantic model's folder as train, evaluate and export leave it. `trained_on`: content hashes of its training images."""
     folder = ModelFolder(path)
     path.mkdir(parents=True, exist_ok=True)
     semantic_onnx(folder.onnx, threshold)
-    specification = _specification("semantic", path.name, CLASSES)
-    provenance = Provenance(f"parameters of {threshold}", "data", "code")
-    training = {"metric": "miou", "best_epoch": 0, "best": 0.9, "epochs": 1, "seconds": 1.0, "device": "cpu", "precision": "fp32", "parameter_count": 1}
-    parameters = {"seed": 0, "image_size": [32, 32], "model": {"task": "semantic", "arch": "unet"}}
-    card = ModelCard(path.name, "semantic", parameters, specification, provenance, _info(dataset).to_dict(), {"numpy": "2"}, "c0ffee", None, training)
-    card.write(folder.card)
+    card(path.name, threshold=threshold, dataset=dataset).write(folder.card)
     folder.history.write_text("epoch,loss\n0,0.5\n")
+    folder.trained_on.write_text(json.dumps({"version": 1, "images": list(trained_on)}))
     split = {"split": "test", "split_hash": SPLIT_HASH, "images": 3}
-    folder.metrics.write_text(json.dumps({**split, **(metrics or {"miou": 0.9, "mdice": 0.95, "iou/bright": 0.9})}))
+    folder.metrics.write_text(json.dumps({"version": 1, **split, **(metrics or {"miou": 0.9, "mdice": 0.95, "iou/bright": 0.9})}))
     parity = {"passed": True, "latency": {"median_ms": latency_ms}, "sha256": file_digest(folder.onnx), "difference": 0.0, **split}
     folder.parity.write_text(json.dumps(parity))
     return folder
 
 
+def card(model: str, *, threshold: float = PERFECT, dataset: str = "ramps") -> ModelCard:
+    """Of a trained semantic model; the threshold makes its key."""
+    plan = {"version": 1, "seed": 0, "settings": {"arch": "unet", "input": {"size": [32, 32]}, "threshold": threshold}}
+    return ModelCard(
+        model=model,
+        task="semantic",
+        key=digest(plan)[:16],
+        plan=plan,
+        parts={"parameters": digest(plan), "data": "data", "code": "code"},
+        specification=_specification("semantic", model, CLASSES),
+        dataset=_info(dataset).to_dict(),
+        versions={"numpy": "2"},
+        commit="c0ffee",
+        experiment=None,
+        training={"metric": "miou", "best_epoch": 0, "best": 0.9, "epochs": 1, "seconds": 1.0, "device": "cpu", "precision": "fp32", "parameter_count": 1},
+    )
+
+
 def prepared(path: Path, classes: tuple[str, ...] = CLASSES) -> Path:
     """Prepared data whose test split holds three ramps of different sizes."""
+    hashes = {}
     for i, (height, width) in enumerate([(32, 256), (40, 256), (33, 512)]):
         ramp = np.tile(np.linspace(0, 255, width).round().astype(np.uint8), (height, 1))
         image = np.stack([ramp, np.full_like(ramp, 40 * i), np.full_like(ramp, 90)], axis=2)
         for name, pixels in (("images", image), ("masks", (ramp > 127).astype(np.uint8))):
             (path / "test" / name).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path / "test" / name / f"ramp{i}.png")
+        hashes[f"ramp{i}.png"] = content_hash((path / "test" / "images" / f"ramp{i}.png").read_bytes())
+    (path / "test" / "split.json").write_text(json.dumps({"version": SPLIT_VERSION, "images": hashes}))
     (path / "dataset.json").write_text(json.dumps(_info("ramps", classes).to_dict()))
     return path
 
@@ -114,7 +138,7 @@ def checkout(root: Path, promote: dict[str, object] | None = None) -> Path:
     """A folder that `segline` takes for a checkout, with prepared data and the model `unet`, of the data set `ramps`."""
     root.mkdir(parents=True, exist_ok=True)
     prepared(root / "data" / "prepared")
-    settings = {"data": {"dataset": "shapes", "name": "ramps"}, "models": {"unet": {"task": "semantic"}}, "promote": {"unet": promote or {"at_least": 0.5}}}
+    settings = {"data": {"source": "shapes", "name": "ramps"}, "models": {"unet": {"arch": "unet"}}, "promote": {"unet": promote or {"at_least": 0.5}}}
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
     (root / "dvc.yaml").write_text("stages: {}\n")
     return root
@@ -122,14 +146,25 @@ def checkout(root: Path, promote: dict[str, object] | None = None) -> Path:
 
 def _specification(task: str, model: str, classes: tuple[str, ...]) -> Specification:
     infos = tuple(ClassInfo(i, name, (80 * i, 200, 30), i > 0) for i, name in enumerate(classes))
-    return Specification(task, model, "ramps", infos, (32, 32), "stretch", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Specification(task, model, "ramps", infos, Geometry("stretch", (32, 32)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 def _info(name: str, classes: tuple[str, ...] = CLASSES) -> DatasetInfo:
-    zeros, infos = (0,) * len(classes), _specification("semantic", "unet", classes).classes
-    counts = {"train": 0, "val": 0, "test": 3}
+    zeros = (0,) * len(classes)
     return DatasetInfo(
-        name, infos, "HWC", 3, "uint8", (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), zeros, zeros, counts, {}, ("index",), "f", {"test": SPLIT_HASH}, "none"
+        name=name,
+        classes=_specification("semantic", "unet", classes).classes,
+        image=ImageKind(),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        class_pixels=zeros,
+        class_image_pixels=zeros,
+        counts={"train": 0, "val": 0, "test": 3},
+        instance_counts={},
+        truths=("index",),
+        fingerprint="f",
+        split_hashes={"test": SPLIT_HASH},
+        licence="none",
     )
 
 

@@ -1,17 +1,18 @@
-"""`model.json`, the model's card: what `train` made, from what, and how to read it. It makes the model folder explain itself."""
+"""`model.json`, the model's card: what `train` made, by which plan, and how to read it. It makes the model folder explain itself."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from segline.errors import ModelError
-from segline.provenance import Provenance
+from segline.provenance import digest
+from segline_runtime.errors import InputError
 from segline_runtime.specification import Specification
 
-FORMAT = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -20,31 +21,58 @@ class ModelCard:
 
     model: str  # name in params.yaml
     task: str
-    parameters: dict[str, Any]  # as trained with: {"seed", "image_size", "model": the entry of params.yaml}
+    key: str  # of the run: a hash of the plan
+    plan: dict[str, Any]  # train.json as trained by; in `settings`, the entry of params.yaml
+    parts: dict[str, str]  # hashes of the plan's parameters, data and code
     specification: Specification
-    provenance: Provenance
     dataset: dict[str, Any]  # DatasetInfo.to_dict()
     versions: dict[str, str]
     commit: str | None
     experiment: str | None  # DVC_EXP_NAME
-    training: dict[str, Any]  # metric, best_epoch, best, epochs, seconds, device, precision, parameter_count
-    format: int = FORMAT
+    training: dict[str, Any]  # metric, best_epoch, best, epochs, seconds, device, precision, parameter_count; empty while it is being trained
+    version: int = VERSION
 
     @property
     def registered_name(self) -> str:
         return f"{self.dataset['name']}-{self.model}"
+
+    @property
+    def data_hash(self) -> str:
+        """Of what it was trained on."""
+        return self.parts["data"]
+
+    @property
+    def code(self) -> str:
+        """Digest of the code that trained it."""
+        return self.parts["code"]
+
+    def finished(self, training: dict[str, Any]) -> ModelCard:
+        """The card with what the training came to."""
+        return replace(self, training=training)
 
     def write(self, file: Path) -> None:
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, file: Path) -> ModelCard:
-        """Raises ModelError when there is no card or it cannot be read."""
+        """Cards of the first version are read as well. Raises ModelError when there is no card, or it cannot be read, or is of a later version."""
+        again = f"run `dvc repro -f train@{file.parent.name}` to make it anew"
         try:
             values = json.loads(file.read_text())
-            specification = Specification.from_dict(values["specification"])
-            return cls(**{**values, "specification": specification, "provenance": Provenance(**values["provenance"])})
+            if values.get("version", 1) > VERSION:
+                raise ModelError(f"{file} was written by a later version of Segline (its format is {values['version']}); use that version, or {again}.")
+            if "version" not in values:
+                values = _from_first_version(values)
+            return cls(**{**values, "specification": Specification.from_dict(values["specification"])})
         except FileNotFoundError:
             raise ModelError(f"{file.parent} holds no trained model (no {file.name}); run `dvc repro train@{file.parent.name}` first.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{file} cannot be read ({error}); run `dvc repro -f train@{file.parent.name}` to make it anew.") from None
+        except (ValueError, KeyError, TypeError, InputError) as error:
+            raise ModelError(f"{file} cannot be read ({error}); {again}.") from None
+
+
+def _from_first_version(values: dict[str, Any]) -> dict[str, Any]:
+    """A card that had three hashes and the entry of params.yaml in place of a plan."""
+    provenance, parameters = values.pop("provenance"), values.pop("parameters")
+    del values["format"]
+    plan = {"version": 0, "seed": parameters["seed"], "settings": parameters["model"] | {"input": {"size": parameters["image_size"]}}}
+    return values | {"key": digest(provenance)[:16], "plan": plan, "parts": provenance, "version": 1}

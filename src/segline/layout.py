@@ -37,9 +37,19 @@ class ModelFolder:
         return self.path / "history.csv"
 
     @property
+    def trained_on(self) -> Path:
+        """train: hashes of the images that it learnt from or was steered by (see `segline.data.trained_on`)."""
+        return self.path / "trained_on.json"
+
+    @property
     def metrics(self) -> Path:
         """evaluate: flat DVC metrics."""
         return self.path / "metrics.json"
+
+    @property
+    def counts(self) -> Path:
+        """evaluate: what was counted in each image, of which all figures and intervals are made (see `segline.metrics.base`)."""
+        return self.path / "counts.npz"
 
     @property
     def plots(self) -> Path:
@@ -60,6 +70,49 @@ class ModelFolder:
     def receipt(self) -> Path:
         """register: where the registry holds this model (name, version, digest, run)."""
         return self.path / "registered.json"
+
+
+@dataclass(frozen=True)
+class DataPlanFolder:
+    """`data/params/`: a plan for each stage that makes the data."""
+
+    path: Path
+
+    @property
+    def download(self) -> Path:
+        return self.path / "download.json"
+
+    @property
+    def prepare(self) -> Path:
+        return self.path / "prepare.json"
+
+
+@dataclass(frozen=True)
+class PlanFolder:
+    """`data/plan/<model>/`: a plan for each stage of a model, and why `auto` became what it is."""
+
+    path: Path
+
+    @property
+    def train(self) -> Path:
+        return self.path / "train.json"
+
+    @property
+    def evaluate(self) -> Path:
+        return self.path / "evaluate.json"
+
+    @property
+    def export(self) -> Path:
+        return self.path / "export.json"
+
+    @property
+    def register(self) -> Path:
+        return self.path / "register.json"
+
+    @property
+    def decisions(self) -> Path:
+        """For people; no stage depends on it."""
+        return self.path / "decisions.json"
 
 
 @dataclass(frozen=True)
@@ -84,9 +137,22 @@ class Checkout:
         return self.root / "params.yaml"
 
     @property
-    def params_valid(self) -> Path:
-        """params: a constant, so that later stages do not rerun when another section of params.yaml changes."""
-        return self.root / "data" / "params.valid"
+    def data_plan(self) -> DataPlanFolder:
+        """params: what `download` and `prepare` depend on."""
+        return DataPlanFolder(self.root / "data" / "params")
+
+    @property
+    def weights(self) -> Path:
+        """params: a link for each weight file that params.yaml names, so that DVC sees when its content changes."""
+        return self.root / "data" / "weights"
+
+    @property
+    def plans(self) -> Path:
+        return self.root / "data" / "plan"
+
+    def plan(self, model: str) -> PlanFolder:
+        """plan: what the stages of one model depend on."""
+        return PlanFolder(self.plans / model)
 
     @property
     def raw(self) -> Path:
@@ -109,6 +175,11 @@ class Checkout:
     def resume(self) -> Path:
         """Resumable checkpoints, by key; outside DVC's outputs."""
         return self.main / ".segline" / "resume"
+
+    @property
+    def counts(self) -> Path:
+        """What was counted of registered models on a split, by content; asked again by promotion."""
+        return self.main / ".segline" / "counts"
 
     @property
     def default_store(self) -> str:

@@ -1,35 +1,15 @@
-"""Where a model comes from: hashes of parameters, data and code. Equal provenance means the same training."""
+"""Where something comes from: content hashes, versions of packages, the git commit."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import subprocess
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "timm", "albumentations", "numpy", "onnx", "onnxruntime", "mlflow", "dvc")
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Three hashes; `key` stands for all of them."""
-
-    parameters: str
-    data: str
-    code: str
-
-    @property
-    def key(self) -> str:
-        return digest(asdict(self))[:16]
-
-    def differences(self, other: Provenance) -> list[str]:
-        """Which of parameters, data, code differ."""
-        mine, theirs = asdict(self), asdict(other)
-        return [part for part in mine if mine[part] != theirs[part]]
 
 
 def digest(value: Any) -> str:
@@ -40,40 +20,6 @@ def digest(value: Any) -> str:
 def file_digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def code_digest(script: Path, source: Path) -> str:
-    """Hash of a script and of every module below `source` that it imports, directly or not."""
-    files = imported_files(script, source)
-    return digest({file.relative_to(source).as_posix(): file_digest(file) for file in files} | {script.name: file_digest(script)})
-
-
-def imported_files(script: Path, source: Path) -> list[Path]:
-    """The modules below `source` that a script imports, directly or not, read off the import statements (also those inside functions)."""
-    found: set[Path] = set()
-    waiting = [script]
-    while waiting:
-        for file in _direct_imports(waiting.pop(), source) - found:
-            found.add(file)
-            waiting.append(file)
-    return sorted(found)
-
-
-def _direct_imports(file: Path, source: Path) -> set[Path]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(), str(file))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    files: set[Path] = set()
-    for name in names:
-        parts = name.split(".")
-        for end in range(1, len(parts) + 1):
-            base = source.joinpath(*parts[:end])
-            files.update(f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file())
-    return files
 
 
 def versions() -> dict[str, str]:

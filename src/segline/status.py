@@ -36,7 +36,7 @@ def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
     for folder in folders:
         card = ModelCard.read(folder.card)
         problems = []
-        if tracking.run_id(client, card.provenance.key, str(card.dataset["name"])) is None:
+        if tracking.run_id(client, card.key, str(card.dataset["name"])) is None:
             problems.append(("the tracking store lacks its run", "segline sync"))
         if not folder.onnx.is_file():
             findings.append(Finding(folder.name, None, None, None, (*problems, ("it is trained, but not exported", "dvc repro"))))
@@ -49,6 +49,8 @@ def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
             problems.append(("it has no receipt of a registration", f"dvc repro register@{folder.name}"))
         elif receipt.digest != file_digest(folder.onnx):
             problems.append((f"its receipt (version {receipt.version}) is of another model.onnx", again))
+        if version is not None and registry.outdated(version=version, folder=folder):
+            problems.append((f"the registry's figures of version {version.number} are not those of this folder", again))
         if version is None:
             problems.append(("the registry has no version with its content", "segline sync"))
         elif candidate is None:

@@ -1,6 +1,6 @@
 """A model file and what it says of an image, on ONNX Runtime alone.
 
-Input of the file: `images`, RGB uint8 `(B, H, W, 3)` of any size; outputs as `segline_runtime.postprocess.decode` takes them.
+Input of the file: `images` `(B, H, W, C)` of any size, uint8, or float32 where its images are of another type; outputs as the task's `decode` takes them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from segline_runtime.images import InputError
-from segline_runtime.postprocess import decode
-from segline_runtime.predictions import Prediction
+from segline_runtime import tasks
+from segline_runtime.errors import InputError
+from segline_runtime.predict import graph_input, predict
 from segline_runtime.specification import METADATA_KEY, Specification
+from segline_runtime.task import Prediction
 
 INPUT = "images"
 PROBABILITIES = "probabilities"
@@ -28,7 +28,7 @@ class Predictor:
     def __init__(self, file: Path | str, providers: Sequence[str] | None = None, threads: int | None = None) -> None:
         """`providers`: ONNX Runtime's names, by preference (default: CUDA where it is there, then CPU); `threads`: CPU threads within one operator.
 
-        Raises InputError when the file is not there, is no ONNX model, or is none that Segline exported.
+        Raises InputError when the file is not there, is no ONNX model, is none that Segline exported, or is of a later Segline.
         """
         if not Path(file).is_file():
             raise InputError(f"There is no model file {file}; export a model first.")
@@ -48,7 +48,11 @@ class Predictor:
             raise InputError(
                 f"{file} carries no '{METADATA_KEY}' metadata, so its preprocessing and classes are unknown; use a model.onnx that Segline exported."
             )
-        self.specification = Specification.from_json(metadata[METADATA_KEY])
+        try:
+            self.specification = Specification.from_json(metadata[METADATA_KEY])
+            tasks.get(self.specification.task)
+        except InputError as error:
+            raise InputError(f"{file} cannot be used: {error}") from None
 
     @property
     def provider(self) -> str:
@@ -56,19 +60,19 @@ class Predictor:
         name: str = self.session.get_providers()[0]
         return name
 
-    def run(self, images: NDArray[np.uint8], probabilities: bool = True) -> dict[str, NDArray[Any]]:
-        """The named outputs for a batch of RGB images `(B, H, W, 3)` of one size; instance models take B = 1."""
+    def run(self, images: NDArray[Any], probabilities: bool = True) -> dict[str, NDArray[Any]]:
+        """The named outputs for a batch of images `(B, H, W, C)` of one size and of the specification's kind; instance models take B = 1."""
         names = [output.name for output in self.session.get_outputs() if probabilities or output.name != PROBABILITIES]
-        return dict(zip(names, self.session.run(names, {INPUT: images}), strict=True))
+        return dict(zip(names, self.session.run(names, {INPUT: graph_input(images, self.specification.image)}), strict=True))
 
-    def __call__(self, image: NDArray[np.uint8], probabilities: bool = False) -> Prediction:
-        """What the model says of one RGB image `(H, W, 3)`, at its own size. `probabilities`: class probabilities too (semantic)."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise InputError(f"An image must be uint8 of shape (height, width, 3), RGB; this is {image.dtype} of shape {image.shape}.")
-        height, width = image.shape[:2]
-        return decode(self.specification, self.run(image[None], probabilities), (height, width))[0]
+    def __call__(self, image: NDArray[Any], probabilities: bool = False) -> Prediction:
+        """What the model says of one image `(H, W, C)` (uint8 RGB, or what `specification.image` says), at its own size.
 
-    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+        `probabilities`: class probabilities too (semantic). Raises InputError for an array of another kind.
+        """
+        return predict(self.run, self.specification, image, probabilities=probabilities)
+
+    def predict(self, images: Sequence[NDArray[Any]]) -> list[Prediction]:
         """What the model says of each image; they may differ in size."""
         return [self(image) for image in images]
 

@@ -12,8 +12,6 @@ Sizes and coordinates are those of the image that was sent.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,13 +19,11 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from numpy.typing import NDArray
-from PIL import Image
 
-from segline_runtime.images import InputError, to_rgb
-from segline_runtime.predictions import Prediction, SemanticPrediction
+from segline_runtime import tasks
+from segline_runtime.errors import InputError
+from segline_runtime.images import to_array
 from segline_runtime.predictor import Predictor
-from segline_runtime.specification import Specification
 
 COLUMN = "image"
 """Name of the one input."""
@@ -50,38 +46,18 @@ class SegmentationModel(PythonModel):
 
         `model_input`: one image, a list or an array of images, or a mapping or table whose column `image` holds them; an image is
         base64 text, the bytes of a file, or a uint8 array `(H, W)`, `(H, W, 3)` or `(H, W, 4)`; several of one size may be `(N, H, W, C)`.
+        A model of another kind of images takes arrays of that kind, and files that hold them (TIFF, .npy).
         Raises MlflowException (HTTP 400) with a sentence when an image cannot be used; then none is answered.
         """
+        specification = self.predictor.specification
         images = []
         for number, source in enumerate(_sources(model_input)):
             try:
-                images.append(to_rgb(source))
+                images.append(to_array(source, specification.image))
             except InputError as error:
                 raise MlflowException.invalid_parameter_value(f"Image {number}: {error}") from None
-        return [answer(self.predictor(image), self.predictor.specification) for image in images]
-
-
-def answer(prediction: Prediction, specification: Specification) -> dict[str, Any]:
-    """A prediction in the form that JSON can carry."""
-    if isinstance(prediction, SemanticPrediction):
-        ids = prediction.class_ids
-        counts = np.bincount(ids.ravel(), minlength=len(specification.classes))
-        return {
-            "task": prediction.task,
-            "size": list(ids.shape),
-            "mask": _png(ids),
-            "classes": [{"id": c.id, "name": c.name, "color": list(c.color), "share": float(counts[c.id] / ids.size)} for c in specification.classes],
-        }
-    names = {c.id: c.name for c in specification.classes}
-    found = zip(prediction.labels, prediction.scores, prediction.boxes, prediction.masks, strict=True)
-    return {
-        "task": prediction.task,
-        "size": list(prediction.masks.shape[1:]),
-        "objects": [
-            {"label": int(label), "class": names[int(label)], "score": float(score), "box": [float(v) for v in box], "mask": _png(mask.astype(np.uint8) * 255)}
-            for label, score, box, mask in found
-        ],
-    }
+        answer = tasks.get(specification.task).answer
+        return [answer(self.predictor(image), specification) for image in images]
 
 
 def _sources(model_input: Any) -> list[Any]:
@@ -105,12 +81,6 @@ def _sources(model_input: Any) -> list[Any]:
         return _sources(np.asarray(items))  # numbers in lists, as JSON has them
     except ValueError:
         return [np.asarray(item) for item in items]  # images of different sizes
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="png")
-    return base64.b64encode(file.getvalue()).decode()
 
 
 set_model(SegmentationModel())

@@ -1,13 +1,27 @@
-"""The one specification of what a model eats and what its numbers mean. It travels as JSON in the metadata of model.onnx."""
+"""The one specification of what a model eats and what its numbers mean. It travels as JSON in the metadata of model.onnx.
+
+    version 1   (has no key `version`) `image_size` and `resize`, RGB of 8 bits
+    version 2   `geometry`, `image`, `version`
+
+Both are read; version 2 is written. A file of a later version is refused, so that no setting is passed over in silence.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from segline_runtime.errors import InputError
 
 METADATA_KEY = "segline"
 """Key of the specification in the ONNX file's `metadata_props`."""
+
+VERSION = 2
+
+Dtype = Literal["uint8", "uint16", "float32"]
+Fit = Literal["stretch", "shorter_side", "letterbox", "native"]
 
 
 @dataclass(frozen=True)
@@ -21,32 +35,121 @@ class ClassInfo:
 
 
 @dataclass(frozen=True)
+class ImageKind:
+    """What an image array is: `(height, width, channels)`. Three channels are red, green and blue, one is grey."""
+
+    axes: str = "HWC"
+    channels: int = 3
+    dtype: Dtype = "uint8"
+    scale: float = 255.0  # the value that becomes 1.0 before mean and standard deviation are applied
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Windows by which large images are predicted, in pixels of the image."""
+
+    size: tuple[int, int]  # (height, width)
+    overlap: int  # pixels that neighbouring windows share at least; below both sides of `size`
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image comes to the size at which the network sees it; `segline_runtime.geometry` holds the rules.
+
+    `stretch`: resized to exactly `size` (height, width).
+    `shorter_side`: keeps the aspect ratio; the shorter side becomes `min(size)`, unless the longer one would then exceed `max(size)`.
+    `letterbox`: keeps the aspect ratio; the largest that fits into `size`, padded at the right and the bottom to exactly `size`.
+    `native`: not resized, `size` is None. With a `tile`, images are predicted by windows, each at its own size.
+    """
+
+    fit: Fit
+    size: tuple[int, int] | None
+    tile: Tile | None = None
+
+
+@dataclass(frozen=True)
 class Specification:
     """How an image becomes the network's input, and what its output's classes are.
 
-    An image is RGB uint8 `(H, W, 3)` of any size. `resize` says how the graph brings it to `image_size` (height, width):
-    `stretch` resizes to exactly that size; `shorter_side` keeps the aspect ratio and makes the shorter side `min(image_size)`,
-    unless the longer one would then exceed `max(image_size)`. `mean` and `std` are per channel, for values scaled to 0…1.
+    `mean` and `std` are per channel, for values divided by `image.scale`.
     """
 
-    task: str  # semantic or instance
+    task: str  # a key of segline_runtime.tasks.TASKS
     model: str  # its name in params.yaml
     dataset: str
     classes: tuple[ClassInfo, ...]
-    image_size: tuple[int, int]
-    resize: Literal["stretch", "shorter_side"]
+    geometry: Geometry
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    image: ImageKind = ImageKind()
+    version: int = VERSION
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Specification:
-        return cls.from_dict(json.loads(text))
+        """Raises InputError when the text is no specification that this code can read."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"The model's specification is not JSON ({error}); export the model anew.") from None
+        if not isinstance(values, dict):
+            raise InputError("The model's specification is not a JSON object; export the model anew.")
+        return cls.from_dict(values)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Specification:
-        classes = tuple(ClassInfo(c["id"], c["name"], tuple(c["color"]), c["thing"]) for c in values["classes"])
-        size, mean, std = (tuple(values[k]) for k in ("image_size", "mean", "std"))
-        return cls(**{**values, "classes": classes, "image_size": size, "mean": mean, "std": std})
+    def from_dict(cls, values: Mapping[str, Any]) -> Specification:
+        """From what JSON gives back, of any version up to this one. Raises InputError as `from_json`."""
+        version = values.get("version", 1)
+        if not isinstance(version, int) or version > VERSION:
+            raise InputError(
+                f"The model's specification has version {version}; this Segline reads up to {VERSION}. Use a newer Segline, or export the model anew."
+            )
+        try:
+            return cls(
+                task=values["task"],
+                model=values["model"],
+                dataset=values["dataset"],
+                classes=tuple(ClassInfo(c["id"], c["name"], tuple(c["color"]), c["thing"]) for c in values["classes"]),
+                geometry=_geometry(values["geometry"]) if version > 1 else Geometry(_fit(values["resize"]), _size(values["image_size"])),
+                mean=tuple(values["mean"]),
+                std=tuple(values["std"]),
+                image=_image(values.get("image", {})),
+            )
+        except KeyError as error:
+            raise InputError(f"The model's specification lacks {error}; export the model anew.") from None
+        except InputError:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"The model's specification cannot be read ({error}); export the model anew.") from None
+
+
+def _geometry(values: Mapping[str, Any]) -> Geometry:
+    size, tile = values.get("size"), values.get("tile")
+    return Geometry(
+        fit=_fit(values["fit"]),
+        size=None if size is None else _size(size),
+        tile=None if tile is None else Tile(_size(tile["size"]), tile["overlap"]),
+    )
+
+
+def _fit(word: Any) -> Fit:
+    if word not in get_args(Fit):
+        raise InputError(f"The model's specification resizes images by '{word}'; known are {', '.join(get_args(Fit))}. Use a newer Segline.")
+    fit: Fit = word
+    return fit
+
+
+def _size(values: Any) -> tuple[int, int]:
+    height, width = values
+    return height, width
+
+
+def _image(values: Mapping[str, Any]) -> ImageKind:
+    kind = ImageKind(**values)
+    if kind.axes != "HWC" or kind.dtype not in get_args(Dtype):
+        raise InputError(
+            f"The model's specification asks for images {kind.axes} of {kind.dtype}; known are HWC of {', '.join(get_args(Dtype))}. Use a newer Segline."
+        )
+    return kind

@@ -6,11 +6,8 @@ import base64
 import io
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +18,7 @@ import numpy as np
 import pytest
 from model_parts import fresh_store, model_folder
 from PIL import Image
+from servers import model_server
 
 from segline import registry
 from segline_runtime.predictor import Predictor
@@ -58,38 +56,9 @@ def settings(environment: Path, store: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def address(environment: Path, model: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     away = tmp_path_factory.mktemp("away")
-    command = ["mlflow", "models", "serve", "-m", "models:/ramps-unet@staging", "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    with (away / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [str(environment.parent / command[0]), *command[1:]],
-            cwd=away,
-            env=settings(environment, model[0]),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        end = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-                break
-            except OSError:
-                if server.poll() is not None or time.monotonic() > end:
-                    pytest.fail(f"the server did not start:\n{(away / 'server.log').read_text()}", pytrace=False)
-                time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}/invocations"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait(20)
+    with model_server("models:/ramps-unet@staging", away, settings(environment, model[0]), python=environment) as server:
+        yield f"{server.address}/invocations"
 
 
 def ask(address: str, content: Any) -> tuple[int, Any]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from model_parts import checkout, fresh_store, instance_onnx, model_folder
+from model_parts import checkout, fresh_store, model_folder
 from PIL import Image
 
 from segline import registry
 from segline.cli import main
+from segline.data.formats.catalog import FORMATS
+from segline.data.store import PreparedDataset
 from segline.files import write_json
 from segline.layout import ModelFolder
 
@@ -81,6 +81,14 @@ def test_promote_by_either_name_tells_its_gates(root: Path, segline: Told) -> No
     assert (code, out) == (0, "ramps-unet: 'staging' goes back from version 2 to version 1.\n")
     code, _, err = segline("rollback", "unet", "--from", "staging")
     assert code == 2 and "none to go back to" in err
+
+
+def test_promote_tells_how_many_images_took_no_part(root: Path, segline: Told) -> None:
+    learnt = PreparedDataset(root / "data" / "prepared").split("test", ["index"]).hashes()[0]
+    folder = model_folder(root / "models" / "unet", trained_on=[learnt])
+    write_json(folder.receipt, registry.register(store=store(root), folder=folder).to_dict())
+    code, out, _ = segline("promote", "unet", "--to", "staging")
+    assert code == 0 and "1 of 3 images are left out: the version has learnt from them." in out
 
 
 def test_a_name_that_is_not_there_lists_what_is(root: Path, segline: Told) -> None:
@@ -170,49 +178,6 @@ def test_help_version_and_usage(segline: Told) -> None:
     assert segline("predict")[0] == 2
 
 
-BLOCKED = """
-import sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked}:
-            raise AssertionError("imports " + name)
-sys.meta_path.insert(0, Blocked())
-from segline.cli import main
-main()
-"""
-
-
-def without(blocked: tuple[str, ...], *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`segline` in a process that must not import some packages."""
-    settings = {**os.environ, **environment}
-    return subprocess.run(
-        [sys.executable, "-c", BLOCKED.format(blocked=blocked), *arguments], cwd=cwd, env=settings, capture_output=True, text=True, check=False
-    )
-
-
-def test_help_and_prediction_from_a_folder_import_neither_torch_nor_mlflow(root: Path, tmp_path: Path) -> None:
-    folder = register(root)
-    instance_onnx(tmp_path / "found.onnx")
-    images = root / "data" / "prepared" / "test" / "images"
-    heavy = ("torch", "torchvision", "lightning", "mlflow")
-    assert without(heavy, "--help", cwd=tmp_path).returncode == 0
-    for model in (folder.path, tmp_path / "found.onnx"):
-        done = without(heavy, "predict", str(images), "--model", str(model), "--out", str(tmp_path / "out"), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    assert len(results) == 6 and {"image_id", "category_id", "score", "bbox", "segmentation"} <= set(results[0])
-
-
-def test_an_address_works_outside_a_checkout_without_torch(root: Path, tmp_path: Path) -> None:
-    register(root)
-    image = str(root / "data" / "prepared" / "test" / "images" / "ramp0.png")
-    arguments = ("predict", image, "--model", "models:/ramps-unet@candidate", "--out", str(tmp_path / "out"))
-    done = without(("torch",), *arguments, cwd=tmp_path, MLFLOW_TRACKING_URI=store(root))
-    assert done.returncode == 0, done.stderr
-    done = without(("torch",), *arguments, cwd=tmp_path)
-    assert done.returncode == 2 and "not inside a Segline checkout" in done.stderr and "MLFLOW_TRACKING_URI" in done.stderr
-
-
 def annotated(root: Path, target: Path) -> Path:
     """The ramps as a folder in CamVid's layout."""
     for name, source in (("val", "images"), ("valannot", "masks")):
@@ -239,3 +204,36 @@ def test_evaluate_scores_any_annotated_folder(root: Path, segline: Told, tmp_pat
     ]:
         code, _, err = segline("evaluate", "unet", *arguments)
         assert code == 2 and sentence in err
+
+
+def test_evaluate_gives_a_format_its_own_settings(root: Path, segline: Told, tmp_path: Path) -> None:
+    register(root)
+    folder = str(annotated(root, tmp_path / "own"))
+    figures = tmp_path / "figures.json"
+    code, _, err = segline("evaluate", "unet", "--root", folder, "--format", "camvid", "--set", "classes=[dark]", "--ignore", "1", "--out", str(figures))
+    assert code == 0, err
+    assert "iou/bright" not in json.loads(figures.read_text())
+    for arguments, sentence in [
+        (("coco", "--ignore", "3"), "The format 'coco' has no setting 'ignore' to give on the command line; it has "),
+        (("camvid", "--set", "source=elsewhere"), "has no setting 'source'"),
+        (("camvid", "--set", "ignore=[one]"), "--format camvid: ignore"),
+        (("camvid", "--set", "ignore"), "write KEY=VALUE"),
+        (("camvid", "--set", "classes=[a"), "is no value that params.yaml could hold"),
+    ]:
+        code, _, err = segline("evaluate", "unet", "--root", folder, "--format", *arguments)
+        assert code == 2 and sentence in err, (arguments, err)
+
+
+def test_help_lists_the_formats_of_the_catalogue(segline: Told) -> None:
+    code, out, _ = segline("evaluate", "--help")
+    words = set(out.replace(",", " ").replace(".", " ").split())
+    assert code == 0 and set(FORMATS) <= words
+
+
+def test_store_prints_the_address_alone(root: Path, segline: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert segline("store")[:2] == (0, f"{store(root)}\n")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = segline("store")
+    assert (code, out) == (2, "") and "not inside a Segline checkout" in err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert segline("store")[:2] == (0, "http://127.0.0.1:1\n")

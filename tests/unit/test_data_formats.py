@@ -1,22 +1,31 @@
-"""Each format reads its layout, and each mistake in it gets its sentence."""
+"""Each format reads its layout, and each mistake in it gets its sentence.
+
+What is true of every format is one body of tests over `CASES`: a format joins it with a function that makes a tiny source, and a line.
+"""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as rle
+from pydantic import ValidationError
 
+from segline.data.check import Frame
+from segline.data.formats import catalog
 from segline.data.formats.base import SourceObject
-from segline.data.formats.catalog import FORMATS
-from segline.data.formats.coco import decode_mask, encode_mask, paint
+from segline.data.formats.coco import paint
+from segline.data.masks import decode_mask, encode_mask
+from segline.data.sources import Folder
 from segline.errors import DataError
-from segline.params import Data
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 H, W = 6, 8
@@ -31,21 +40,176 @@ def picture(file):
     save(file, np.random.default_rng(len(file.name)).integers(0, 255, (H, W, 3)))
 
 
-def truths(root, data_format, **keys):
+def frame(file):
+    with Image.open(file) as image:
+        return Frame(image.height, image.width)
+
+
+def settings(word, root, **keys):
+    return catalog.get(word).Settings(source=str(root), **keys)
+
+
+def read(word, root, **keys):
+    return catalog.get(word).FORMAT.read(root, settings(word, root, **keys))
+
+
+def truths(root, word, **keys):
     """{image: truth} of a whole source, or DataError with the problems of all images."""
-    source = FORMATS[data_format].read(root, keys.get("classes"), keys.get("ignore"))
-    return {r.image.as_posix(): r.truth(Image.open(root / r.image)) for r in source.records}
+    return {r.image.as_posix(): r.truth(frame(root / r.image)) for r in read(word, root, **keys).records}
 
 
-def refuses(sentence, root, data_format, **keys):
+def refuses(sentence, root, word, **keys):
     with pytest.raises(DataError, match=sentence) as caught:
-        truths(root, data_format, **keys)
+        truths(root, word, **keys)
     return caught.value
 
 
-def test_the_formats_are_those_of_params_yaml():
-    assert set(FORMATS) == set(get_args(Data.model_fields["format"].annotation))
-    assert all(name == data_format.name for name, data_format in FORMATS.items())
+# tiny sources -------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def make_camvid(root):
+    for split, name in (("train", "a"), ("train", "b"), ("val", "c")):
+        picture(root / split / f"{name}.jpg")
+        mask = np.zeros((H, W))
+        mask[0, 0], mask[1] = 11, 8
+        save(root / f"{split}annot" / f"{name}.png", mask)
+    (root / "train.txt").write_text("train/a.jpg trainannot/a.png\n/SegNet/CamVid/train/b.jpg /SegNet/CamVid/trainannot/b.png\n\n")
+    (root / "val.txt").write_text("val/c.jpg valannot/c.png\n")
+    return root
+
+
+def make_pennfudan(root):
+    for name in ("x", "y"):
+        picture(root / "PNGImages" / f"{name}.png")
+        mask = np.zeros((H, W))
+        mask[:2, :2], mask[:2, 2:4] = 1, 5
+        save(root / "PedMasks" / f"{name}_mask.png", mask)
+    return root
+
+
+def make_coco(root):
+    write(root, "train2017", content([annotation(1, 100, 7, SQUARE), annotation(2, 101, 90, SQUARE)]))
+    return root
+
+
+# every format -------------------------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tiny source of one format, and what is read from it."""
+
+    word: str
+    make: Callable[[Path], Path]
+    images: int
+    truths: tuple[str, ...]
+
+
+CASES = (
+    Case("camvid", make_camvid, 3, ("index",)),
+    Case("coco", make_coco, 2, ("index", "instances")),
+    Case("pennfudan", make_pennfudan, 2, ("index", "instances")),
+)
+every_format = pytest.mark.parametrize("case", CASES, ids=lambda case: case.word)
+
+
+def test_every_format_of_the_catalogue_is_tested():
+    assert tuple(case.word for case in CASES) == tuple(catalog.FORMATS)
+
+
+@every_format
+def test_a_format_owns_its_settings(case, tmp_path):
+    chosen = settings(case.word, tmp_path)
+    assert isinstance(chosen, Folder) and chosen.format == case.word
+    assert type(chosen).__doc__ != Folder.__doc__
+    with pytest.raises(ValidationError):
+        settings(case.word, tmp_path, nonsense=1)
+    with pytest.raises(ValidationError):
+        settings(case.word, tmp_path, format="another")
+
+
+@every_format
+def test_a_format_names_every_file_that_it_reads(case, tmp_path):
+    root = case.make(tmp_path)
+    (root / "notes.txt").write_text("not read")
+    files = catalog.get(case.word).FORMAT.files(root, settings(case.word, root))
+    source = read(case.word, root)
+    assert tuple(files) == source.files == tuple(sorted(set(files)))
+    assert all((root / file).is_file() for file in files) and Path("notes.txt") not in files
+    assert {record.image for record in source.records} <= set(files)
+    assert len(source.records) == case.images and source.truths == case.truths
+
+
+@every_format
+def test_a_format_gives_truth_of_the_images_size(case, tmp_path):
+    root = case.make(tmp_path)
+    classes = len(read(case.word, root).classes)
+    for truth in truths(root, case.word).values():
+        assert truth.mask.shape == (H, W) and truth.mask.dtype == np.uint8
+        assert set(np.unique(truth.mask)) <= {*range(classes), 255}
+        for shown in truth.objects:
+            assert shown.mask.shape == (H, W) and shown.mask.dtype == np.bool_ and shown.mask.any()
+            assert 0 <= shown.label < classes
+    record = read(case.word, root).records[0]
+    if case.word != "coco":  # whose polygons fit any size
+        with pytest.raises(DataError, match="both must have one size"):
+            record.truth(Frame(H + 1, W))
+
+
+@every_format
+def test_a_folder_in_another_layout_is_refused(case, tmp_path):
+    picture(tmp_path / "some" / "picture.png")
+    refuses(f"not in the {case.word} layout.*data.source or data.format", tmp_path, case.word)
+
+
+@every_format
+def test_classes_named_wrongly_are_refused(case, tmp_path):
+    root = case.make(tmp_path)
+    refuses("is empty", root, case.word, classes=[])
+    refuses("more than once", root, case.word, classes=["a", "a"])
+
+
+def test_an_unknown_format_is_told_with_the_nearest():
+    with pytest.raises(DataError, match=r"no format 'pennfudann'; the formats are camvid, coco, pennfudan\. Did you mean pennfudan\?"):
+        catalog.get("pennfudann")
+
+
+def test_a_format_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
+    (tmp_path / "one_picture.py").write_text(
+        """
+from typing import Literal
+import numpy as np
+from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth
+from segline.data.sources import Folder
+
+class Settings(Folder):
+    'A folder of images that show nothing but one class.'
+    format: Literal["one_class"] = "one_class"
+    label: str = "all"  # the name of that class
+
+class OneClass:
+    def files(self, root, settings):
+        return sorted(file.relative_to(root) for file in root.glob("*.png"))
+
+    def read(self, root, settings):
+        files = tuple(self.files(root, settings))
+        records = tuple(Record(file, None, lambda frame: SourceTruth(np.zeros((frame.height, frame.width), np.uint8))) for file in files)
+        return SourceData((SourceClass(settings.label, False),), ("index",), records, "CC0", files)
+
+FORMAT = OneClass()
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(catalog.FORMATS, "one_class", "one_picture")
+    picture(tmp_path / "a.png")
+    source = read("one_class", tmp_path, label="grass")
+    assert source.classes[0].name == "grass" and truths(tmp_path, "one_class")["a.png"].mask.shape == (H, W)
+
+
+def test_formats_are_imported_when_they_are_asked_for():
+    program = "import sys, segline.data.formats.catalog; print([name for name in sys.modules if name.startswith('segline.data.formats.c')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['segline.data.formats.catalog']"
 
 
 # camvid -------------------------------------------------------------------------------------------------------------------------------------------------
@@ -53,31 +217,24 @@ def test_the_formats_are_those_of_params_yaml():
 
 @pytest.fixture
 def camvid(tmp_path):
-    for split, name in (("train", "a"), ("train", "b"), ("val", "c")):
-        picture(tmp_path / split / f"{name}.jpg")
-        mask = np.zeros((H, W))
-        mask[0, 0], mask[1] = 11, 8
-        save(tmp_path / f"{split}annot" / f"{name}.png", mask)
-    (tmp_path / "train.txt").write_text("train/a.jpg trainannot/a.png\n/SegNet/CamVid/train/b.jpg /SegNet/CamVid/trainannot/b.png\n\n")
-    (tmp_path / "val.txt").write_text("val/c.jpg valannot/c.png\n")
-    return tmp_path
+    return make_camvid(tmp_path)
 
 
 def test_camvid_lists_splits_classes_and_ignored_label(camvid):
-    source = FORMATS["camvid"].read(camvid, None, None)
+    source = read("camvid", camvid)
     assert [(r.image.as_posix(), r.split) for r in source.records] == [("train/a.jpg", "train"), ("train/b.jpg", "train"), ("val/c.jpg", "val")]
     assert source.truths == ("index",)
     assert len(source.classes) == 11 and source.classes[8].name == "car"
     mask = truths(camvid, "camvid")["train/a.jpg"].mask
     assert mask[0, 0] == 255 and (mask[1] == 8).all() and mask[2, 0] == 0
     files = ["train.txt", "val.txt", *(f"{split}/{name}" for split in ("train", "trainannot") for name in "ab"), "val/c", "valannot/c"]
-    assert sorted(f.with_suffix("").as_posix() if f.parent != Path() else f.name for f in FORMATS["camvid"].files(camvid)) == sorted(files)
+    assert sorted(f.with_suffix("").as_posix() if f.parent != Path() else f.name for f in source.files) == sorted(files)
 
 
 def test_camvid_without_lists_pairs_by_name_and_leaves_out_what_has_no_mask(camvid):
     (camvid / "train.txt").unlink()
     picture(camvid / "train" / "lonely.jpg")
-    source = FORMATS["camvid"].read(camvid, None, None)
+    source = read("camvid", camvid)
     assert [r.image.as_posix() for r in source.records] == ["train/a.jpg", "train/b.jpg", "val/c.jpg"]
     assert [(r.file, "trainannot/lonely.png" in r.reason) for r in source.refused] == [("train/lonely.jpg", True)]
 
@@ -88,8 +245,6 @@ def test_camvid_layout_with_classes_of_ones_own(camvid):
     assert truths(camvid, "camvid", classes=names, ignore=[11])["val/c.jpg"].mask[0, 0] == 255
     assert truths(camvid, "camvid", ignore=[11, 99])
     refuses("either a class or ignored", camvid, "camvid", classes=names, ignore=[3])
-    refuses("more than once", camvid, "camvid", classes=["a", "a"])
-    refuses("is empty", camvid, "camvid", classes=[])
 
 
 def test_camvid_mistakes(camvid):
@@ -115,7 +270,6 @@ def test_camvid_list_mistakes(camvid):
     assert len(refuses("line 1, has 1 words", camvid, "camvid").problems) == 2
     (camvid / "train.txt").write_text("train/a.jpg trainannot/a.png\ntrain/a.jpg trainannot/a.png\n")
     refuses("line 2, names the image train/a.jpg a second time", camvid, "camvid")
-    refuses("not in the camvid layout", camvid / "valannot", "camvid")
 
 
 def test_camvid_palette_masks_give_their_indices(camvid):
@@ -131,16 +285,11 @@ def test_camvid_palette_masks_give_their_indices(camvid):
 
 @pytest.fixture
 def pennfudan(tmp_path):
-    for name in ("x", "y"):
-        picture(tmp_path / "PNGImages" / f"{name}.png")
-        mask = np.zeros((H, W))
-        mask[:2, :2], mask[:2, 2:4] = 1, 5
-        save(tmp_path / "PedMasks" / f"{name}_mask.png", mask)
-    return tmp_path
+    return make_pennfudan(tmp_path)
 
 
 def test_pennfudan_objects_and_mask(pennfudan):
-    source = FORMATS["pennfudan"].read(pennfudan, None, None)
+    source = read("pennfudan", pennfudan)
     assert [(c.name, c.thing) for c in source.classes] == [("background", False), ("person", True)]
     assert {r.split for r in source.records} == {None}
     truth = truths(pennfudan, "pennfudan")["PNGImages/x.png"]
@@ -151,7 +300,7 @@ def test_pennfudan_objects_and_mask(pennfudan):
 def test_pennfudan_ignored_value_and_other_names(pennfudan):
     truth = truths(pennfudan, "pennfudan", classes=["ground", "cell"], ignore=[5])["PNGImages/x.png"]
     assert len(truth.objects) == 1 and int((truth.mask == 255).sum()) == 4
-    assert [c.name for c in FORMATS["pennfudan"].read(pennfudan, ["ground", "cell"], None).classes] == ["ground", "cell"]
+    assert [c.name for c in read("pennfudan", pennfudan, classes=["ground", "cell"]).classes] == ["ground", "cell"]
     refuses("two classes", pennfudan, "pennfudan", classes=["a", "b", "c"])
     refuses("cannot be ignored", pennfudan, "pennfudan", ignore=[0])
 
@@ -159,13 +308,12 @@ def test_pennfudan_ignored_value_and_other_names(pennfudan):
 def test_pennfudan_mistakes(pennfudan):
     picture(pennfudan / "PNGImages" / "alone.png")
     save(pennfudan / "PedMasks" / "ghost_mask.png", np.zeros((H, W)))
-    source = FORMATS["pennfudan"].read(pennfudan, None, None)
+    source = read("pennfudan", pennfudan)
     assert [r.file for r in source.refused] == ["PNGImages/alone.png", "PedMasks/ghost_mask.png"]
     save(pennfudan / "PedMasks" / "x_mask.png", np.where(np.eye(H, W), 255, 0))
     refuses("PedMasks/x_mask.png holds the values 0/255", pennfudan, "pennfudan")
     save(pennfudan / "PedMasks" / "x_mask.png", np.zeros((H + 1, W)))
     refuses("PedMasks/x_mask.png is 8x7 pixels", pennfudan, "pennfudan")
-    refuses("not in the pennfudan layout", pennfudan / "PNGImages", "pennfudan")
 
 
 # coco ---------------------------------------------------------------------------------------------------------------------------------------------------
@@ -201,7 +349,7 @@ def test_coco_sparse_categories_polygons_and_rle(tmp_path):
     assert not runs[0][0]
     parts = [annotation(1, 100, 7, SQUARE), annotation(2, 100, 90, encode_mask(mask)["segmentation"]), annotation(3, 101, 90, uncompressed, crowd=1)]
     write(tmp_path, "train2017", content(parts))
-    source = FORMATS["coco"].read(tmp_path, None, None)
+    source = read("coco", tmp_path)
     assert [(c.name, c.thing) for c in source.classes] == [("background", False), ("cat", True), ("dog", True)]
     assert source.truths == ("index", "instances")
     assert {r.split for r in source.records} == {"train"}
@@ -232,30 +380,31 @@ def test_compressed_rle_is_read_as_pycocotools_writes_it():
 @pytest.mark.parametrize("folder", ["train2017", "train", "images/train2017", "images/train", "images", "."])
 def test_coco_finds_the_image_folder(tmp_path, folder):
     write(tmp_path, "train2017", content([]), folder=folder)
-    assert [r.image for r in FORMATS["coco"].read(tmp_path, None, None).records] == [Path(folder) / "a.jpg", Path(folder) / "b.jpg"]
-    assert Path(folder) / "b.jpg" in FORMATS["coco"].files(tmp_path)
+    assert [r.image for r in read("coco", tmp_path).records] == [Path(folder) / "a.jpg", Path(folder) / "b.jpg"]
+    assert Path(folder) / "b.jpg" in read("coco", tmp_path).files
 
 
 def test_coco_categories_are_the_union_of_the_splits_by_name(tmp_path):
     write(tmp_path, "train", content([annotation(1, 100, 7, SQUARE)]))
     write(tmp_path, "val", content([annotation(1, 100, 7, SQUARE)], categories=((7, "owl"), (8, "cat"))))
-    assert [c.name for c in FORMATS["coco"].read(tmp_path, None, None).classes] == ["background", "cat", "owl", "dog"]
+    assert [c.name for c in read("coco", tmp_path).classes] == ["background", "cat", "owl", "dog"]
     found = truths(tmp_path, "coco")
     assert found["train/a.jpg"].objects[0].label == 1 and found["val/a.jpg"].objects[0].label == 2
 
 
 def test_coco_one_file_without_a_split_name(tmp_path):
     write(tmp_path, "default", content([]), folder="images")
-    assert {r.split for r in FORMATS["coco"].read(tmp_path, None, None).records} == {None}
+    assert {r.split for r in read("coco", tmp_path).records} == {None}
 
 
 def test_coco_classes_select_categories(tmp_path):
     write(tmp_path, "train", content([annotation(1, 100, 7, SQUARE), annotation(2, 100, 90, SQUARE)]))
-    source = FORMATS["coco"].read(tmp_path, ["dog"], None)
+    source = read("coco", tmp_path, classes=["dog"])
     assert [c.name for c in source.classes] == ["background", "dog"] and source.left_out == {"cat": 1}
     assert [o.label for o in truths(tmp_path, "coco", classes=["dog"])["train/a.jpg"].objects] == [1]
     refuses("no category 'dogg'; did you mean 'dog'", tmp_path, "coco", classes=["dogg"])
-    refuses("no label values to ignore", tmp_path, "coco", ignore=[255])
+    with pytest.raises(ValidationError):  # crowds are ignored by themselves
+        settings("coco", tmp_path, ignore=[255])
 
 
 def test_coco_objects_of_no_pixels_are_left_out_and_listed(tmp_path):
@@ -265,12 +414,30 @@ def test_coco_objects_of_no_pixels_are_left_out_and_listed(tmp_path):
     assert truth.objects == () and [r.reason.split(" of ")[0] for r in truth.refused] == [f"annotation {i}" for i in range(4)]
 
 
+def boxed(number, image, box, **keys):
+    return {"id": number, "image_id": image, "category_id": 7, "bbox": box, **keys}
+
+
+@pytest.mark.parametrize("segmentation", [{}, {"segmentation": []}, {"segmentation": None}])
+def test_coco_boxes_without_any_mask(tmp_path, segmentation):
+    boxes = ([1, 1, 2, 3], [-2, 4, 5, 10], [20, 20, 4, 4])
+    write(tmp_path, "train", content([boxed(i, 100, box, iscrowd=int(i == 1), **segmentation) for i, box in enumerate(boxes)]))
+    assert read("coco", tmp_path).truths == ("boxes",)
+    truth = truths(tmp_path, "coco")["train/a.jpg"]
+    assert truth.mask is None and [o.mask for o in truth.objects] == [None, None]
+    assert [o.box for o in truth.objects] == [(1, 1, 2, 3), (0, 4, 3, 2)]  # cut off at the image's borders
+    assert [o.crowd for o in truth.objects] == [False, True]
+    assert [r.reason for r in truth.refused] == ["annotation 2 of annotations/instances_train.json covers no pixel"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda c: c["annotations"].append(annotation(9, 555, 7, SQUARE)), "annotation 9 belongs to the image 555"),
         (lambda c: c["annotations"].append(annotation(9, 100, 8, SQUARE)), "annotation 9 is of the category 8"),
-        (lambda c: c["annotations"].append(annotation(9, 100, 7, None)), "annotation 9 of train/a.jpg: it has no `segmentation`"),
+        (lambda c: c["annotations"].extend([annotation(8, 100, 7, SQUARE), annotation(9, 100, 7, None)]), "9 of train/a.jpg: it has no `segmentation`"),
+        (lambda c: c["annotations"].extend([boxed(8, 100, [1, 1, 2, 2]), boxed(9, 100, [1, 1, 2])]), "9 of train/a.jpg: .*its `bbox` is not"),
+        (lambda c: c["annotations"].append(boxed(9, 100, None)), "9 of train/a.jpg: it has no `segmentation`"),
         (lambda c: c["annotations"].append(annotation(9, 100, 7, [[1, 2, 3, 4, 5, 6, 7]])), "not lists of x, y pairs"),
         (lambda c: c["annotations"].append(annotation(9, 100, 7, [[1, 2, 3, 4, 5, "six"]])), "not lists of x, y pairs"),
         (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W + 1], "counts": [H * (W + 1)]})), "RLE mask is of size"),
@@ -300,7 +467,6 @@ def test_coco_mistakes(tmp_path, change, sentence):
 
 
 def test_coco_file_mistakes(tmp_path):
-    refuses("not in the coco layout", tmp_path, "coco")
     write(tmp_path, "train", "{")
     refuses("instances_train.json is not valid JSON", tmp_path, "coco")
     write(tmp_path, "train", "[]")
@@ -333,11 +499,10 @@ def test_real_data(data_format, folder, splits, classes):
     root = SHARED / folder
     if not root.is_dir():
         pytest.skip(f"the real data {folder} is not beside the checkout")
-    source = FORMATS[data_format].read(root, None, None)
+    source = read(data_format, root)
     found = [r.split for r in source.records]
     assert {split: found.count(split) for split in set(found)} == splits
     assert len(source.classes) == classes
     record = source.records[0]
-    image = Image.open(root / record.image)
-    truth = record.truth(image)
-    assert truth.mask.shape == (image.height, image.width)
+    shown = frame(root / record.image)
+    assert record.truth(shown).mask.shape == (shown.height, shown.width)

@@ -13,14 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
+from pydantic import ValidationError
 
 from segline.data.check import Refused
-from segline.data.download import Manifest, download, locate
+from segline.data.download import download
+from segline.data.formats import catalog
 from segline.data.formats.base import Record, SourceClass, SourceData
+from segline.data.manifest import Manifest
 from segline.data.prepare import _class_infos, _names, prepare, read_folder
+from segline.data.sources import Folder, Shapes, Splits, locate, name_of, root_of
 from segline.data.store import PreparedDataset
 from segline.errors import DataError
-from segline_runtime.specification import ClassInfo
+from segline.provenance import file_digest
+from segline_runtime.specification import ClassInfo, ImageKind
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT / ".." / "shared" / "data"
@@ -44,12 +49,19 @@ def source(root, count=6, folder="PNGImages"):
     return root
 
 
-def run(root, target, data_format="pennfudan", *, only=None, **keys):
+BOTH = ("index", "instances")
+
+
+def folder(root, data_format="pennfudan", **keys):
+    return catalog.get(data_format).Settings(source=str(root), **keys)
+
+
+def run(root, target, data_format="pennfudan", *, only=None, method="every", val=0.3, test=0.3, **keys):
+    settings = folder(root, data_format, **({"name": "tiny", "splits": Splits(method=method, val=val, test=test)} | keys))
     if only != "prepare":
-        download(dataset="folder", root=root, data_format=data_format, counts={}, size=(32, 32), seed=0, target=target / "raw")
+        download(settings, root=root, seed=0, target=target / "raw")
     if only != "download":
-        values = {"name": "tiny", "classes": None, "ignore": None, "method": "every", "val": 0.3, "test": 0.3, "seed": 0} | keys
-        prepare(raw=target / "raw", root=root, target=target / "prepared", **values)
+        prepare(settings, raw=target / "raw", root=root, seed=0, target=target / "prepared")
     return target / "prepared"
 
 
@@ -74,15 +86,18 @@ def test_the_contract_of_the_store(tmp_path):
     assert info.truths == ("index", "instances")
     assert [(c.id, c.name, c.thing) for c in info.classes] == [(0, "background", False), (1, "person", True)]
     assert info.classes[0].color == (0, 0, 0)
-    assert (info.axes, info.channels, info.dtype, info.scored) == ("HWC", 3, "uint8", "test")
-    train = data.split("train")
+    assert (info.image, info.scored, info.version) == (ImageKind(), "test", 2)
+    train = data.split("train", BOTH)
     pixels = np.concatenate([s.image.reshape(-1, 3) for s in train]) / 255
     assert np.allclose(info.mean, pixels.mean(axis=0), atol=1e-5) and np.allclose(info.std, pixels.std(axis=0), atol=1e-5)
     masks = [s.mask for s in train]
+    heights, widths = zip(*(m.shape for m in masks), strict=True)
+    assert info.image_size.min == (min(heights), min(widths)) and info.image_size.max == (max(heights), max(widths))
+    assert info.image_size.median == (np.median(heights), np.median(widths))
     assert info.class_pixels == tuple(sum(int((m == c).sum()) for m in masks) for c in (0, 1))
     assert info.class_image_pixels == (sum(m.size for m in masks),) * 2
     for split in ("train", "val", "test"):
-        for sample in data.split(split):
+        for sample in data.split(split, BOTH):
             assert sample.image.shape[:2] == sample.mask.shape
             assert (sample.instances.masks.any(axis=0) == (sample.mask == 1)).all()
             original = root / "PNGImages" / f"{sample.name}.png"
@@ -107,8 +122,10 @@ def test_pycocotools_reads_the_instances(tmp_path):
 
 
 def test_the_same_source_gives_the_same_bytes_wherever_it_lies(tmp_path):
-    first = files(run(source(tmp_path / "here"), tmp_path / "a").parent)
-    assert first == files(run(source(tmp_path / "elsewhere" / "deeper"), tmp_path / "b").parent)
+    first = files(run(source(tmp_path / "here"), tmp_path / "a"))
+    assert first == files(run(source(tmp_path / "elsewhere" / "deeper"), tmp_path / "b"))
+    here, there = (Manifest.read(tmp_path / name / "raw") for name in "ab")
+    assert here.fingerprint == there.fingerprint and here.changed(tmp_path / "elsewhere" / "deeper") == []
 
 
 def test_changed_truth_changes_the_hash_of_its_split_alone(tmp_path):
@@ -151,9 +168,9 @@ def test_names_stay_unique_across_folders():
 
 def test_colours_of_many_classes_differ():
     classes = tuple(SourceClass(f"c{i}", True) for i in range(255))
-    colours = [c.color for c in _class_infos(SourceData(classes, ("index",), (), ""))]
+    colours = [c.color for c in _class_infos(SourceData(classes, ("index",), (), "", ()))]
     assert len(set(colours)) == 255 and (0, 0, 0) not in colours
-    assert _class_infos(SourceData((SourceClass("background", False), *classes[:3]), ("index",), (), ""))[0].color == (0, 0, 0)
+    assert _class_infos(SourceData((SourceClass("background", False), *classes[:3]), ("index",), (), "", ()))[0].color == (0, 0, 0)
 
 
 def test_harmless_things_are_listed_and_told(tmp_path, capsys):
@@ -208,14 +225,24 @@ def test_a_failing_stage_leaves_the_older_result_alone(tmp_path):
     assert files(prepared) == before and leftovers(tmp_path / "out") == ["prepared"]
 
 
-def test_a_turned_photograph_is_recognised(tmp_path):
+@pytest.mark.parametrize("lying", [False, True])
+def test_a_turned_photograph(tmp_path, lying):
+    """Its mask is drawn on the upright image; one drawn on the pixels as the file has them is refused."""
     root = source(tmp_path / "root", 4)
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = 6  # turned to the right
+    pixels = np.zeros((H, W, 3) if lying else (W, H, 3))
+    pixels[:2] = 255  # the first rows are the last columns of the upright image
     (root / "PNGImages" / "im0.png").unlink()
-    save(root / "PNGImages" / "im0.jpg", np.zeros((W, H, 3)), exif=exif)
-    with pytest.raises(DataError, match="EXIF orientation"):
-        run(root, tmp_path / "out")
+    save(root / "PNGImages" / "im0.jpg", pixels, exif=exif)
+    if lying:
+        with pytest.raises(DataError, match="EXIF orientation"):
+            run(root, tmp_path / "out")
+        return
+    train = PreparedDataset(run(root, tmp_path / "out")).split("train", BOTH)
+    sample = next(sample for sample in train if sample.name == "im0")
+    assert sample.image.shape == (H, W, 3) and sample.mask.shape == (H, W)
+    assert sample.image[:, -2:].min() > 200 and sample.image[:, :-3].max() < 60
 
 
 def test_a_missing_empty_or_unreadable_root(tmp_path):
@@ -249,15 +276,34 @@ def test_a_folder_where_nothing_is_annotated(tmp_path):
 
 
 def test_the_root_is_found_from_any_checkout(tmp_path, monkeypatch):
-    (tmp_path / "main" / "mine").mkdir(parents=True)
-    (tmp_path / "copy").mkdir()
-    assert locate("mine", tmp_path / "main", tmp_path / "copy") == tmp_path / "main" / "mine"
-    assert locate("mine", tmp_path / "copy", tmp_path / "main") == tmp_path / "main" / "mine"
-    assert locate(str(tmp_path / "copy"), tmp_path / "main") == tmp_path / "copy"
-    monkeypatch.setenv("HOME", str(tmp_path / "main"))
-    assert locate("~/mine", tmp_path / "copy") == tmp_path / "main" / "mine"
-    with pytest.raises(DataError, match="'nowhere' does not exist"):
+    main, copy = tmp_path / "main", tmp_path / "copy"
+    (main / "data" / "mine").mkdir(parents=True)
+    copy.mkdir()
+    assert locate("mine", main, copy) == main / "data" / "mine"
+    assert locate("mine", copy, main) == main / "data" / "mine"
+    assert locate("../../copy", main) == copy
+    assert locate(str(copy), main) == copy
+    monkeypatch.setenv("HOME", str(main))
+    assert locate("~/data/mine", copy) == main / "data" / "mine"
+    with pytest.raises(DataError, match=r"data\.source: the folder 'nowhere' does not exist"):
         locate("nowhere", tmp_path)
+    assert root_of(folder("mine"), main / "data" / "raw", main) == main / "data" / "mine"
+    assert root_of(Shapes(), main / "data" / "raw", main) == main / "data" / "raw"
+
+
+def test_the_name_of_a_data_set():
+    assert name_of(Shapes()) == "shapes"
+    assert name_of(Shapes(name="ramps")) == "ramps"
+    assert name_of(folder("/x/My Photos-2")) == "my_photos_2"
+    assert name_of(folder("own")) == "own"
+    assert name_of(folder("own", name="mine")) == "mine"
+    with pytest.raises(ValidationError, match="lower-case letters"):
+        folder("own", name="My data")
+
+
+def test_splits_leave_something_to_train_on():
+    with pytest.raises(ValidationError, match="must stay below 1"):
+        Splits(val=0.5, test=0.5)
 
 
 # the manifest -------------------------------------------------------------------------------------------------------------------------------------------
@@ -268,7 +314,7 @@ def test_the_manifest_lists_what_is_read(tmp_path):
     (root / "notes.txt").write_text("not read")
     run(root, tmp_path / "out", only="download")
     manifest = Manifest.read(tmp_path / "out" / "raw")
-    assert [path for path, _, _ in manifest.files] == ["PNGImages/im0.png", "PNGImages/im1.png", "PedMasks/im0_mask.png", "PedMasks/im1_mask.png"]
+    assert [file.path for file in manifest.files] == ["PNGImages/im0.png", "PNGImages/im1.png", "PedMasks/im0_mask.png", "PedMasks/im1_mask.png"]
     assert str(tmp_path) not in (tmp_path / "out" / "raw" / "manifest.json").read_text()
     assert os.listdir(tmp_path / "out" / "raw") == ["manifest.json"]  # noqa: PTH208
     (root / "notes.txt").write_text("still not read")
@@ -283,6 +329,62 @@ def test_a_folder_that_changed_after_download_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"PNGImages/im3.png below .* changed since `download`"):
         run(root, tmp_path / "out", only="prepare")
     assert leftovers(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "same size"])
+def test_any_change_after_download_is_noticed(tmp_path, change):
+    root = source(tmp_path / "root")
+    run(root, tmp_path / "out", only="download")
+    image = root / "PNGImages" / "im3.png"
+    if change == "added":
+        save(root / "PNGImages" / "new.png", np.zeros((H, W, 3)))
+        save(root / "PedMasks" / "new_mask.png", np.zeros((H, W)))
+    elif change == "removed":
+        image.unlink()
+    else:
+        content = bytearray(image.read_bytes())
+        content[-20] ^= 1
+        image.write_bytes(content)
+    with pytest.raises(DataError, match="changed since `download`"):
+        run(root, tmp_path / "out", only="prepare")
+
+
+def test_the_source_is_hashed_once(tmp_path, monkeypatch):
+    root = source(tmp_path / "root")
+    run(root, tmp_path / "out", only="download")
+    hashed = []
+    monkeypatch.setattr("segline.data.manifest.file_digest", lambda file: hashed.append(file) or file_digest(file))
+    run(root, tmp_path / "out", only="prepare")
+    assert hashed == []
+    # A copy has other times: then the content decides, and only of what has another time.
+    touched = root / "PNGImages" / "im0.png"
+    os.utime(touched, ns=(1, 1))
+    run(root, tmp_path / "out", only="prepare")
+    assert hashed == [touched]
+
+
+def test_generated_data_is_the_same_every_time(tmp_path):
+    settings = Shapes(train=3, val=2, test=2, size=(64, 64))
+    for name in "ab":
+        download(settings, root=tmp_path, seed=1, target=tmp_path / name / "raw")
+        prepare(settings, raw=tmp_path / name / "raw", root=tmp_path / name / "raw", seed=1, target=tmp_path / name / "prepared")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    info = PreparedDataset(tmp_path / "a" / "prepared").info
+    assert info.name == "shapes" and info.counts == {"train": 3, "val": 2, "test": 2} and info.licence == "CC0"
+
+
+def test_manifests_of_other_versions(tmp_path):
+    root = source(tmp_path / "root", 4)
+    run(root, tmp_path / "out", only="download")
+    file = tmp_path / "out" / "raw" / "manifest.json"
+    now = json.loads(file.read_text())
+    assert now["version"] == 2
+    first = {"dataset": "folder", "format": "pennfudan", "files": [[path, size, sha] for path, size, _, sha in now["files"]], "fingerprint": now["fingerprint"]}
+    file.write_text(json.dumps(first, indent=1))
+    run(root, tmp_path / "out", only="prepare")
+    file.write_text(json.dumps(now | {"version": 3}))
+    with pytest.raises(DataError, match=r"later Segline \(version 3, this one reads up to 2\)"):
+        run(root, tmp_path / "out", only="prepare")
 
 
 def test_prepare_without_or_with_a_broken_manifest(tmp_path):
@@ -300,11 +402,12 @@ def test_prepare_without_or_with_a_broken_manifest(tmp_path):
 PREPARE = """
 import sys
 from pathlib import Path
+from segline.data.formats.pennfudan import Settings
 from segline.data.prepare import prepare
 from segline.errors import told_in_sentences
 raw, root, target = map(Path, sys.argv[1:])
 with told_in_sentences():
-    prepare(raw=raw, root=root, name="tiny", classes=None, ignore=None, method="every", val=0.3, test=0.3, seed=0, target=target)
+    prepare(Settings(source=str(root)), raw=raw, root=root, seed=0, target=target)
 """
 
 
@@ -348,27 +451,41 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path):
 MODEL = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "dog", (1, 1, 1), True), ClassInfo(2, "person", (2, 2, 2), True))
 
 
+def scored(root, target, classes=MODEL, *, image=None, **keys):
+    return read_folder(folder(root, **keys), root, target / "prepared", model_classes=classes, image=image)
+
+
 def test_a_folder_is_read_with_the_classes_of_a_model(tmp_path):
-    data = read_folder(source(tmp_path / "root"), "pennfudan", tmp_path / "prepared", model_classes=MODEL)
+    data = scored(source(tmp_path / "root"), tmp_path)
     assert data.info.classes == MODEL and data.info.counts == {"test": 6} and data.info.scored == "test"
-    for sample in data.split("test"):
+    for sample in data.split("test", BOTH):
         assert set(sample.instances.labels) == {2} and set(np.unique(sample.mask)) == {0, 2}
+
+
+def test_a_folder_is_read_with_the_kind_of_images_of_a_model(tmp_path):
+    root = source(tmp_path / "root", 2)
+    kind = ImageKind(channels=1)
+    data = scored(root, tmp_path, image=kind)
+    assert data.info.image == kind
+    for sample in data.split("test", ()):
+        assert (sample.image[..., 0] == np.asarray(Image.open(root / "PNGImages" / f"{sample.name}.png").convert("L"))).all()
+    assert scored(root, tmp_path, image=kind, images="rgb").info.image == ImageKind()
 
 
 def test_names_of_a_format_that_the_model_does_not_share_are_taken_from_the_model(tmp_path):
     classes = (MODEL[0], ClassInfo(1, "cell", (1, 1, 1), True))
-    data = read_folder(source(tmp_path / "root"), "pennfudan", tmp_path / "prepared", model_classes=classes)
+    data = scored(source(tmp_path / "root"), tmp_path, classes)
     assert data.info.classes == classes and data.info.instance_counts == {"test": 12}
 
 
 def test_classes_that_a_model_does_not_know(tmp_path):
     root = source(tmp_path / "root", 2)
     with pytest.raises(DataError, match="no name in common"):
-        read_folder(root, "pennfudan", tmp_path / "prepared", model_classes=MODEL, classes=["ground", "cell"])
+        read_folder(folder(root, classes=["ground", "cell"]), root, tmp_path / "prepared", model_classes=MODEL)
     with pytest.raises(DataError, match=r"im0\.png shows the class 'background', which the model does not know"):
-        read_folder(root, "pennfudan", tmp_path / "prepared", model_classes=(ClassInfo(0, "person", (1, 1, 1), True),))
+        scored(root, tmp_path, (ClassInfo(0, "person", (1, 1, 1), True),))
     with pytest.raises(DataError, match="no format 'voc'; the formats are camvid"):
-        read_folder(root, "voc", tmp_path / "prepared", model_classes=MODEL)
+        read_folder(Folder(source=str(root), format="voc"), root, tmp_path / "prepared", model_classes=MODEL)
     assert not (tmp_path / "prepared").exists()
 
 
@@ -385,7 +502,7 @@ def test_real_data(tmp_path, data_format, folder, counts):
         pytest.skip(f"the real data {folder} is not beside the checkout")
     data = PreparedDataset(run(root.resolve(), tmp_path, data_format, val=0.15, test=0.25))
     assert data.info.counts == counts
-    scored = data.split(data.info.scored)
+    scored = data.split(data.info.scored, BOTH)
     if data_format == "pennfudan":
         names = sorted(f.stem for f in (root / "PNGImages").iterdir())
         assert sorted(f.stem for f in scored.files) == names[3::4]

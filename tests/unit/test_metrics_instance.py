@@ -21,13 +21,21 @@ from pycocotools.cocoeval import COCOeval
 from torchmetrics.detection import MeanAveragePrecision
 
 from segline.data.store import Instances, Sample
+from segline.metrics import catalog
+from segline.metrics.average_precision import precision
+from segline.metrics.figures import figures as figures_of
 from segline.metrics.instance import InstanceScorer
 from segline.metrics.matching import match
 from segline_runtime.predictions import InstancePrediction
 from segline_runtime.specification import ClassInfo
 
 CLASSES = [ClassInfo(0, "background", (0, 0, 0), False), *(ClassInfo(i, name, (9, 9, 9), True) for i, name in enumerate(["disc", "ring; open", "star"], 1))]
+METRICS = [catalog.get(word) for word in ("mask_ap", "box_ap", "object_support")]
 Pair = tuple[InstancePrediction, Sample]
+
+
+def _metrics(scorer: InstanceScorer) -> dict[str, float]:
+    return figures_of(scorer.counts(), METRICS, scorer.classes)
 
 
 def _boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -136,7 +144,7 @@ def _from_files(pairs: list[Pair], folder: Path, kind: str) -> tuple[Any, Any]:
 @pytest.mark.parametrize(("seed", "crowds", "labels"), [(0, 0.0, 3), (1, 0.3, 3), (2, 0.2, 1), (3, 0.2, 2)])
 def test_agrees_with_pycocotools_on_files(tmp_path: Path, kind: str, seed: int, crowds: float, labels: int) -> None:
     pairs = _split(seed, crowds=crowds, labels=labels)
-    figures = _scored(pairs).metrics()
+    figures = _metrics(_scored(pairs))
     stats, precision = _from_files(pairs, tmp_path, kind)
     names = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", None, None, "ar"]
     for name, value in zip(names, stats[:9], strict=True):
@@ -156,7 +164,7 @@ def test_agrees_with_pycocotools_on_files(tmp_path: Path, kind: str, seed: int, 
 
 def test_agrees_with_torchmetrics() -> None:
     pairs = _split(11)
-    figures = _scored(pairs).metrics()
+    figures = _metrics(_scored(pairs))
     # Its own thresholds are float32: 0.6 becomes 0.60000002 there, and a recall of 3 in 5 falls short of it.
     exact = {"iou_thresholds": np.linspace(0.5, 0.95, 10).tolist(), "rec_thresholds": np.linspace(0, 1, 101).tolist()}
     reference = MeanAveragePrecision(iou_type=("bbox", "segm"), backend="pycocotools", **exact)
@@ -180,7 +188,7 @@ def test_two_truths_found_with_one_mistake_between() -> None:
     scorer.add(_found(masks[[0, 2, 1]], [1, 1, 1], [0.9, 0.8, 0.7]), truth)
     expected = (51 + 50 * 2 / 3) / 101
     assert expected == pytest.approx(0.8350, abs=5e-5)
-    figures = scorer.metrics()
+    figures = _metrics(scorer)
     for key in ("mask_ap", "mask_ap50", "mask_ap75", "box_ap50", "mask_ap50/disc"):
         assert figures[key] == pytest.approx(expected)
 
@@ -189,7 +197,7 @@ def test_an_extra_class_or_size_without_truth_takes_no_part() -> None:
     masks = _squares((5, 5, 10), (30, 40, 12))
     scorer = InstanceScorer(CLASSES)
     scorer.add(_found(masks, [1, 3], [0.9, 0.8]), _truth(masks[:1], [1]))
-    figures = scorer.metrics()
+    figures = _metrics(scorer)
     assert figures["mask_ap"] == pytest.approx(1)
     assert figures["support/disc"] == 1
     assert figures["support/star"] == 0
@@ -201,7 +209,7 @@ def test_area_is_that_of_the_mask() -> None:
     frame = _squares((10, 10, 100), size=(120, 120)) & ~_squares((11, 11, 98), size=(120, 120))
     scorer = InstanceScorer(CLASSES)
     scorer.add(_found(frame, [1], [0.9]), _truth(frame, [1]))
-    figures = scorer.metrics()
+    figures = _metrics(scorer)
     assert figures["mask_ap_small"] == pytest.approx(1)
     assert "box_ap_large" not in figures
 
@@ -210,14 +218,14 @@ def test_class_zero_is_a_class_like_any_other() -> None:
     masks = _squares((5, 5, 10), (30, 40, 12))
     scorer = InstanceScorer([ClassInfo(0, "cell", (1, 2, 3), True)])
     scorer.add(_found(masks, [0, 0], [0.9, 0.8]), _truth(masks, [0, 0]))
-    assert scorer.metrics()["mask_ap/cell"] == pytest.approx(1)
+    assert _metrics(scorer)["mask_ap/cell"] == pytest.approx(1)
 
 
 def test_more_than_a_hundred_detections_keep_the_best_hundred() -> None:
     masks = _squares(*[(5, 5, 10)] * 150)
     scorer = InstanceScorer(CLASSES)
     scorer.add(_found(masks, [1] * 150, np.linspace(0.1, 0.9, 150).tolist()), _truth(masks[:1], [1]))
-    assert scorer.metrics()["mask_ap"] == pytest.approx(1)
+    assert _metrics(scorer)["mask_ap"] == pytest.approx(1)
 
 
 def test_nothing_found_and_nothing_there() -> None:
@@ -228,13 +236,13 @@ def test_nothing_found_and_nothing_there() -> None:
     for name, (found, true) in cases.items():
         scorer = InstanceScorer(CLASSES)
         scores[name] = scorer.add(_found(found, [1] * len(found), [0.9] * len(found)), _truth(true, [1] * len(true)))
-        figures[name] = scorer.metrics()
+        figures[name] = _metrics(scorer)
         json.dumps(figures[name], allow_nan=False)
     assert scores == {"neither": 1, "unfound": 0, "unfounded": 0}
     assert figures["unfound"]["mask_ap"] == figures["unfound"]["box_ar"] == 0
     for name in ("neither", "unfounded"):
         assert "mask_ap" not in figures[name]
-    assert InstanceScorer(CLASSES).metrics() == {"support/disc": 0, "support/ring_open": 0, "support/star": 0}
+    assert _metrics(InstanceScorer(CLASSES)) == {"support/disc": 0, "support/ring_open": 0, "support/star": 0}
 
 
 def test_halves_merged_in_any_order_equal_the_whole() -> None:
@@ -242,20 +250,66 @@ def test_halves_merged_in_any_order_equal_the_whole() -> None:
     whole = _scored(pairs)
     for first, second in ((pairs[:3], pairs[3:]), (pairs[3:], pairs[:3]), (pairs[::-1], []), (pairs, pairs[:2])):
         merged = _scored(first)
-        merged.metrics()  # what was computed before must not linger
+        _metrics(merged)  # what was computed before must not linger
         merged.merge(pickle.loads(pickle.dumps(_scored(second).state())))
-        assert merged.metrics() == whole.metrics()
+        assert _metrics(merged) == _metrics(whole)
 
 
-def test_errors_of_pycocotools_are_not_silenced_with_its_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    scorer = _scored(_split(1, 2))
-    scorer.metrics()
+def test_pycocotools_prints_nothing_and_its_errors_are_raised(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    [pair] = _split(1, 1)
+    scorer = _scored([pair])
+    _metrics(scorer)
     assert capsys.readouterr().out == ""
-    broken = next(image for image in scorer.state().values() if image.truth)
-    broken.truth[0]["segmentation"] = "no mask"
-    scorer.merge({})
-    with pytest.raises((TypeError, KeyError)):
-        scorer.metrics()
+
+    def broken(*_: object) -> None:
+        raise TypeError("no mask")
+
+    monkeypatch.setattr(COCOeval, "computeIoU", broken)
+    with pytest.raises(TypeError, match="no mask"):
+        scorer.add(*pair)
+
+
+def _accumulated(pairs: list[Pair], kind: str) -> dict[str, Any]:
+    """What COCOeval accumulates of all images at once."""
+    sides: list[COCO] = []
+    for side in ("truth", "found"):
+        coco, annotations = COCO(), []
+        for prediction, sample in pairs:
+            objects = prediction if side == "found" else sample.instances
+            assert objects is not None
+            for i in range(len(objects.labels)):
+                code, (x1, y1, x2, y2) = rle.encode(np.asfortranarray(objects.masks[i], np.uint8)), objects.boxes[i].astype(float)
+                area = float((x2 - x1) * (y2 - y1)) if side == "found" and kind == "box" else float(objects.masks[i].sum())
+                number = len(annotations) + 1
+                annotation = {"id": number, "image_id": sample.image_id, "category_id": int(objects.labels[i]) + 1, "segmentation": code, "area": area}
+                annotation |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": 0}
+                annotation |= {"score": float(objects.scores[i])} if isinstance(objects, InstancePrediction) else {"iscrowd": int(objects.crowd[i])}
+                annotations.append(annotation)
+        images = [{"id": s.image_id, "height": s.image.shape[0], "width": s.image.shape[1]} for _, s in pairs]
+        coco.dataset = {"images": images, "categories": [{"id": k + 1} for k in range(len(CLASSES))], "annotations": annotations}
+        coco.createIndex()
+        sides.append(coco)
+    evaluation = COCOeval(*sides, {"mask": "segm", "box": "bbox"}[kind])
+    evaluation.params.maxDets = [100]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    found: dict[str, Any] = evaluation.eval
+    return found
+
+
+@pytest.mark.parametrize("kind", ["mask", "box"])
+@pytest.mark.parametrize("seed", range(4))
+def test_curves_are_those_that_pycocotools_accumulates(kind: str, seed: int) -> None:
+    # Many equal scores, crowds, and images with nothing in them or nothing found.
+    pairs = _split(20 + seed, 12, crowds=0.3, labels=2 + seed % 2, size=60)
+    crowded = _squares(*[(i % 40, 3 * i % 60, 6 + i % 5) for i in range(140)])
+    pairs.append((_found(crowded, [1] * 140, [round(0.9 - i / 300, 2) for i in range(140)]), _truth(crowded[::7], [1] * 20, image_id=2)))
+    pairs.append((_found(crowded[:0], [], []), _truth(crowded[:0], [], image_id=1)))
+    scorer = _scored(pairs[::-1])
+    expected, found = _accumulated(pairs, kind), precision(scorer.counts(), kind)
+    for ours, theirs in ((found.precision, expected["precision"][..., 0]), (found.recall, expected["recall"][..., 0])):
+        np.testing.assert_array_equal(np.isnan(ours), theirs < 0)
+        np.testing.assert_allclose(np.nan_to_num(ours, nan=-1), theirs, rtol=0, atol=1e-12)
 
 
 def test_image_score_is_panoptic_quality() -> None:
@@ -290,8 +344,8 @@ def test_plots(tmp_path: Path) -> None:
     with (tmp_path / "pr_curve.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 101
-    assert np.mean([float(row["precision"]) for row in rows]) == pytest.approx(scorer.metrics()["mask_ap50"], abs=1e-5)
-    assert np.mean([float(row["precision/ring_open"]) for row in rows]) == pytest.approx(scorer.metrics()["mask_ap50/ring_open"], abs=1e-5)
+    assert np.mean([float(row["precision"]) for row in rows]) == pytest.approx(_metrics(scorer)["mask_ap50"], abs=1e-5)
+    assert np.mean([float(row["precision/ring_open"]) for row in rows]) == pytest.approx(_metrics(scorer)["mask_ap50/ring_open"], abs=1e-5)
     for file in tmp_path.glob("*.png"):
         assert np.asarray(Image.open(file)).std() > 5
 

@@ -1,4 +1,4 @@
-"""params.yaml: every mistake gets its sentence, all at once; YAML 1.2 numbers; flattening."""
+"""params.yaml: every mistake gets its sentence, all at once, however deep; YAML 1.2 numbers; flattening."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from segline import params
 from segline.errors import ParametersError
+from segline.models.semantic_settings import SemanticSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,9 +21,14 @@ def problems(tmp_path: Path, text: str) -> str:
     return "\n".join(error.value.problems)
 
 
+def read(tmp_path: Path, text: str) -> params.Params:
+    (tmp_path / "params.yaml").write_text(text)
+    return params.read(tmp_path / "params.yaml")
+
+
 def test_the_shipped_file_is_valid() -> None:
     settings = params.read(ROOT / "params.yaml")
-    assert set(settings.models) == {"unet", "maskrcnn"}
+    assert {name: model.task for name, model in settings.models.items()} == {"unet": "semantic", "maskrcnn": "instance"}
 
 
 @pytest.mark.parametrize(
@@ -35,31 +41,63 @@ def test_the_shipped_file_is_valid() -> None:
         ("lr: 0.002", "lr: .inf", "finite"),
         ("epochs: 14, ", "epochs: 14, validate_every: 15, ", "models.unet.train: validate_every is 15 and epochs 14"),
         ("opset: 18", "opset: true", "export.opset is True: input should be a valid integer"),
-        ("dice: 1.0", "dise: 1.0", "Did you mean 'dice'?"),
-        ("arch: maskrcnn", "arch: maskrcn", "models.maskrcnn.arch is 'maskrcn'; it must be 'maskrcnn'"),
-        ("root: data/own", "root: null", "data.root is empty (null)"),
-        ("dataset: shapes", "dataset: folder\n  root: nowhere/at/all", "duplicate key"),
+        ("dice: 1.0", "dise: 1.0", "models.unet.loss.dise is no known key; did you mean 'dice'?"),
+        ("dice: 1.0", "dice: {wait: 1.0}", "models.unet.loss.dice.wait is no known key; did you mean 'weight'?"),
+        ("{cross_entropy: 1.0, dice: 1.0}", "{dice: 0.0}", "models.unet.loss: at least one loss needs a weight above 0."),
+        ("arch: maskrcnn", "arch: maskrcn", "models.maskrcnn.arch: There is no architecture 'maskrcn'. Did you mean maskrcnn?"),
+        ("anchors: {sizes: [20, ", "anchors: {sizes: [", "models.maskrcnn.anchors: sizes has 4 entries; the feature pyramid has 5 levels"),
+        ("anchors: {sizes", "anchors: {szes", "models.maskrcnn.anchors.szes is no known key; did you mean 'sizes'?"),
+        ("rpn_batch: 64", "rpn_btch: 64", "models.maskrcnn.proposals.rpn_btch is no known key; did you mean 'rpn_batch'?"),
+        ("encoder: resnet18\n    weights: none\n    input: {size: [96, 128]} #", "encodr: resnet18\n    input: {size: [96, 128]} #", "did you mean 'encoder'?"),
+        ("input: {size: [96, 128]} #", "input: {size: big} #", "models.unet.input.size is 'big'; it must be [height, width] in pixels (each 32 to 8192), or auto"),
+        ("input: {size: [96, 128]} #", "input: {size: [9, 128]} #", "models.unet.input.size is [9, 128]; it must be [height, width]"),
+        ("input: {size: [96, 128]} #", "input: {fit: squeeze} #", "models.unet.input.fit is 'squeeze'; it must be 'stretch', 'shorter_side', 'letterbox' or 'native'"),
+        ("input: {size: [96, 128]} #", "input: {fit: native, size: [96, 128]} #", "`fit: native` keeps each image's own size"),
+        ("input: {size: [96, 128]} #", "input: {tile: {size: [256, 256]}} #", "tile needs `fit: native`"),
+        ("input: {size: [96, 128]} #", "input: {fit: native, tile: {size: [64, 64], overlap: 32}} #", "the overlap must stay below half"),
+        ("input: {size: [96, 128]} #", "input: {mean: [0.5, 0.5, 0.5]} #", "mean and std belong together"),
+        ("- HorizontalFlip: {p: 0.5}", "- {HorizontalFlip: {p: 0.5}, VerticalFlip: {}}", "models.unet.augment.0: each entry is one transform's name"),
+        ("source: shapes ", "source: nowhere/at/all\n  format: coco #", "data.source: the folder 'nowhere/at/all' does not exist"),
+        ("source: shapes ", "source: shapess\n  format: coco #", "Generated images are `source: shapes`."),
+        ("source: shapes ", "sorce: shapes #", "data.source is missing"),
+        ("  train: 400", "  trane: 400", "data.trane is no known key; did you mean 'train'?"),
         ("  unet:\n", "  Un et:\n", "'Un et' is no valid model name"),
-        ("val: 0.15, test: 0.15", "val: 0.5, test: 0.5", "val + test is 1"),
-        ("promote:                     #", "promote: {nobody: {}}\nignored: #", "promote.nobody: there is no model 'nobody'"),
+        ("  devices: auto", "  devices: many", "runtime.devices is 'many'; it must be a number of devices, or auto."),
+        ("metric: miou,", "metrc: miou,", "promote.unet.metrc is no known key; did you mean 'metric'?"),
+        ("  maskrcnn: {metric", "  nobody: {metric", "promote.nobody: there is no model 'nobody'"),
+        ("  overlays: 4", "  overlays: null", "evaluate.overlays is empty (null)"),
     ],
 )
 def test_a_mistake_gets_its_sentence(tmp_path: Path, old: str, new: str, expected: str) -> None:
     text = (ROOT / "params.yaml").read_text()
     assert old in text
-    if expected.startswith("promote"):
-        text = text[: text.index("promote:")] + "promote: {nobody: {}}\n"
-        new, old = "", "\0"
     assert expected in problems(tmp_path, text.replace(old, new, 1))
 
 
-def test_a_missing_root_is_named(tmp_path: Path) -> None:
-    assert "the folder 'nowhere' does not exist" in problems(tmp_path, "data: {dataset: folder, root: nowhere}\nmodels: {a: {task: semantic}}")
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("{source: DIR, format: coc}", "data.format: There is no format 'coc'; the formats are camvid, coco, pennfudan. Did you mean coco?"),
+        ("{source: DIR, format: coco, ignore: [1]}", "data.ignore is no known key"),
+        ("{source: DIR, format: camvid, splits: {val: 0.5, test: 0.5}}", "data.splits: val + test is 1"),
+        ("{source: DIR, format: camvid, name: My Data}", "data.name: 'My Data' must be lower-case letters"),
+        ("{source: shapes, format: coco}", "data.format is no known key"),
+    ],
+)
+def test_a_source_has_the_keys_of_its_format_and_no_other(tmp_path: Path, data: str, expected: str) -> None:
+    assert expected in problems(tmp_path, f"data: {data.replace('DIR', str(tmp_path))}\nmodels: {{a: {{arch: unet}}}}")
+
+
+def test_a_relative_folder_counts_from_data(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    assert "relative folders count from data/; write '../images'" in problems(tmp_path, "data: {source: images}\nmodels: {a: {arch: unet}}")
+    (tmp_path / "data").mkdir()
+    assert read(tmp_path, "data: {source: ../images}\nmodels: {a: {arch: unet}}").data.source == "../images"
 
 
 def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
-    told = problems(tmp_path, "sed: 1\ndata: {rot: x}\nmodels:\n  Bad Name: {task: semantic, encodr: x}\n  b: {task: nothing}\n")
-    for part in ("sed", "data.rot", "'Bad Name' is no valid", "did you mean 'encoder'", "models.b.task is 'nothing'"):
+    told = problems(tmp_path, "sed: 1\ndata: {source: shapes, rot: x}\nmodels:\n  Bad Name: {arch: unet, encodr: x}\n  b: {arch: nothing}\n")
+    for part in ("sed", "data.rot", "'Bad Name' is no valid", "did you mean 'encoder'", "There is no architecture 'nothing'"):
         assert part in told
 
 
@@ -73,8 +111,8 @@ def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
         ("a:\n\t- b", "not valid YAML at line 2"),
         ("- 1", "holds no sections"),
         ("", "holds no sections"),
-        ("models: {x: {}}", "models.x.task is missing"),
-        ("models: {x: 3}", "models.x is 3"),
+        ("models: {x: {}}", "models.x.arch is missing; it is one of unet, maskrcnn"),
+        ("models: {x: 3}", "models.x is 3; it must be a section"),
     ],
 )
 def test_a_broken_file_gets_a_sentence(tmp_path: Path, text: str, expected: str) -> None:
@@ -87,9 +125,19 @@ def test_a_missing_file_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
-    file = tmp_path / "params.yaml"
-    file.write_text("models: {x: {task: semantic, train: {lr: 1e-05}}}")
-    assert params.read(file).models["x"].train.lr == 1e-5
+    assert read(tmp_path, "models: {x: {arch: unet, train: {lr: 1e-05}}}").models["x"].train.lr == 1e-5
+
+
+def test_a_loss_may_be_a_weight_or_a_section(tmp_path: Path) -> None:
+    model = read(tmp_path, "models: {x: {arch: unet, loss: {dice: 2, cross_entropy: {weight: 0.5, class_weights: enet}}}}").models["x"]
+    assert isinstance(model, SemanticSettings)
+    assert {name: term.weight for name, term in model.loss.terms().items()} == {"cross_entropy": 0.5, "dice": 2.0}
+    assert model.loss.terms()["cross_entropy"].wanted_class_weights == "enet"
+
+
+def test_a_detector_keeps_the_aspect_ratio_unless_told(tmp_path: Path) -> None:
+    settings = read(tmp_path, "models: {a: {arch: maskrcnn, input: {size: [64, 64]}}, b: {arch: maskrcnn, input: {fit: stretch}}, c: {arch: unet}}")
+    assert [model.input.fit for model in settings.models.values()] == ["shorter_side", "stretch", "stretch"]
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
@@ -101,12 +149,12 @@ def test_an_unknown_model_names_the_nearest() -> None:
 def test_flattened_for_mlflow() -> None:
     flat = params.flatten(params.read(ROOT / "params.yaml").models["unet"])
     assert flat["train.lr"] == 0.002
-    assert flat["loss.dice"] == 1.0
+    assert flat["loss.dice.weight"] == 1.0
     assert flat["augment"] == '[{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}]'
 
 
-def test_the_data_name() -> None:
-    models = {"x": {"task": "semantic"}}
-    assert params.Params.model_validate({"models": models}).data_name() == "shapes"
-    folder = {"dataset": "folder", "root": "/x/My Photos-2"}
-    assert params.Params.model_validate({"models": models, "data": folder}).data_name() == "my_photos_2"
+def test_the_data_name(tmp_path: Path) -> None:
+    assert read(tmp_path, "models: {x: {arch: unet}}").data_name() == "shapes"
+    folder = tmp_path / "My Photos-2"
+    folder.mkdir()
+    assert read(tmp_path, f"data: {{source: '{folder}'}}\nmodels: {{x: {{arch: unet}}}}").data_name() == "my_photos_2"

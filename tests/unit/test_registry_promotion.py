@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from model_parts import fresh_store, model_folder, prepared
+from model_parts import SPLIT_HASH, fresh_store, model_folder, prepared
 
-from segline import promotion, registry, tracking
+from segline import registry, tracking
 from segline.data.store import PreparedDataset
 from segline.errors import RegistryError
-from segline.promotion import Outcome
+from segline.metrics.paired import Comparison
+from segline.promotion import measure
+from segline.promotion.checks import checks
+from segline.promotion.compare import Figures
+from segline.promotion.gates import Gates
+from segline.promotion.history import Target, rollback
+from segline.promotion.promote import Outcome, promote
 
 NAME = "ramps-unet"
 
@@ -28,11 +35,13 @@ class House:
     def register(self, threshold: float, **more: Any) -> int:
         return registry.register(store=self.store, folder=model_folder(self.root / "models" / "unet", threshold=threshold, **more)).version
 
-    def promote(self, to: promotion.Target = "staging", **more: Any) -> Outcome:
-        return promotion.promote(store=self.store, name=NAME, to=to, dataset=self.dataset, **more)
+    def promote(self, to: Target = "staging", **more: Any) -> Outcome:
+        """`more`: gates, and what else `promote` takes."""
+        gates = Gates(**{key: more.pop(key) for key in list(more) if key in Gates.model_fields})
+        return promote(store=self.store, name=NAME, to=to, dataset=self.dataset, gates=gates, **more)
 
-    def rollback(self, alias: promotion.Target = "staging", **more: Any) -> tuple[int, int]:
-        lost, back = promotion.rollback(store=self.store, name=NAME, alias=alias, **more)
+    def rollback(self, alias: Target = "staging", **more: Any) -> tuple[int, int]:
+        lost, back = rollback(store=self.store, name=NAME, alias=alias, **more)
         return lost.number, back.number
 
     def holder(self, alias: str = "staging") -> int | None:
@@ -185,3 +194,103 @@ def test_an_incumbent_whose_files_are_gone_fails_its_gate_and_can_be_overruled(h
     assert [check.gate for check in outcome.failed] == ["miou not worse"]
     assert "The files of ramps-unet version 1 are not at" in outcome.failed[0].wanted
     assert house.promote(force=True, reason="files lost").moved
+
+
+def test_the_interval_is_told_beside_the_figure_which_decides(house: House) -> None:
+    house.register(127.5)
+    house.promote()
+    house.register(126)
+    outcome = house.promote(not_worse_by=0.1)
+    [check] = [check for check in outcome.checks if check.gate == "miou not worse"]
+    assert outcome.moved
+    assert re.fullmatch(r"0\.9\d{3} \(difference -0\.\d{4}, 95 % interval -0\.\d{4} … -0\.\d{4}\)", check.found)
+    record = json.loads(house.tags(2)["segline.staging.0002"])
+    assert record["difference"]["low"] <= record["difference"]["value"] <= record["difference"]["high"] < 0
+    assert (record["difference"]["level"], record["images"], record["left_out"]) == (0.95, 3, 0)
+
+
+def test_with_confidence_the_whole_interval_decides(house: House) -> None:
+    house.register(127.5)
+    house.promote()
+    house.register(120)
+    worse = house.promote(not_worse_by=0.01, confidence=0.9)
+    assert [check.gate for check in worse.failed] == ["miou not worse"]
+    assert worse.failed[0].wanted.endswith("(version 1: 1.0000 − 0.01), shown with 90 % confidence")
+    assert worse.failed[0].found.endswith("; it is worse)")
+    assert house.promote(not_worse_by=0.2, confidence=0.9).moved
+
+
+@pytest.mark.parametrize(
+    ("comparison", "passed", "told"),
+    [
+        (Comparison(0.02, -0.004, 0.04, 60, None), True, "0.8200 (difference +0.0200, 95 % interval -0.0040 … +0.0400)"),
+        (Comparison(0.02, -0.03, 0.07, 60, 167), False, "-0.0300 … +0.0700; 60 images cannot tell, about 167 would be needed)"),
+        (Comparison(-0.005, -0.03, 0.07, 60, None), False, "; 60 images cannot tell, and more would not, as long as the difference is just -0.005)"),
+        (Comparison(-0.1, -0.2, -0.05, 60, None), False, "-0.2000 … -0.0500; it is worse)"),
+        (None, False, "0.8200; 60 images cannot tell"),
+    ],
+)
+def test_what_the_images_can_tell_is_said_in_a_sentence(house: House, comparison: Comparison | None, passed: bool, told: str) -> None:
+    house.register(127.5)
+    version = registry.find(store=house.store, name=NAME, number=1)
+    figures = Figures("miou", 0.82, 0.8, comparison, 60, 0, ())
+    *_, check = checks(version, version, figures, Gates(not_worse_by=0.005, confidence=0.95))
+    assert check.passed == passed
+    assert check.found.endswith(told)
+
+
+def test_the_same_question_is_computed_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = house.root / "counts"
+    house.register(127.5)
+    house.promote(counts=kept)
+    digests = [house.tags(1)["segline.digest"]]
+    house.register(126)
+    first = house.promote(not_worse_by=1e-6, counts=kept)
+    digests.append(house.tags(2)["segline.digest"])
+    assert {file.name for file in kept.iterdir()} == {f"{digest}-{SPLIT_HASH}.npz" for digest in digests}
+    with monkeypatch.context() as patched:
+        patched.setattr(measure, "evaluate", None)
+        again = house.promote(not_worse_by=1e-6, counts=kept)
+    assert again.checks == first.checks and again.failed
+    for file in kept.iterdir():
+        file.write_bytes(b"broken")
+    assert house.promote(not_worse_by=1e-6, counts=kept).checks == first.checks
+
+
+def test_an_incumbent_whose_files_are_gone_is_known_by_its_counts_and_a_candidate_must_be_there(house: House) -> None:
+    kept = house.root / "counts"
+    house.register(127.5)
+    house.promote(counts=kept)
+    [stored] = (house.root / "store").rglob("model.onnx")
+    stored.unlink()
+    house.register(127.4)
+    assert house.promote(counts=kept).moved
+    for stored in (house.root / "store").rglob("model.onnx"):
+        stored.unlink()
+    with pytest.raises(RegistryError, match="The files of ramps-unet version 2 are not at"):
+        house.promote("production", counts=kept)
+
+
+def test_images_that_were_learnt_from_take_no_part(house: House) -> None:
+    hashes = list(json.loads((house.root / "prepared" / "test" / "split.json").read_text())["images"].values())
+    house.register(127.5, trained_on=[hashes[0], "f" * 16])
+    alone = house.promote()
+    assert (alone.left_out, alone.notes) == (1, ("1 of 3 images are left out: the version has learnt from them.",))
+    house.register(126, trained_on=[hashes[2]])
+    outcome = house.promote(not_worse_by=1)
+    assert outcome.moved and outcome.left_out == 2
+    assert outcome.notes == ("2 of 3 images are left out: one of the two versions has learnt from them.",)
+    record = json.loads(house.tags(2)["segline.staging.0002"])
+    assert (record["images"], record["left_out"], record["difference"]) == (1, 2, None)
+    assert house.promote(number=1, not_worse_by=1, confidence=0.95).failed[0].found.endswith("; 1 image cannot tell")
+    house.register(125, trained_on=hashes[:2])
+    nothing = house.promote(not_worse_by=1, at_least=0.1)
+    assert [check.gate for check in nothing.failed] == ["miou at least", "miou not worse"]
+    assert {check.found for check in nothing.failed} == {"every scored image is one that was learnt from"}
+
+
+def test_a_version_of_a_later_segline_is_refused(house: House) -> None:
+    house.register(127.5)
+    tracking.connect(house.store).set_model_version_tag(NAME, "1", "segline.format", "99")
+    with pytest.raises(RegistryError, match="version 1 was registered by a later Segline"):
+        house.promote()

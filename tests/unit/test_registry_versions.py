@@ -18,6 +18,7 @@ from PIL import Image
 from segline import registry, tracking
 from segline.errors import ModelError, RegistryError, TrackingError
 from segline.provenance import file_digest
+from segline.status import compare
 from segline_runtime.predictor import Predictor
 
 
@@ -54,6 +55,46 @@ def test_registering_again_makes_no_version_and_going_back_moves_the_candidate(s
     assert registry.register(store=store, folder=model_folder(path)) == first
     assert candidate(store) == 1
     assert [version.number for version in registry.versions(store=store, name="ramps-unet")] == [2, 1]
+
+
+def test_what_a_version_is_worth_is_refreshed_when_its_content_is_registered_again(store: str, tmp_path: Path) -> None:
+    path = tmp_path / "models" / "unet"
+    registry.register(store=store, folder=model_folder(path, metrics={"miou": 0.8}, latency_ms=9))
+    before = registry.find(store=store, name="ramps-unet", number=1)
+    folder = model_folder(path, metrics={"miou": 0.7, "miou_low": 0.6}, latency_ms=4)
+    folder.parity.write_text(json.dumps({**json.loads(folder.parity.read_text()), "split_hash": "b" * 64}))
+    assert registry.outdated(version=before, folder=folder)
+    assert "the registry's figures of version 1 are not those of this folder" in dict(compare(store=store, folders=[folder])[0].problems)
+    assert registry.register(store=store, folder=folder).version == 1
+    [after] = registry.versions(store=store, name="ramps-unet")
+    assert (before.metrics, before.latency_ms, before.split_hash) == ({"miou": 0.8}, 9, "a" * 64)
+    assert (after.metrics, after.latency_ms, after.split_hash, after.parity) == ({"miou": 0.7, "miou_low": 0.6}, 4, "b" * 64, True)
+    assert not registry.outdated(version=after, folder=folder)
+
+
+def test_a_version_carries_the_hashes_of_its_training_images(store: str, tmp_path: Path) -> None:
+    registry.register(store=store, folder=model_folder(tmp_path / "models" / "unet", trained_on=["ab" * 8, "cd" * 8]))
+    without = model_folder(tmp_path / "models" / "old")
+    without.trained_on.unlink()
+    registry.register(store=store, folder=without)
+    first, second = (registry.find(store=store, name=name, number=1) for name in ("ramps-unet", "ramps-old"))
+    assert (first.trained_on, first.format, first.tags["segline.format"]) == (2, 2, "2")
+    assert registry.trained_on(store=store, version=first) == {"ab" * 8, "cd" * 8}
+    assert second.trained_on is None and registry.trained_on(store=store, version=second) is None
+    [stored] = (tmp_path / "store").rglob("trained_on.json")
+    stored.write_text(json.dumps({"version": 99, "images": []}))
+    with pytest.raises(RegistryError, match="of a later Segline"):
+        registry.trained_on(store=store, version=first)
+
+
+def test_a_receipt_of_a_later_segline_is_refused(store: str, tmp_path: Path) -> None:
+    receipt = registry.register(store=store, folder=model_folder(tmp_path / "models" / "unet"))
+    file = tmp_path / "registered.json"
+    file.write_text(json.dumps(receipt.to_dict()))
+    assert registry.Receipt.read(file) == receipt
+    file.write_text(json.dumps({**receipt.to_dict(), "format": 99}))
+    with pytest.raises(ModelError, match="later Segline"):
+        registry.Receipt.read(file)
 
 
 def test_an_upload_that_was_cut_off_is_no_version_and_a_whole_one_is_not_sent_again(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,85 +3,38 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tracking_parts import METRICS, Training, card, contents, run_of, trained
 
 from segline import tracking
 from segline.card import ModelCard
 from segline.errors import ModelError, TrackingError
 from segline.layout import ModelFolder
-from segline.provenance import Provenance
-from segline_runtime.specification import ClassInfo, Specification
 
-CLASSES = (ClassInfo(0, "ground", (0, 0, 0), False), ClassInfo(1, "ball", (255, 0, 0), True))
-METRICS = {"split": "test", "split_hash": "cafe", "images": 6, "miou": 0.75, "iou/ball": 0.5, "iou/ground": float("nan")}
-
-
-def card(model: str = "unet", **changes: Any) -> ModelCard:
-    values: dict[str, Any] = {
-        "model": model,
-        "task": "semantic",
-        "parameters": {
-            "seed": 3,
-            "image_size": [64, 80],
-            "model": {"task": "semantic", "train": {"lr": 0.001, "clip": None}, "augment": [{"Flip": {"p": 0.5}}]},
-        },
-        "specification": Specification("semantic", model, "shapes", CLASSES, (64, 80), "stretch", (0.5,) * 3, (0.2,) * 3),
-        "provenance": Provenance(parameters=f"parameters of {model}", data="d" * 12 + "-" + "e" * 12 + "-" + "f" * 12, code="code"),
-        "dataset": {
-            "name": "shapes",
-            "counts": {"train": 9, "test": 6},
-            "classes": [{"name": c.name} for c in CLASSES],
-            "fingerprint": "f00",
-            "licence": "CC0",
-        },
-        "versions": {"torch": "2.15.0"},
-        "commit": "abc-dirty",
-        "experiment": "brave-fox",
-        "training": {"seconds": 30.0, "epochs": 3},
-    }
-    return ModelCard(**values | changes)
+STARTED: dict[str, object] = {"training": {}}
+"""What is different on the card of a training that has not ended."""
 
 
 def folder(models: Path, card: ModelCard) -> ModelFolder:
     """As train, evaluate and export leave it; the second epoch has no validation."""
-    made = ModelFolder(models / card.model)
-    made.plots.mkdir(parents=True)
-    card.write(made.card)
+    made = trained(models, card)
     made.history.write_text("epoch,train_loss,val_miou\n1,0.9,0.3\n2,0.7,\n3,0.5,0.6\n")
     made.metrics.write_text(json.dumps(METRICS))
-    made.parity.write_text(json.dumps({"passed": True, "difference": 0.0001, "latency": {"median_ms": 12.5, "image_size": [64, 80]}}))
+    parity = {"version": 1, "passed": True, "difference": 0.0001, "latency": {"median_ms": 12.5, "image_size": [64, 80]}}
+    made.parity.write_text(json.dumps(parity))
+    (made.plots / "worst_1.png").unlink()
     (made.plots / "confusion.csv").write_text("a,b\n")
     (made.plots / "overlays").mkdir()
     (made.plots / "overlays" / "worst_1.png").write_bytes(b"png")
     made.weights.write_bytes(b"weights")
     made.onnx.write_bytes(b"onnx")
     return made
-
-
-def contents(client: Any, run_id: str) -> dict[str, Any]:
-    """All that a run holds."""
-    run = client.get_run(run_id)
-    files, waiting = [], [""]
-    while waiting:
-        for artifact in client.list_artifacts(run_id, waiting.pop()):
-            if artifact.is_dir:
-                waiting.append(artifact.path)
-            else:
-                files.append(artifact.path)
-    return {
-        "parameters": run.data.params,
-        "tags": run.data.tags,
-        "history": {name: [(m.step, m.value) for m in client.get_metric_history(run_id, name)] for name in run.data.metrics},
-        "files": sorted(files),
-        "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
-        "status": run.info.status,
-        "name": run.info.run_name,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +59,8 @@ def test_the_run_holds_what_the_folder_says_and_a_second_call_adds_nothing(store
 
     assert first["parameters"] == {
         "seed": "3",
-        "image_size": "[64, 80]",
-        "task": "semantic",
+        "arch": "unet",
+        "input.size": "[64, 80]",
         "train.lr": "0.001",
         "train.clip": "None",
         "augment": '[{"Flip": {"p": 0.5}}]',
@@ -125,8 +78,7 @@ def test_the_run_holds_what_the_folder_says_and_a_second_call_adds_nothing(store
     assert first["files"] == ["history.csv", "metrics.json", "model.json", "parity.json", "plots/confusion.csv", "plots/overlays/worst_1.png"]
     assert (first["name"], first["status"]) == ("unet-brave-fox", "FINISHED")
     assert first["inputs"][0][0] == "shapes"
-    origin = card().provenance
-    expected = {"key": origin.key, "data": origin.data, "parameters": origin.parameters, "code": origin.code, "commit": "abc-dirty", "experiment": "brave-fox"}
+    expected = {"key": card().key, **card().parts, "commit": "abc-dirty", "experiment": "brave-fox"}
     assert {name: first["tags"][f"segline.{name}"] for name in expected} == expected
     assert first["tags"]["segline.split_hash"] == "cafe"
     assert client.get_experiment(client.get_run(run_id).info.experiment_id).name == "shapes"
@@ -185,7 +137,7 @@ def test_a_lost_database_is_rebuilt(store: str, tmp_path: Path) -> None:
     new = f"sqlite:///{tmp_path}/new/mlflow.db"
     assert [(done.model, done.created) for done in tracking.sync(new, models)] == [("other", True), ("unet", True)]
     client = tracking.connect(new)
-    again = [tracking.run_id(client, card(name).provenance.key, "shapes") for name in ("other", "unet")]
+    again = [run_of(client, card(name)) for name in ("other", "unet")]
     assert [contents(client, str(run_id)) for run_id in again] == before
 
 
@@ -194,24 +146,27 @@ def test_a_run_deleted_by_hand_is_made_anew_and_the_oldest_of_two_counts(store: 
     run_id = tracking.record(store, made, strict=True)
     client = tracking.connect(store)
     experiment = client.get_run(run_id).info.experiment_id
-    client.create_run(experiment, start_time=client.get_run(run_id).info.start_time + 1, tags={"segline.key": card().provenance.key})
+    client.create_run(experiment, start_time=client.get_run(run_id).info.start_time + 1, tags={"segline.key": card().key})
     assert tracking.record(store, made) == run_id
     client.delete_run(run_id)
     assert tracking.record(store, made) != run_id
 
 
 def test_an_interrupted_training_continues_its_run_and_no_step_is_there_twice(store: str, tmp_path: Path) -> None:
-    started = card(training={})
-    first = tracking.LiveRun(store, started)
-    first.log(1, {"epoch": 1, "train_loss": 0.9, "val_miou": 0.3})
-    first.log(2, {"epoch": 2, "train_loss": 0.7, "val_miou": float("nan")})
+    training = Training(tmp_path / "resume", card(**STARTED))
+    first = tracking.LiveRun(store, training.folder)
+    training.add({"epoch": 1, "train_loss": 0.9, "val_miou": 0.3})
+    first.notify()
+    training.add({"epoch": 2, "train_loss": 0.7, "val_miou": float("nan")})
+    first.notify()
     first.close("FAILED")
-    again = tracking.LiveRun(store, started)
-    again.log(2, {"epoch": 2, "train_loss": 0.7})
-    again.log(3, {"epoch": 3, "train_loss": 0.5, "val_miou": 0.6})
+    again = tracking.LiveRun(store, training.folder)
+    again.notify()
+    training.add({"epoch": 3, "train_loss": 0.5, "val_miou": 0.6})
+    again.notify()
     again.close()
     client = tracking.connect(store)
-    run_id = tracking.run_id(client, started.provenance.key, "shapes")
+    run_id = run_of(client, card())
     assert run_id is not None
     assert tracking.record(store, folder(tmp_path / "models", card())) == run_id
     history = contents(client, run_id)["history"]
@@ -220,48 +175,120 @@ def test_an_interrupted_training_continues_its_run_and_no_step_is_there_twice(st
     assert "epoch" not in history
 
 
-def test_the_run_ends_as_the_training_does(store: str) -> None:
+def test_the_run_ends_as_the_training_does(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segline.tracking.live._INTERRUPTED_S", 60.0)  # on a loaded machine three seconds can be too short
     client = tracking.connect(store)
 
     def status(model: str) -> str:
-        run_id = tracking.run_id(client, card(model).provenance.key, "shapes")
-        return str(client.get_run(str(run_id)).info.status)
+        return str(client.get_run(str(run_of(client, card(model)))).info.status)
+
+    def train(model: str, error: type[BaseException] | None = None) -> None:
+        training = Training(tmp_path / "resume", card(model, **STARTED))
+        with tracking.following(store) as follow:
+            notify = follow(training.folder)
+            training.add({"epoch": 1, "train_loss": 1.0})
+            notify()
+            if error:
+                raise error
+
+    train("good")
+    assert status("good") == "FINISHED"
+    with pytest.raises(ZeroDivisionError):
+        train("bad", ZeroDivisionError)
+    assert status("bad") == "FAILED"
+    train("bad")
+    assert status("bad") == "FINISHED"
+    with pytest.raises(KeyboardInterrupt):
+        train("bad", KeyboardInterrupt)
+    assert status("bad") == "KILLED"
+
+
+def test_the_run_is_there_at_once_and_grows_with_the_folder(store: str, tmp_path: Path) -> None:
+    client = tracking.connect(store)
+    training = Training(tmp_path / "resume", card(**STARTED))
+
+    def shown() -> tuple[str, list[int]]:
+        run_id = run_of(client, card())
+        if run_id is None:
+            return "", []
+        return client.get_run(run_id).info.status, [m.step for m in client.get_metric_history(run_id, "train_loss")]
+
+    def until(expected: tuple[str, list[int]]) -> None:
+        end = time.monotonic() + 60
+        while shown() != expected:
+            assert time.monotonic() < end, shown()
+            time.sleep(0.05)
 
     with tracking.following(store) as follow:
-        follow(card("good", training={}))(1, {"train_loss": 1.0})
-    assert status("good") == "FINISHED"
-    with pytest.raises(ZeroDivisionError), tracking.following(store) as follow:
-        follow(card("bad", training={}))(1, {"train_loss": 1 / 0})
-    assert status("bad") == "FAILED"
+        notify = follow(training.folder)
+        until(("RUNNING", []))
+        training.add({"epoch": 1, "train_loss": 0.9})
+        notify()
+        until(("RUNNING", [1]))
+        training.add({"epoch": 2, "train_loss": 0.7}, {"epoch": 3, "train_loss": 0.5})
+        notify()
+        until(("RUNNING", [1, 2, 3]))
+    assert shown() == ("FINISHED", [1, 2, 3])
+
+
+def test_a_resume_folder_that_is_deleted_takes_nothing_with_it(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training = Training(tmp_path / "resume", card(**STARTED))
     with tracking.following(store) as follow:
-        follow(card("bad", training={}))(1, {"train_loss": 1.0})
-    assert status("bad") == "FINISHED"
+        notify = follow(training.folder)
+        training.add({"epoch": 1, "train_loss": 0.9, "val_miou": 0.3}, {"epoch": 2, "train_loss": 0.7})
+        notify()
+        shutil.rmtree(training.folder.path)  # before the thread can have sent anything: MLflow's import takes longer
+    client = tracking.connect(store)
+    run_id = run_of(client, card())
+    assert run_id is not None
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert [m.step for m in client.get_metric_history(run_id, "train_loss")] == [1, 2]
+    assert tracking.record(store, folder(tmp_path / "models", card())) == run_id
+    assert [m.step for m in client.get_metric_history(run_id, "train_loss")] == [1, 2, 3]
+    assert capsys.readouterr().err == ""
+
+
+def test_the_epochs_have_the_times_at_which_they_ended_whoever_sends_them(store: str, tmp_path: Path) -> None:
+    rows = [{"epoch": epoch, "train_loss": 1 / epoch, "seconds": 10.0} for epoch in (1, 2, 3)]
+    training = Training(tmp_path / "resume", card(**STARTED))
+    with tracking.following(store) as follow:
+        notify = follow(training.folder)
+        training.add(*rows[:2])
+        notify()
+    client = tracking.connect(store)
+    run_id = tracking.record(store, trained(tmp_path / "models", card(), rows), strict=True)
+    start_ms = client.get_run(run_id).info.start_time
+    assert [m.timestamp - start_ms for m in client.get_metric_history(run_id, "train_loss")] == [10_000, 20_000, 30_000]
 
 
 def test_two_trainings_may_begin_on_a_new_database_at_once(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/mlflow.db"
-    here = str(Path(__file__).parent)
     script = (
-        f"import sys; sys.path.insert(0, {here!r})\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from pathlib import Path\n"
         "from segline import tracking\n"
         "from segline.layout import ModelFolder\n"
-        "from test_tracking_recording import card\n"
-        "store, made = sys.argv[1], ModelFolder(Path(sys.argv[2]))\n"
+        "from tracking_parts import Training, card\n"
+        "store, made, resume = sys.argv[1], ModelFolder(Path(sys.argv[2])), Path(sys.argv[3])\n"
+        "training = Training(resume, card(made.name, training={}))\n"
         "with tracking.following(store) as follow:\n"
-        "    log = follow(card(made.name, training={}))\n"
+        "    notify = follow(training.folder)\n"
         "    for epoch in (1, 2, 3):\n"
-        "        log(epoch, {'train_loss': 1 / epoch})\n"
+        "        training.add({'epoch': epoch, 'train_loss': 1 / epoch})\n"
+        "        notify()\n"
         "assert tracking.record(store, made)\n"
     )
     made = [folder(tmp_path / "models", card(name)) for name in ("unet", "other")]
-    processes = [subprocess.Popen([sys.executable, "-c", script, store, str(one.path)], stderr=subprocess.PIPE, text=True) for one in (*made, made[0])]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, store, str(one.path), str(tmp_path / f"resume{i}")], stderr=subprocess.PIPE, text=True)
+        for i, one in enumerate((*made, made[0]))
+    ]
     errors = [process.communicate(timeout=200)[1] for process in processes]
     assert [(process.returncode, error) for process, error in zip(processes, errors, strict=True)] == [(0, "")] * 3
     client = tracking.connect(store)
     assert len(client.search_runs([tracking.experiment_id(client, "shapes")])) == 2
     for name in ("unet", "other"):
-        run_id = tracking.run_id(client, card(name).provenance.key, "shapes")
+        run_id = run_of(client, card(name))
         steps = [m.step for m in client.get_metric_history(str(run_id), "val_miou")]
         assert steps == [1, 3]
 
@@ -271,8 +298,11 @@ def test_without_mlflow_a_training_goes_on_with_a_sentence(tmp_path: Path, monke
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mlflow", None)  # type: ignore[arg-type]
     store = f"sqlite:///{tmp_path}/mlflow.db"
+    training = Training(tmp_path / "resume", card(**STARTED))
     with tracking.following(store) as follow:
-        follow(card(training={}))(1, {"train_loss": 1.0})
+        notify = follow(training.folder)
+        training.add({"epoch": 1, "train_loss": 1.0})
+        notify()
     made = folder(tmp_path / "models", card())
     assert tracking.record(store, made) is None
     lines = capsys.readouterr().err.splitlines()
@@ -292,5 +322,5 @@ def test_folders_that_cannot_be_read_are_told_together_after_the_others_are_reco
     with pytest.raises(ModelError) as caught:
         tracking.sync(store, models)
     assert len(caught.value.problems) == 2
-    assert tracking.run_id(tracking.connect(store), card().provenance.key, "shapes") is not None
+    assert run_of(tracking.connect(store), card()) is not None
     assert tracking.sync(store, tmp_path / "nowhere") == []

@@ -7,6 +7,7 @@ Harmless things (an image nobody annotated, an object of no pixels) are refused:
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from segline.errors import DataError
+from segline_runtime.images import SUFFIXES
 
 SHOWN = 20
 """Sentences shown of one kind; the rest is counted."""
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({*SUFFIXES, ".npy"})
+"""Endings of files that are taken for images, in lower case."""
 
-_EIGHT_BIT = frozenset({"1", "CMYK", "HSV", "L", "LA", "LAB", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "YCbCr"})
 _LABEL_MODES = frozenset({"1", "I", "I;16", "I;16B", "L", "P"})
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Refused:
 
     file: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The pixel grid that the truth of an image lies on: the image's, upright."""
+
+    height: int
+    width: int
+    turned: bool = False  # its file holds the pixels lying on their side, with a flag that viewers turn them by
 
 
 def fail(problems: Sequence[str]) -> None:
@@ -51,6 +61,18 @@ def tell(refused: Sequence[Refused]) -> None:
         print(f"left out: … and {len(refused) - SHOWN} more; all are listed in check.json", file=sys.stderr)
 
 
+def check_root(root: Path) -> None:
+    """Raises DataError when a user's folder cannot be used."""
+    if not root.exists():
+        raise DataError(f"The folder {root} does not exist. Give the path of the folder that holds your images.")
+    if not root.is_dir():
+        raise DataError(f"{root} is a file, not a folder. Give the path of the folder that holds your images.")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise DataError(f"The folder {root} cannot be read. Check its permissions.")
+    if not any(f.suffix.lower() in IMAGE_SUFFIXES for f in root.rglob("*")):
+        raise DataError(f"The folder {root} holds no images. Put annotated images there, or give the path of the folder that holds them.")
+
+
 def read_bytes(file: Path, shown: str) -> bytes:
     """The content of a source file. Raises DataError when it cannot be read."""
     try:
@@ -64,7 +86,7 @@ def read_bytes(file: Path, shown: str) -> bytes:
 
 
 def decode(content: bytes, shown: str) -> Image.Image:
-    """Decode a whole image. Raises DataError when it is no image, damaged, or so large that it is taken for an attack."""
+    """Decode a mask as its file has it. Raises DataError when it is no image, damaged, or so large that it is taken for an attack."""
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
@@ -74,20 +96,12 @@ def decode(content: bytes, shown: str) -> Image.Image:
     return image
 
 
-def check_image(image: Image.Image, shown: str) -> None:
-    """Raises DataError for images that would lose their meaning as 8-bit RGB."""
-    if image.mode not in _EIGHT_BIT:
-        raise DataError(f"{shown} has pixels of mode {image.mode}, not 8 bits per channel; convert it to 8-bit grey or RGB first.")
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise DataError(f"{shown} holds {image.n_frames} pictures in one file; save each as a file of its own.")  # type: ignore[attr-defined]
-
-
-def check_size(size: tuple[int, int], image: Image.Image, truth: str, shown: str) -> None:
+def check_size(size: tuple[int, int], frame: Frame, truth: str, shown: str) -> None:
     """`size` is `(H, W)` of the truth. Raises DataError when it is not that of the image."""
-    height, width = image.height, image.width
+    height, width = frame.height, frame.width
     if size != (height, width):
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-        hint = " The image carries a flag that viewers turn it by (EXIF orientation); save its pixels turned instead." if turned else ""
+        lying = frame.turned and size == (width, height)
+        hint = " The image carries a flag that viewers turn it by (EXIF orientation); save its pixels turned instead." if lying else ""
         raise DataError(f"{truth} is {size[1]}x{size[0]} pixels, but its image {shown} is {width}x{height}; both must have one size.{hint}")
 
 

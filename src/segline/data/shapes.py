@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segline.data.formats.coco import encode_mask
+from segline.data.masks import encode_mask
 from segline.data.store import SPLITS
 
 CLASSES = ("circle", "square", "triangle", "cross")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 from segline.data.check import name_list
+from segline.data.sources import Method
 from segline.data.store import SPLITS
 from segline.errors import DataError
-
-Method = Literal["random", "every"]
 
 
 def assign(names: Sequence[str], official: Sequence[str | None], method: Method, val: float, test: float, seed: int) -> list[str]:

@@ -3,16 +3,20 @@
     data/prepared/
       dataset.json            DatasetInfo
       check.json              what was refused and why
-      {train,val,test}/
-        images/<name>.<ext>   at their own size
-        masks/<name>.png      index PNG, 255 = ignore         (truth `index`)
-        instances.json        COCO: RLE masks, boxes xywh     (truth `instances`)
+      {train,val,test}/       all three, also where one has no images
+        split.json            number, hash, and the images in their order, with a hash of each
+        images/<name>.<ext>   at their own size; JPEG or PNG, and .npy `(H, W, C)` for what these cannot hold
+        masks/<name>.png      index PNG, 255 = ignore                         (truth `index`)
+        instances.json        COCO: RLE masks, boxes xywh                     (truth `instances`); without masks (truth `boxes`)
+        instances.npy         int64 (N, 2): where in instances.json the annotations of each image begin and end, bytes
 
-Class ids are contiguous from 0 and serve as mask values and as COCO category ids alike.
+Class ids are contiguous from 0 and serve as mask values and as COCO category ids alike. COCO image ids are 1, 2, … in the order of the images.
+Folders of version 1 have neither `split.json` nor `instances.npy`; they are read as a whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,13 +30,37 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from segline.errors import DataError
-from segline_runtime.specification import ClassInfo
+from segline_runtime.errors import InputError
+from segline_runtime.images import RGB, to_array
+from segline_runtime.specification import ClassInfo, ImageKind
+
+VERSION = 2
+"""Of `dataset.json`. Version 1 has no key `version`."""
+
+SPLIT_VERSION = 1
+"""Of `split.json`."""
 
 IGNORE = 255
 """Mask value of pixels that take no part in loss or metrics."""
 
 SPLITS = ("train", "val", "test")
-Truth = Literal["index", "instances"]
+Truth = Literal["index", "instances", "boxes"]
+
+TRUTHS: dict[Truth, str] = {
+    "index": "class masks (semantic truth)",
+    "instances": "object masks (instance truth)",
+    "boxes": "object boxes (detection truth)",
+}
+"""The kinds of truth, in words."""
+
+
+@dataclass(frozen=True)
+class ImageSizes:
+    """Height, width in pixels; each side for itself."""
+
+    median: tuple[int, int]
+    min: tuple[int, int]
+    max: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -41,29 +69,41 @@ class DatasetInfo:
 
     name: str
     classes: tuple[ClassInfo, ...]
-    axes: str  # of an image array: "HWC"
-    channels: int
-    dtype: str  # "uint8"
-    mean: tuple[float, ...]  # per channel over train, values scaled to 0…1
+    image: ImageKind
+    mean: tuple[float, ...]  # per channel over train, values divided by image.scale
     std: tuple[float, ...]
-    class_pixels: tuple[int, ...]  # pixels of each class
+    class_pixels: tuple[int, ...]  # pixels of each class; all 0 without masks
     class_image_pixels: tuple[int, ...]  # pixels of the images that contain the class (for median-frequency weights)
-    counts: dict[str, int]  # images per split
-    instance_counts: dict[str, int]  # objects per split (crowds left out); empty without instance truth
-    truths: tuple[Truth, ...]
-    fingerprint: str  # hash of the source
-    split_hashes: dict[str, str]  # hash of each split's images and truth
+    counts: dict[str, int]  # images per split that has some
+    instance_counts: dict[str, int]  # objects per split (crowds left out); empty without objects
+    truths: tuple[Truth, ...]  # `instances` has boxes too, without saying so
+    fingerprint: str  # hash of the source; empty for a folder that is only scored
+    split_hashes: dict[str, str]  # hash of each split's images and truth, of splits that have some
     licence: str
     ignore: int = IGNORE
+    image_size: ImageSizes | None = None  # over train; None where there is none, and in version 1
+    version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DatasetInfo:
+        """From what JSON gives back, of any version up to this one. Raises DataError for a later one, KeyError and TypeError for what is none."""
+        values = dict(values)
+        version = values.pop("version", 1)
+        if version > VERSION:
+            raise DataError(
+                f"The data set was prepared by a later Segline (version {version} of dataset.json, this one reads up to {VERSION}); update Segline."
+            )
+        if version == 1:
+            dtype = values.pop("dtype")
+            values["image"] = {"axes": values.pop("axes"), "channels": values.pop("channels"), "dtype": dtype}
         classes = tuple(ClassInfo(c["id"], c["name"], tuple(c["color"]), c["thing"]) for c in values["classes"])
         tuples = {k: tuple(values[k]) for k in ("mean", "std", "class_pixels", "class_image_pixels", "truths")}
-        return cls(**{**values, **tuples, "classes": classes})
+        sizes = values.get("image_size")
+        image_size = None if sizes is None else ImageSizes(*((int(sizes[k][0]), int(sizes[k][1])) for k in ("median", "min", "max")))
+        return cls(**{**values, **tuples, "classes": classes, "image": ImageKind(**values["image"]), "image_size": image_size})
 
     @property
     def scored(self) -> str:
@@ -75,93 +115,204 @@ class DatasetInfo:
         """One hash of all splits."""
         return "-".join(self.split_hashes[s][:12] for s in SPLITS if s in self.split_hashes)
 
+    def has(self, truth: Truth) -> bool:
+        """Whether a kind of truth can be read; outlined objects have boxes."""
+        return truth in self.truths or (truth == "boxes" and "instances" in self.truths)
 
-@dataclass(frozen=True)
+
+class EncodedMasks(Sequence[NDArray[np.bool_]]):
+    """Object masks of one image as COCO's compressed RLE; each is decoded to `(H, W)` when it is asked for."""
+
+    def __init__(self, rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> None:
+        """`rles` as pycocotools takes them, all of `size` (height, width)."""
+        self.rles = tuple(rles)
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return EncodedMasks(self.rles[index], self.size)
+        return rle.decode(self.rles[index]).view(np.bool_)
+
+    def stacked(self) -> NDArray[np.bool_]:
+        """All of them, `(N, H, W)`."""
+        masks = np.zeros((len(self), *self.size), dtype=np.bool_)
+        for i, mask in enumerate(self):
+            masks[i] = mask
+        return masks
+
+
 class Instances:
-    """The annotated objects of one image, in its own pixels. Objects may overlap; masks keep holes."""
+    """The annotated objects of one image, in its own pixels. Objects may overlap; masks keep holes.
 
-    masks: NDArray[np.bool_]  # (N, H, W)
-    boxes: NDArray[np.float32]  # (N, 4) xyxy
-    labels: NDArray[np.int64]  # (N,) class ids
-    crowd: NDArray[np.bool_]  # (N,) a group that is neither to be found nor to be counted as wrong
+    boxes    (N, 4) float32, xyxy
+    labels   (N,) int64, class ids
+    crowd    (N,) bool: a group that is neither to be found nor to be counted as wrong
+    masks    (N, H, W) bool; decoded all at once when they are first asked for, `mask(i)` decodes one
+    """
+
+    def __init__(self, masks: NDArray[np.bool_] | EncodedMasks | None, boxes: NDArray[np.float32], labels: NDArray[np.int64], crowd: NDArray[np.bool_]) -> None:
+        """`masks` is None where there are boxes alone."""
+        self._masks = masks
+        self.boxes = boxes
+        self.labels = labels
+        self.crowd = crowd
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def outlined(self) -> bool:
+        """Whether there are masks."""
+        return self._masks is not None
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        assert self._masks is not None, "these objects have boxes alone"
+        if isinstance(self._masks, EncodedMasks):
+            self._masks = self._masks.stacked()
+        return self._masks
+
+    def mask(self, index: int) -> NDArray[np.bool_]:
+        """One mask `(H, W)`."""
+        assert self._masks is not None, "these objects have boxes alone"
+        mask: NDArray[np.bool_] = self._masks[index]
+        return mask
+
+    def rles(self) -> list[dict[str, Any]]:
+        """The masks as pycocotools takes them: {`size`, `counts`} each; nothing is decoded where they are kept so."""
+        assert self._masks is not None, "these objects have boxes alone"
+        if isinstance(self._masks, EncodedMasks):
+            return list(self._masks.rles)
+        return [rle.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in self._masks]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its truth, untouched."""
+    """One image with its truth, untouched. Truth that was not asked for is None."""
 
     image_id: int  # COCO image id, unique within the split
     name: str  # file stem
-    image: NDArray[np.uint8]  # (H, W, C) RGB
+    image: NDArray[Any]  # (H, W, C) of the data set's ImageKind
     mask: NDArray[np.uint8] | None  # (H, W) class ids, 255 = ignore
     instances: Instances | None
 
 
-class Split(Sequence[Sample]):
-    """The images of one split, read on demand, in the order of their names. `part` makes a view of some of them."""
+class _Contents:
+    """What a split's folder holds: its images in order, and where the annotations of each are."""
 
-    def __init__(self, folder: Path, truths: Sequence[Truth], indices: Sequence[int] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def _listed(self) -> dict[str, Any] | None:
+        """`split.json`; None in version 1."""
+        file = self.folder / "split.json"
+        try:
+            values: dict[str, Any] = json.loads(file.read_text())
+            version, _ = values["version"], values["images"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{file} cannot be read ({error}); run `dvc repro -f prepare` to write it anew.") from None
+        if version > SPLIT_VERSION:
+            raise DataError(f"{file} was written by a later Segline (version {version}, this one reads up to {SPLIT_VERSION}); update Segline.")
+        return values
+
+    @cached_property
+    def names(self) -> list[str]:
+        """File names of the images."""
+        return list(self._listed["images"]) if self._listed is not None else sorted(file.name for file in (self.folder / "images").iterdir())
+
+    @cached_property
+    def hashes(self) -> list[str]:
+        if self._listed is not None:
+            return list(self._listed["images"].values())
+        return [content_hash((self.folder / "images" / name).read_bytes()) for name in self.names]
+
+    @cached_property
+    def _index(self) -> NDArray[np.int64]:
+        """(N, 2), memory-mapped: first byte of each image's annotations in `instances.json`, and the one behind the last."""
+        assert self._listed is not None
+        if (self.folder / "instances.json").stat().st_size != self._listed["instances_bytes"]:
+            raise DataError(f"{self.folder / 'instances.json'} was changed since `prepare` wrote it; run `dvc repro -f prepare` to write it anew.")
+        index: NDArray[np.int64] = np.load(self.folder / "instances.npy", mmap_mode="r")
+        return index
+
+    @cached_property
+    def _whole(self) -> dict[str, tuple[int, list[dict[str, Any]]]]:
+        """Version 1: id and annotations by file name."""
+        content = json.loads((self.folder / "instances.json").read_text())
+        by_id: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
+        for annotation in content["annotations"]:
+            by_id[annotation["image_id"]].append(annotation)
+        return {image["file_name"]: (image["id"], by_id[image["id"]]) for image in content["images"]}
+
+    def image_id(self, position: int, objects: bool) -> int:
+        return self._whole[self.names[position]][0] if objects and self._listed is None else position + 1
+
+    def annotations(self, position: int) -> list[dict[str, Any]]:
+        """COCO annotations of one image."""
+        if self._listed is None:
+            return self._whole[self.names[position]][1]
+        start, end = (int(byte) for byte in self._index[position])
+        with (self.folder / "instances.json").open("rb") as stream:
+            stream.seek(start)
+            found: list[dict[str, Any]] = json.loads(b"[" + stream.read(end - start) + b"]")
+        return found
+
+
+class Split(Sequence[Sample]):
+    """The images of one split, read on demand, in the order of their names, with the kinds of truth that were asked for and no other.
+
+    `part` makes a view of some of them.
+    """
+
+    def __init__(
+        self, folder: Path, truths: Sequence[Truth], image: ImageKind = RGB, *, indices: Sequence[int] | None = None, contents: _Contents | None = None
+    ) -> None:
+        """`indices` and `contents` are `part`'s."""
         self.folder = folder
         self.name = folder.name
         self.truths = tuple(truths)
+        self.image = image
+        self._contents = contents or _Contents(folder)
         self._indices = indices
+
+    @property
+    def _positions(self) -> Sequence[int]:
+        return range(len(self._contents.names)) if self._indices is None else self._indices
 
     @cached_property
     def files(self) -> list[Path]:
-        files = sorted((self.folder / "images").iterdir())
-        return files if self._indices is None else [files[i] for i in self._indices]
+        """The images' files."""
+        return [self.folder / "images" / self._contents.names[i] for i in self._positions]
 
-    @cached_property
-    def coco(self) -> dict[str, Any]:
-        """`instances.json` as it stands, of the whole split."""
-        content: dict[str, Any] = json.loads((self.folder / "instances.json").read_text())
-        return content
-
-    @cached_property
-    def _image_ids(self) -> dict[str, int]:
-        if "instances" not in self.truths:
-            return {file.name: i for i, file in enumerate(self.files)}
-        return {image["file_name"]: image["id"] for image in self.coco["images"]}
-
-    @cached_property
-    def _annotations(self) -> dict[int, list[dict[str, Any]]]:
-        by_image: dict[int, list[dict[str, Any]]] = {}
-        for annotation in self.coco["annotations"]:
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
-        return by_image
+    def hashes(self) -> list[str]:
+        """A hash of each image's content, in the order of `files`; equal images have equal ones, in whatever split or data set."""
+        return [self._contents.hashes[i] for i in self._positions]
 
     def part(self, indices: Sequence[int]) -> Split:
-        base = range(len(self.files)) if self._indices is None else self._indices
-        return Split(self.folder, self.truths, [base[i] for i in indices])
+        positions = self._positions
+        return Split(self.folder, self.truths, self.image, indices=[positions[i] for i in indices], contents=self._contents)
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self._positions)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
-        assert isinstance(index, int), "a split is read image by image; use part() for several"
-        file = self.files[index]
-        image = read_image(file)
-        image_id = self._image_ids[file.name]
-        mask = None
-        if "index" in self.truths:
-            mask = np.asarray(Image.open(self.folder / "masks" / f"{file.stem}.png"))
-        instances = self._instances(image_id, image.shape[:2]) if "instances" in self.truths else None
-        return Sample(image_id, file.stem, image, mask, instances)
-
-    def _instances(self, image_id: int, size: tuple[int, int]) -> Instances:
-        annotations = self._annotations.get(image_id, [])
-        masks = np.zeros((len(annotations), *size), dtype=np.bool_)
-        boxes = np.zeros((len(annotations), 4), dtype=np.float32)
-        for i, annotation in enumerate(annotations):
-            masks[i] = rle.decode(annotation["segmentation"])
-            x, y, w, h = annotation["bbox"]
-            boxes[i] = x, y, x + w, y + h
-        labels = np.array([a["category_id"] for a in annotations], dtype=np.int64)
-        crowd = np.array([bool(a["iscrowd"]) for a in annotations], dtype=np.bool_)
-        return Instances(masks, boxes, labels, crowd)
+        assert isinstance(index, int | np.integer), "a split is read image by image; use part() for several"
+        position = self._positions[int(index)]
+        file = self.folder / "images" / self._contents.names[position]
+        image = read_image(file, self.image)
+        mask = _read_mask(self.folder / "masks" / f"{file.stem}.png") if "index" in self.truths else None
+        objects = "instances" in self.truths or "boxes" in self.truths
+        instances = _instances(self._contents.annotations(position), image.shape[:2]) if objects else None
+        return Sample(self._contents.image_id(position, objects), file.stem, image, mask, instances)
 
 
 class PreparedDataset:
@@ -173,25 +324,56 @@ class PreparedDataset:
             self.info = DatasetInfo.from_dict(json.loads((folder / "dataset.json").read_text()))
         except FileNotFoundError:
             raise DataError(f"{folder} holds no prepared data set; run `dvc repro prepare` (or `python pipeline/prepare.py`) first.") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{folder / 'dataset.json'} cannot be read ({error}); run `dvc repro -f prepare` to write it anew.") from None
 
-    def split(self, name: str) -> Split:
+    def split(self, name: str, truths: Sequence[Truth]) -> Split:
+        """The images of one split with these kinds of truth. Raises DataError when the data set lacks the split or a truth."""
         if not self.info.counts.get(name):
             present = ", ".join(s for s in SPLITS if self.info.counts.get(s))
             raise DataError(f"The data set '{self.info.name}' has no {name} split; it has {present}.")
-        return Split(self.folder / name, self.info.truths)
+        for truth in truths:
+            if not self.info.has(truth):
+                raise DataError(f"The data set '{self.info.name}' has no {TRUTHS[truth]}; it has {self._truths()}.")
+        return Split(self.folder / name, truths, self.info.image)
 
     def require(self, truth: Truth, model: str) -> None:
         """Raises DataError when the truth that a model learns from is missing."""
-        if truth not in self.info.truths:
-            words = {"index": "class masks (semantic truth)", "instances": "object masks (instance truth)"}
+        if not self.info.has(truth):
             raise DataError(
-                f"The model '{model}' learns from {words[truth]}, and the data set '{self.info.name}' has only "
-                f"{' and '.join(words[t] for t in self.info.truths)}. Remove models.{model} from params.yaml, or choose data that has it."
+                f"The model '{model}' learns from {TRUTHS[truth]}, and the data set '{self.info.name}' has only {self._truths()}. "
+                f"Remove models.{model} from params.yaml, or choose data that has it."
             )
 
+    def _truths(self) -> str:
+        return " and ".join(TRUTHS[truth] for truth in self.info.truths)
 
-def read_image(file: Path) -> NDArray[np.uint8]:
-    """RGB uint8 `(H, W, 3)`."""
-    return np.asarray(Image.open(file).convert("RGB"))
+
+def read_image(file: Path, kind: ImageKind) -> NDArray[Any]:
+    """A stored image `(H, W, C)`. Raises DataError when it cannot be read."""
+    try:
+        return to_array(file, kind)
+    except InputError as error:
+        raise DataError(f"{error} Run `dvc repro -f prepare` to write the prepared data anew.") from None
+
+
+def content_hash(content: bytes) -> str:
+    """By which an image is known again."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _read_mask(file: Path) -> NDArray[np.uint8]:
+    with Image.open(file) as image:
+        return np.asarray(image)
+
+
+def _instances(annotations: Sequence[dict[str, Any]], size: tuple[int, int]) -> Instances:
+    boxes = np.zeros((len(annotations), 4), dtype=np.float32)
+    for i, annotation in enumerate(annotations):
+        x, y, w, h = annotation["bbox"]
+        boxes[i] = x, y, x + w, y + h
+    labels = np.array([a["category_id"] for a in annotations], dtype=np.int64)
+    crowd = np.array([bool(a["iscrowd"]) for a in annotations], dtype=np.bool_)
+    outlined = all("segmentation" in a for a in annotations)
+    masks = EncodedMasks([a["segmentation"] for a in annotations], size) if outlined else None
+    return Instances(masks, boxes, labels, crowd)

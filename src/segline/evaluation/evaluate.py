@@ -1,4 +1,4 @@
-"""Run a predictor over a split: figures, a ranking of the images, tables and pictures.
+"""Run a predictor over a split: counts per image, and a ranking of the images by their own scores.
 
 It knows predictors as functions alone, so it serves validation, the trained model, the ONNX model and a registered incumbent alike.
 """
@@ -7,24 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from segline.data.store import Split
-from segline.evaluation.overlays import comparison
-from segline.files import whole, write_json
-from segline.metrics.plots import write_csv
+from segline.metrics.base import Counts
 from segline.metrics.scorer import Scorer
 from segline_runtime.predictions import Prediction
-from segline_runtime.specification import ClassInfo
 
-Predict = Callable[[Sequence[NDArray[np.uint8]]], list[Prediction]]
-"""RGB images `(H, W, 3)`, which may differ in size → predictions at their own sizes."""
+Predict = Callable[[Sequence[NDArray[Any]]], list[Prediction]]
+"""Images `(H, W, C)`, which may differ in size → predictions at their own sizes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,7 @@ class ScoredImage:
 class Evaluation:
     """What a predictor reached on a split."""
 
-    metrics: dict[str, float]  # flat figures
+    counts: Counts  # per image, with the images' content hashes
     ranking: list[ScoredImage]  # best first; equal scores by name
     scorer: Scorer
 
@@ -57,47 +52,6 @@ def evaluate(predict: Predict, split: Split, scorer: Scorer, *, batch_size: int 
             for i, (sample, prediction) in enumerate(zip(samples, predictions, strict=True), start):
                 ranking.append(ScoredImage(i, sample.name, scorer.add(prediction, sample)))
             bar.advance(row, len(samples))
+    hashes = dict(zip([image.name for image in ranking], split.hashes(), strict=True))
     ranking.sort(key=lambda image: (-image.score, image.name))
-    return Evaluation(scorer.metrics(), ranking, scorer)
-
-
-def write(
-    evaluation: Evaluation,
-    *,
-    predict: Predict,
-    split: Split,
-    split_hash: str,
-    classes: Sequence[ClassInfo],
-    overlays: int,
-    metrics_file: Path,
-    plots: Path,
-    draw: Callable[[Path], None] | None = None,
-) -> None:
-    """Write metrics.json and the folder of plots, each whole or not at all.
-
-    metrics.json: `split`, `split_hash`, `images` and the figures.
-    Plots: those of the scorer, per_image.csv (name, score; best first), and overlays/ with `overlays` best and as many worst images
-    (`best_1_<name>.png` is the best, `worst_1_<name>.png` the worst; none is in both). The few pictures are predicted again, so that no
-    masks need to be kept. `draw` adds the caller's own pictures to the folder.
-    """
-    with whole(plots) as folder:
-        folder.mkdir()
-        evaluation.scorer.write_plots(folder)
-        if draw:
-            draw(folder)
-        write_csv(folder / "per_image.csv", ["name", "score"], [(image.name, f"{image.score:.6f}") for image in evaluation.ranking])
-        _write_overlays(evaluation.ranking, predict, split, classes, overlays, folder / "overlays")
-    write_json(metrics_file, {"split": split.name, "split_hash": split_hash, "images": len(split), **evaluation.metrics})
-
-
-def _write_overlays(ranking: Sequence[ScoredImage], predict: Predict, split: Split, classes: Sequence[ClassInfo], count: int, folder: Path) -> None:
-    folder.mkdir()
-    best = ranking[:count]
-    worst = ranking[len(best) :][::-1][:count]
-    digits = len(str(count))
-    for kind, images in (("best", best), ("worst", worst)):
-        for place, image in enumerate(images, start=1):
-            sample = split[image.index]
-            [prediction] = predict([sample.image])
-            picture = comparison(sample, prediction, classes, score=image.score)
-            Image.fromarray(picture).save(folder / f"{kind}_{place:0{digits}}_{image.name}.png")
+    return Evaluation(scorer.counts().hashed(hashes), ranking, scorer)

@@ -2,55 +2,55 @@
 
 from __future__ import annotations
 
-import csv
-
 import torch
 
+from segline import history
 from segline.data.store import PreparedDataset
-from segline.errors import ModelError, ParametersError
-from segline.evaluation.evaluate import evaluate, write
+from segline.drawing.curves import history_picture
+from segline.errors import ParametersError
+from segline.evaluation.evaluate import evaluate
+from segline.evaluation.report import write_figures, write_plots
+from segline.evaluation.trained import best_device, load, scored_split
 from segline.layout import ModelFolder
-from segline.metrics.plots import history_picture
-from segline.tasks.trained import best_device, load
+from segline.metrics import catalog
+from segline.plan.plans import EvaluatePlan
 
 
-def evaluate_model(folder: ModelFolder, dataset: PreparedDataset, *, overlays: int, accelerator: str = "auto", progress: bool = True) -> dict[str, float]:
-    """Write `metrics.json` and `plots/` of the model in `folder`, scored in fp32 on the scored split of `dataset`; returns the figures.
+def evaluate_model(plan: EvaluatePlan, folder: ModelFolder, dataset: PreparedDataset, *, accelerator: str = "auto", progress: bool = True) -> dict[str, float]:
+    """Write `metrics.json`, `counts.npz` and `plots/` of the model in `folder`, scored in fp32; returns the figures.
 
-    The plots also hold training_curves.png, drawn from the history that `train` wrote.
-
-    `overlays`: best and worst images drawn, each; `accelerator`: Lightning's name. Raises ModelError when there is no trained model or it knows other
-    classes than the data, DataError when the data lacks the truth, ParametersError when the accelerator is not there.
+    The plots also hold training_curves.png, drawn from the history that `train` wrote. `accelerator`: Lightning's name.
+    Raises ModelError when there is no trained model or it knows other classes than the data, DataError when the data is not the plan's,
+    ParametersError when the accelerator is not there.
     """
     device = _device(accelerator)
-    trained = load(folder, device)
-    info = dataset.info
-    dataset.require(trained.task.truth, folder.name)
-    trained.require_classes(info.classes)
-    split = dataset.split(info.scored)
+    trained = load(folder, plan, device)
+    split = scored_split(dataset, plan, trained.task)
+    rows = history.read(folder.history)
     # TF32 keeps 10 bits of the mantissa: enough to move a metric that ONNX must meet.
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        evaluation = evaluate(trained.predict, split, trained.task.scorer(info.classes), batch_size=1 if device.type == "cpu" else 4, progress=progress)
-        write(
+        scorer = trained.task.scorer(plan.classes)
+        evaluation = evaluate(trained.predict, split, scorer, batch_size=1 if device.type == "cpu" else 4, progress=progress)
+        write_plots(
             evaluation,
             predict=trained.predict,
             split=split,
-            split_hash=info.split_hashes[info.scored],
-            classes=info.classes,
-            overlays=overlays,
-            metrics_file=folder.metrics,
+            task=trained.task,
+            classes=plan.classes,
+            overlays=plan.overlays,
             plots=folder.plots,
-            draw=lambda plots: history_picture(_history(folder), trained.task.metric, plots / "training_curves.png"),
+            draw=lambda plots: history_picture(rows, trained.task.metric, plots / "training_curves.png"),
         )
-    return evaluation.metrics
-
-
-def _history(folder: ModelFolder) -> list[dict[str, float]]:
-    try:
-        with folder.history.open(newline="") as stream:
-            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
-    except FileNotFoundError:
-        raise ModelError(f"{folder.path} has no {folder.history.name}; run `dvc repro -f train@{folder.name}`.") from None
+    return write_figures(
+        evaluation,
+        metrics=[catalog.get(word) for word in plan.metrics],
+        classes=plan.classes,
+        resamples=plan.resamples,
+        split=split,
+        split_hash=plan.scored.hash,
+        metrics_file=folder.metrics,
+        counts=folder.counts,
+    )
 
 
 def _device(accelerator: str) -> torch.device:

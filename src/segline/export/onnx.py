@@ -6,17 +6,25 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.jit._trace import TracerWarning
+from torch.onnx import symbolic_helper
+from torch.onnx.utils import register_custom_op_symbolic
 
-from segline.tasks.graphs import EvalGraph
+from segline.tasks.graph import EvalGraph
+from segline_runtime.predict import graph_input
 from segline_runtime.specification import METADATA_KEY, Specification
 
+_INT64 = 7  # of ONNX's TensorProto
+
 _DESCRIPTION = (
-    "Input `images`: RGB, uint8, (batch, height, width, 3), values 0 to 255, as decoded from a file: scaling, resizing and normalisation are inside. "
+    "Input `images`: {dtype}, (batch, height, width, {channels}), values as decoded from a file: scaling, resizing and normalisation are inside. "
     "Any height and width. Outputs refer to the pixels of the input. The metadata entry `{key}` holds classes and preprocessing as JSON."
 )
 
@@ -28,8 +36,8 @@ _EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
     # torchvision's NMS and box clipping, written for tracing; parity is proved afterwards, at several sizes.
     (UserWarning, "To copy construct from a tensor", ""),
     (TracerWarning, "", r"torch(vision)?(\.|$)"),
-    # The graph resizes to one size, so the padding of a network behind it is a constant.
-    (TracerWarning, "Converting a tensor to a Python integer", r"segline\.models\."),
+    # Whether a decoder ends at the resolution of its input does not depend on the size of the input.
+    (TracerWarning, "Converting a tensor to a Python boolean", r"segline\.models\."),
     (UserWarning, "Constant folding - Only steps=1 can be constant folded", ""),
     # All indices come from sorting, NMS and class labels: none is negative.
     (UserWarning, "Exporting aten::index operator of advanced indexing", ""),
@@ -37,27 +45,78 @@ _EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
 """Category, beginning of the message, module that it is about."""
 
 
-def write_onnx(graph: EvalGraph, specification: Specification, file: Path, opset: int) -> None:
-    """Write `graph` to `file`: one file, checked, with `specification` in its metadata; the axes that the graph names stay of any length."""
-    height, width = specification.image_size
-    example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)).to(graph.mean.device)
+def write_onnx(graph: EvalGraph, specification: Specification, file: Path, opset: int, *, exporter: Literal["torchscript", "dynamo"] = "torchscript") -> None:
+    """Write `graph` to `file`: one file, checked, with `specification` in its metadata; the axes that the graph names stay of any length.
+
+    exporter: `torchscript` knows torchvision's detection models, `dynamo` is torch's newer one.
+    """
+    kind = specification.image
+    example = torch.from_numpy(_example(specification)).to(graph.mean.device)
+    _register_antialiased_resizing(opset)
     with _without_expected_warnings(), torch.no_grad():
-        torch.onnx.export(
-            graph,
-            (example,),
-            str(file),
-            dynamo=False,
-            opset_version=opset,
-            input_names=list(graph.inputs),
-            output_names=list(graph.outputs),
-            dynamic_axes={**graph.inputs, **graph.outputs},
-        )
+        if exporter == "dynamo":
+            _export_by_dynamo(graph, example, file, opset)
+        else:
+            torch.onnx.export(
+                graph,
+                (example,),
+                str(file),
+                dynamo=False,
+                opset_version=opset,
+                input_names=list(graph.inputs),
+                output_names=list(graph.outputs),
+                dynamic_axes={**graph.inputs, **graph.outputs},
+            )
     model = onnx.load(str(file))
-    model.doc_string = _DESCRIPTION.format(key=METADATA_KEY)
+    model.doc_string = _DESCRIPTION.format(key=METADATA_KEY, dtype="uint8" if kind.dtype == "uint8" else "float32", channels=kind.channels)
     model.graph.input[0].doc_string = model.doc_string
     onnx.helper.set_model_props(model, {METADATA_KEY: specification.to_json()})
     onnx.checker.check_model(model)
     onnx.save(model, str(file))
+
+
+def _example(specification: Specification) -> NDArray[Any]:
+    """An image to trace the graph with: of the network's size, or of a small one where it takes any."""
+    height, width = specification.geometry.size or (64, 96)
+    values = np.random.default_rng(0).random((1, height, width, specification.image.channels)) * specification.image.scale
+    return graph_input(values.astype(specification.image.dtype), specification.image)
+
+
+def _export_by_dynamo(graph: EvalGraph, example: Tensor, file: Path, opset: int) -> None:
+    # Axes of length 1 would be taken for constants.
+    batch = torch.cat([example, example]) if 0 in graph.inputs["images"] else example
+    axes = dict.fromkeys(graph.inputs["images"], torch.export.Dim.DYNAMIC)
+    torch.onnx.export(
+        graph,
+        (batch,),
+        str(file),
+        dynamo=True,
+        external_data=False,
+        opset_version=opset,
+        input_names=list(graph.inputs),
+        output_names=list(graph.outputs),
+        dynamic_shapes=(axes,),
+        verbose=False,
+    )
+
+
+def _register_antialiased_resizing(opset: int) -> None:
+    """torch's older exporter lacks this one operator, which ONNX has since opset 18 as an attribute of `Resize`."""
+    register_custom_op_symbolic("aten::_upsample_bilinear2d_aa", _antialiased_resize, opset)
+
+
+def _antialiased_resize(graph: Any, values: Any, size: Any, _align_corners: Any, *_scales: Any) -> Any:
+    sides = size
+    if symbolic_helper._is_packed_list(size):
+        axis = graph.op("Constant", value_t=torch.tensor([0]))
+        parts = [graph.op("Unsqueeze", graph.op("Cast", side, to_i=_INT64), axis) for side in symbolic_helper._unpack_list(size)]
+        sides = graph.op("Concat", *parts, axis_i=0)
+    start, end, axis = (graph.op("Constant", value_t=torch.tensor([value])) for value in (0, 2, 0))
+    batch_and_channels = graph.op("Slice", graph.op("Shape", values), start, end, axis)
+    shape = graph.op("Concat", batch_and_channels, sides, axis_i=0)
+    none = graph.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
+    # Without exclude_outside, weights that fall off the border are not made up for, and torch and Pillow do make up for them.
+    return graph.op("Resize", values, none, none, shape, mode_s="linear", coordinate_transformation_mode_s="half_pixel", antialias_i=1, exclude_outside_i=1)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +20,56 @@ from rich.progress import track
 
 from segline.data.store import Sample, Split
 from segline.errors import ExportError
-from segline.export.disagreement import GROSS, disagreement
+from segline.metrics.base import Metric
+from segline.metrics.figures import figures
 from segline.metrics.scorer import Scorer
 from segline.provenance import file_digest, versions
-from segline.tasks.graphs import EvalGraph
-from segline_runtime.postprocess import decode
+from segline.tasks.base import Task
+from segline.tasks.graph import EvalGraph
+from segline_runtime import tasks as runtime_tasks
+from segline_runtime.predict import graph_input, predict
 from segline_runtime.predictions import Prediction
 from segline_runtime.predictor import Predictor
 
 _SCALES = (0.75, 1.5)  # of an image's own size: sizes that the network was not trained on
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime")
 _WARM_UP = 3
+_DARK = 0.04  # of full scale
 
-Pixels = NDArray[np.uint8]
+VERSION = 1
+
+Pixels = NDArray[Any]
+"""An image `(H, W, C)` or a batch of them `(B, H, W, C)`, of the specification's kind."""
 
 
 def prove(
     graph: EvalGraph,
     file: Path,
     split: Split,
-    scorer: Callable[[], Scorer],
+    task: Task,
     *,
-    metric: str,
+    metrics: Sequence[Metric],
     tolerance: float,
     latency_runs: int,
     opset: int,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """The content of parity.json. `graph` is on the CPU; `metric` is the key that must not differ by more than `tolerance`; `scorer` makes fresh scorers.
+    """The content of parity.json. `graph` is on the CPU; the task's own metric must not differ by more than `tolerance`.
 
     Raises ExportError, with both figures, when the ONNX model at `file` is not the same model.
     """
     threads = _cores()
     predictor = Predictor(file, providers=["CPUExecutionProvider"], threads=threads)
-    trained, exported, worst = _compare_split(graph, predictor, split, scorer(), scorer(), progress)
+    classes, metric = graph.specification.classes, task.metric
+    scorers = task.scorer(classes), task.scorer(classes)
+    worst = _compare_split(graph, predictor, split, task, *scorers, progress)
+    trained, exported = (figures(scorer.counts(), metrics, classes) for scorer in scorers)
     differences = {key: _difference(trained.get(key, math.nan), exported.get(key, math.nan)) for key in trained.keys() | exported.keys()}
     largest = max(sorted(differences), key=lambda key: differences[key], default=metric)
     difference = differences.get(metric, 0.0)
     image = split[0].image
-    other_sizes = list(_compare_other_sizes(graph, predictor, image))
-    problems = [f"{text}. The export is not the trained model; try another export.opset." for text in _gross(other_sizes)]
+    other_sizes = list(_compare_other_sizes(graph, predictor, task, image))
+    problems = [f"{text}. The export is not the trained model; try another export.opset." for text in _gross(other_sizes, task)]
     if not difference <= tolerance:
         problems.insert(
             0,
@@ -70,6 +80,7 @@ def prove(
     if problems:
         raise ExportError(*problems)
     return {
+        "version": VERSION,
         "passed": True,
         "tolerance": tolerance,
         "metric": metric,
@@ -103,45 +114,52 @@ def latency(predictor: Predictor, image: Pixels, runs: int) -> dict[str, Any]:
 
 
 def _compare_split(
-    graph: EvalGraph, predictor: Predictor, split: Split, trained: Scorer, exported: Scorer, progress: bool
-) -> tuple[dict[str, float], dict[str, float], dict[str, dict[str, Any]]]:
-    """Metrics of both, and for each kind of disagreement its largest value with the name of the image."""
+    graph: EvalGraph, predictor: Predictor, split: Split, task: Task, trained: Scorer, exported: Scorer, progress: bool
+) -> dict[str, dict[str, Any]]:
+    """Score both; for each kind of disagreement its largest value with the name of the image."""
     worst: dict[str, dict[str, Any]] = {}
     samples: Iterable[Sample] = track(split, "ONNX parity", len(split), console=Console(stderr=True), disable=not progress)
     for sample in samples:
-        ours, theirs = _both(graph, predictor, sample.image[None])
-        trained.add(ours[0], sample)
-        exported.add(theirs[0], sample)
-        for name, value in disagreement(ours[0], theirs[0]).items():
+        ours, theirs = _both(graph, predictor, sample.image)
+        trained.add(ours, sample)
+        exported.add(theirs, sample)
+        for name, value in task.disagreement(ours, theirs).items():
             if name not in worst or value > worst[name]["value"]:
                 worst[name] = {"value": value, "image": sample.name}
-    return trained.metrics(), exported.metrics(), worst
+    return worst
 
 
-def _compare_other_sizes(graph: EvalGraph, predictor: Predictor, image: Pixels) -> Iterator[dict[str, Any]]:
+def _compare_other_sizes(graph: EvalGraph, predictor: Predictor, task: Task, image: Pixels) -> Iterator[dict[str, Any]]:
     """Disagreement on an image scaled, transposed, dark and empty, and, where the graph takes batches, on two images at once."""
     height, width = image.shape[:2]
-    batches = {f"scaled by {scale:g}": _resized(image, round(height * scale), round(width * scale))[None] for scale in _SCALES}
-    batches["transposed"] = np.ascontiguousarray(image.transpose(1, 0, 2))[None]
+    others = {f"scaled by {scale:g}": _resized(image, round(height * scale), round(width * scale)) for scale in _SCALES}
+    others["transposed"] = np.ascontiguousarray(image.transpose(1, 0, 2))
     # Not quite black: on an even image all positions score alike, and rounding picks the detections.
-    batches["dark"] = np.random.default_rng(0).integers(0, 9, (1, *image.shape), dtype=np.uint8)
+    others["dark"] = (np.random.default_rng(0).random(image.shape) * graph.specification.image.scale * _DARK).astype(image.dtype)
+    for name, other in others.items():
+        ours, theirs = _both(graph, predictor, other)
+        yield {"input": name, "size": list(other.shape[:2]), **task.disagreement(ours, theirs)}
     if 0 in next(iter(graph.inputs.values())):
-        batches["batch of two"] = np.stack([image, image[::-1]])
-    for name, images in batches.items():
-        ours, theirs = _both(graph, predictor, images)
-        figures = [disagreement(a, b) for a, b in zip(ours, theirs, strict=True)]
-        yield {"input": name, "size": list(images.shape[1:3]), **{key: max(f[key] for f in figures) for key in figures[0]}}
+        found = [task.disagreement(a, b) for a, b in zip(*_batches(graph, predictor, np.stack([image, image[::-1]])), strict=True)]
+        yield {"input": "batch of two", "size": [height, width], **{key: max(one[key] for one in found) for key in found[0]}}
 
 
-def _both(graph: EvalGraph, predictor: Predictor, images: Pixels) -> tuple[list[Prediction], list[Prediction]]:
-    """Predictions of the trained and of the exported model for a batch `(B, H, W, 3)`."""
-    size = (images.shape[1], images.shape[2])
-    return decode(predictor.specification, graph.run(images), size), decode(predictor.specification, predictor.run(images), size)
+def _both(graph: EvalGraph, predictor: Predictor, image: Pixels) -> tuple[Prediction, Prediction]:
+    """Predictions of the trained and of the exported model for an image."""
+    specification = graph.specification
+    return predict(graph.run, specification, image, probabilities=True), predict(predictor.run, specification, image, probabilities=True)
 
 
-def _gross(other_sizes: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _batches(graph: EvalGraph, predictor: Predictor, images: Pixels) -> tuple[list[Prediction], list[Prediction]]:
+    """Likewise for a batch in one pass."""
+    task, size = runtime_tasks.get(graph.specification.task), (images.shape[1], images.shape[2])
+    batch = graph_input(images, graph.specification.image)
+    return task.decode(graph.run(batch), size), task.decode(predictor.run(batch), size)
+
+
+def _gross(other_sizes: Iterable[dict[str, Any]], task: Task) -> Iterator[str]:
     for figures in other_sizes:
-        for name, limit in GROSS.items():
+        for name, limit in task.gross.items():
             if figures.get(name, 0.0) > limit:
                 height, width = figures["size"]
                 where = f"On an image of {height}×{width} pixels ({figures['input']})"
@@ -161,7 +179,10 @@ def _number(value: float) -> float | None:
 
 
 def _resized(image: Pixels, height: int, width: int) -> Pixels:
-    return np.asarray(Image.fromarray(image).resize((max(width, 1), max(height, 1)), Image.Resampling.BILINEAR))
+    """Each channel by itself, so that any number and type of them will do."""
+    size = (max(width, 1), max(height, 1))
+    channels = [Image.fromarray(image[:, :, c].astype(np.float32)).resize(size, Image.Resampling.BILINEAR) for c in range(image.shape[2])]
+    return np.stack([np.asarray(channel) for channel in channels], axis=2).astype(image.dtype)
 
 
 def _cores() -> int:

@@ -1,27 +1,34 @@
-"""Soft Dice loss: 1 − 2 Σ p g / (Σ p + Σ g).
+"""Soft Dice loss: 1 − 2 Σ p g / (Σ p + Σ g) (Milletari 2016, with plain sums below).
 
 Sums run over batch and pixels per class, ignored pixels left out; the mean is over the classes that are present in the batch's truth.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
 
 from segline.data.store import IGNORE
+from segline.losses.base import LossSettings
+from segline.settings import Positive
 
-EPSILON = 1.0
-"""Added above and below, in pixels: keeps a class of few pixels from dominating."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def dice(logits: Tensor, truth: Tensor) -> Tensor:
-    """Logits `(B, K, H, W)`, class ids `(B, H, W)` → scalar in 0…1; 0 where every pixel is ignored."""
-    scored = (truth != IGNORE).unsqueeze(1)
-    p = logits.float().softmax(dim=1) * scored
-    g = F.one_hot(truth.masked_fill(truth == IGNORE, 0), logits.shape[1]).permute(0, 3, 1, 2) * scored
-    over = (0, 2, 3)
-    both, p_sum, g_sum = (p * g).sum(over), p.sum(over), g.sum(over)
-    loss = 1 - (2 * both + EPSILON) / (p_sum + g_sum + EPSILON)
-    present = g_sum > 0
-    return torch.where(present, loss, 0.0).sum() / present.sum().clamp(min=1)
+class Settings(LossSettings):
+    """Overlap of prediction and truth, class by class."""
+
+    epsilon: Positive = 1.0  # added above and below, in pixels: keeps a class of few pixels from dominating
+
+    def compute(self, logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG002
+        import torch
+        from torch.nn import functional as F
+
+        scored = (truth != IGNORE).unsqueeze(1)
+        p = logits.softmax(dim=1) * scored
+        g = F.one_hot(truth.masked_fill(truth == IGNORE, 0), logits.shape[1]).permute(0, 3, 1, 2) * scored
+        over = (0, 2, 3)
+        both, p_sum, g_sum = (p * g).sum(over), p.sum(over), g.sum(over)
+        loss = 1 - (2 * both + self.epsilon) / (p_sum + g_sum + self.epsilon)
+        present = g_sum > 0
+        return torch.where(present, loss, 0.0).sum() / present.sum().clamp(min=1)

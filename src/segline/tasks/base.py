@@ -1,53 +1,58 @@
-"""What a task is. Trainer, evaluator, exporter, registry and CLI know tasks by this interface alone; each task is one module beside this one."""
+"""What a task is, without torch: evaluator, promoter, predictor and command line know tasks by this interface alone.
+
+Each task is one folder beside this file: `task` (light), `learning` (torch: see `segline.tasks.learning`), and what they are made of.
+Its twin in `segline_runtime` turns a network's outputs into predictions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from segline.data.store import Sample, Truth
+from segline.drawing.sheet import Panels
 from segline.metrics.scorer import Scorer
-from segline.tasks.graphs import EvalGraph
 from segline_runtime.predictions import Prediction
 from segline_runtime.specification import ClassInfo, Specification
 
-Batch = dict[str, Any]
-"""`images` and a task's own truth, as the task's `collate` made them."""
+Picture = NDArray[np.uint8]
+"""RGB `(H, W, 3)`."""
+
+
+class ResultFiles(Protocol):
+    """The files of `segline predict`."""
+
+    def add(self, name: str, file_name: str, image: NDArray[np.generic], prediction: Prediction) -> None:
+        """Write what belongs to one image. `name`: of its output, without suffix; `file_name`: of the image, relative to the source."""
+
+    def finish(self) -> None:
+        """Write what belongs to all of them."""
 
 
 class Task(Protocol):
-    """Everything that tells one task from another."""
+    """Everything light that tells one task from another."""
 
-    name: str  # the value of `task` in params.yaml
-    truth: Truth  # what it learns from
-    metric: str  # key of the metric that picks the best epoch; higher is better
-    resize: Literal["stretch", "shorter_side"]  # how images become the network's input
-
-    def build(self, model: Mapping[str, Any], specification: Specification) -> nn.Module:
-        """The network with fresh or loaded weights, for an entry of `models:` given as plain values. Raises ModelError."""
-
-    def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Augmented samples, already at the network's size, as one training batch on the CPU; images stay uint8."""
-
-    def to_device(self, batch: Batch, device: torch.device) -> Batch:
-        """The batch on the device that trains."""
-
-    def loss(self, network: nn.Module, batch: Batch, *, specification: Specification, model: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Named parts of the loss; `loss` is the sum that is minimised."""
-
-    def graph(self, network: nn.Module, specification: Specification) -> EvalGraph:
-        """The network between its preprocessing and postprocessing, in eval mode: uint8 images `(B, H, W, 3)` → named outputs.
-
-        Validation, evaluation and export all run this module, so they cannot disagree.
-        """
-
-    def predict(self, graph: EvalGraph, specification: Specification, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
-        """Predictions for RGB images `(H, W, 3)`, which may differ in size, at their own sizes; computed in fp32."""
+    name: str
+    truth: Truth  # what it learns from and is scored by
+    metric: str  # key of the figure that picks the best epoch; higher is better
+    metrics: tuple[str, ...]  # words of the metrics' catalogue that `evaluate.metrics: auto` means
+    gross: Mapping[str, float]  # limits of `disagreement`, above which rounding cannot be the reason
 
     def scorer(self, classes: Sequence[ClassInfo]) -> Scorer:
         """A fresh scorer."""
+
+    def disagreement(self, first: Prediction, second: Prediction) -> dict[str, float]:
+        """How far two predictions for the same image are apart; all figures are 0 where they agree."""
+
+    def overlay(self, image: Picture, prediction: Prediction, classes: Sequence[ClassInfo]) -> Picture:
+        """The prediction in colours over the photograph."""
+
+    def panels(self, sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], image: Picture) -> Panels:
+        """Truth, prediction and error over `image`, the sample's as 8-bit RGB at the panels' size."""
+
+    def result_files(self, out: Path, specification: Specification, *, probabilities: bool) -> ResultFiles:
+        """The writer of `segline predict` for the folder `out`."""

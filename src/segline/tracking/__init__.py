@@ -1,10 +1,11 @@
 """The logbook: one MLflow run for one trained model, found by the model's key and rebuilt from the model folder where a store lacks it.
 
 store      where the store is, how it is reached in bounded time, which run belongs to a key
-runs       what a run says of its model: parameters, tags, data set
-live       the run of a training as it happens
-recording  the run made complete from the model folder
 patience   what a failing store may cost a process
+contents   what a model folder says
+runs       the run, and the one place that decides what it lacks
+recording  the run made complete from the model folder
+live       the run of a training as it happens, from its resume folder
 """
 
 from segline.tracking.live import LiveRun, following

@@ -1,93 +1,169 @@
-"""The MLflow run of a trained model: made with what identifies it, and read back."""
+"""The MLflow run of a trained model: found by its key or made, and given what it lacks. Training, stages and `segline sync` all write it here."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from segline.card import ModelCard
+from segline.errors import TrackingError
 from segline.params import flatten_values
-from segline.provenance import digest
+from segline.provenance import digest, file_digest
+from segline.tracking.contents import Contents
 from segline.tracking.store import KEY_TAG, creation_lock, experiment_id, find_run, told
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric
 
+_ARTIFACT_TAG = "segline.artifact."
 _METRICS_PER_CALL = 500
 _PARAMETERS_PER_CALL = 100
 
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 T = TypeVar("T")
 
 
-def open_run(client: MlflowClient, card: ModelCard, *, start_ms: int) -> tuple[Run, bool]:
-    """The run of the card's key with its parameters, tags and data set, and whether it was made here, as of `start_ms` (milliseconds since 1970).
+class Run:
+    """The run of one model in one store. It remembers what the run holds, so that a growing history costs one call per epoch.
 
-    Raises TrackingError.
+    client: as `connect` gives it. given_up: once it is set, nothing more is sent. Every method raises TrackingError when the store fails.
     """
-    store, dataset, key = str(client.tracking_uri), str(card.dataset["name"]), card.provenance.key
-    experiment = experiment_id(client, dataset)
-    with told(store), creation_lock(store):
-        run = find_run(client, key, dataset)
-        created = run is None
-        if run is None:
-            mine = client.create_run(experiment, start_time=start_ms, tags=_tags(card), run_name=_name(card))
-            run = find_run(client, key, dataset) or mine
-            if run.info.run_id != mine.info.run_id:  # another process was faster
-                client.delete_run(mine.info.run_id)
-                created = False
-        run = client.get_run(run.info.run_id)
-        _describe(client, run, card)
-    return run, created
 
+    def __init__(self, client: MlflowClient, contents: Contents, given_up: threading.Event | None = None) -> None:
+        self._client = client
+        self._store = str(client.tracking_uri)
+        self._given_up = given_up or threading.Event()
+        self._steps: dict[str, set[int]] = {}  # that the run has, by metric
+        card = contents.card
+        experiment = experiment_id(client, card.dataset["name"])
+        self._proceed()
+        with told(self._store), creation_lock(self._store):
+            found = find_run(client, card.key, card.dataset["name"])
+            self.created = found is None
+            if found is None:
+                mine = client.create_run(experiment, start_time=contents.start_ms, tags=_tags(card), run_name=_name(card))
+                found = find_run(client, card.key, card.dataset["name"]) or mine
+                if found.info.run_id != mine.info.run_id:  # another process was faster
+                    client.delete_run(mine.info.run_id)
+                    self.created = False
+            self.id = str(found.info.run_id)
+            self._found = client.get_run(self.id)
+            self._status: str = self._found.info.status
+            self._describe(card)
 
-def log_steps(client: MlflowClient, run: str, metrics: Iterable[Metric]) -> None:
-    """Log metrics in calls that MLflow accepts."""
-    for some in _chunks(metrics, _METRICS_PER_CALL):
-        client.log_batch(run, metrics=some)
+    def log(self, contents: Contents) -> int:
+        """Send the epochs that the run lacks, and the final figures that have changed, with what they were measured on; how many values were sent."""
+        self._proceed()
+        with told(self._store):
+            metrics = [*self._lacking_steps(contents), *self._changed_scores(contents)]
+            for some in _chunks(metrics, _METRICS_PER_CALL):
+                self._client.log_batch(self.id, metrics=some)
+            for name, value in contents.measured_on.items():
+                self._tag(f"segline.{name}", value)
+        for metric in metrics:
+            self._steps.setdefault(metric.key, set()).add(metric.step)
+        return len(metrics)
 
+    def upload(self, contents: Contents) -> int:
+        """Upload the files and folders that the run does not have as they are now; how many. Of a folder, what is no longer in it goes."""
+        uploaded = 0
+        for path in contents.files:
+            self._proceed()
+            with told(self._store):
+                content, there = _content_digest(path), {artifact.path for artifact in self._client.list_artifacts(self.id)}
+                if path.name in there and self._found.data.tags.get(f"{_ARTIFACT_TAG}{path.name}") == content:
+                    continue
+                if path.is_dir():
+                    self._remove_vanished(path)
+                    self._client.log_artifacts(self.id, str(path), artifact_path=path.name)
+                else:
+                    self._client.log_artifact(self.id, str(path))
+                self._client.set_tag(self.id, f"{_ARTIFACT_TAG}{path.name}", content)  # last: an upload that is cut off is done again
+                uploaded += 1
+        return uploaded
 
-def logged_steps(client: MlflowClient, run: str, name: str) -> set[int]:
-    """The steps at which the run has a metric."""
-    return {metric.step for metric in client.get_metric_history(run, name)}
+    def be(self, status: Status, *, end_ms: int | None = None) -> None:
+        """Show the run as going on, or as ended: at `end_ms`, else now."""
+        if status == self._status:
+            return
+        self._proceed()
+        with told(self._store):
+            if status == "RUNNING":
+                self._client.update_run(self.id, status=status)
+            else:
+                self._client.set_terminated(self.id, status, end_time=end_ms and max(end_ms, self._found.info.start_time))
+        self._status = status
 
+    def _proceed(self) -> None:
+        if self._given_up.is_set():
+            raise TrackingError("The tracking store took too long.")
 
-def finite(values: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers among the values; NaN and infinities, which mean `not measured`, are left out."""
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)}
+    def _describe(self, card: ModelCard) -> None:
+        """Give the run the parameters, tags and data set that it lacks."""
+        from mlflow.entities import Param
 
+        missing = [Param(name, str(value)) for name, value in _parameters(card).items() if name not in self._found.data.params]
+        for some in _chunks(missing, _PARAMETERS_PER_CALL):
+            self._client.log_batch(self.id, params=some)
+        for name, value in _tags(card).items():
+            self._tag(name, value)
+        if self._found.inputs is None or not self._found.inputs.dataset_inputs:
+            self._client.log_inputs(self.id, datasets=[_dataset(card)])
 
-def _describe(client: MlflowClient, run: Run, card: ModelCard) -> None:
-    """Give the run the tags, parameters and data set that it lacks."""
-    from mlflow.entities import Param, RunTag
+    def _tag(self, name: str, value: str) -> None:
+        if self._found.data.tags.get(name) != value:
+            self._client.set_tag(self.id, name, value)
 
-    run_id = run.info.run_id
-    tags = [RunTag(name, value) for name, value in _tags(card).items() if run.data.tags.get(name) != value]
-    missing = [Param(name, str(value)) for name, value in _parameters(card).items() if name not in run.data.params]
-    for some in _chunks(missing, _PARAMETERS_PER_CALL):
-        client.log_batch(run_id, params=some)
-    if tags:
-        client.log_batch(run_id, tags=tags)
-    if run.inputs is None or not run.inputs.dataset_inputs:
-        client.log_inputs(run_id, datasets=[_dataset(card)])
+    def _lacking_steps(self, contents: Contents) -> Iterator[Metric]:
+        from mlflow.entities import Metric
+
+        # By the time it was trained for, the same at every call, so that MLflow itself drops what two processes send at once.
+        at_ms = float(self._found.info.start_time)
+        for epoch, values in contents.epochs.items():
+            at_ms += 1000 * values.get("seconds", 0)
+            for name, value in values.items():
+                if epoch not in self._steps_of(name):
+                    yield Metric(name, value, int(at_ms), epoch)
+
+    def _steps_of(self, name: str) -> set[int]:
+        if name not in self._steps:
+            self._steps[name] = set() if self.created else {metric.step for metric in self._client.get_metric_history(self.id, name)}
+        return self._steps[name]
+
+    def _changed_scores(self, contents: Contents) -> Iterator[Metric]:
+        from mlflow.entities import Metric
+
+        now_ms = int(1000 * time.time())
+        return (Metric(name, value, now_ms, 0) for name, value in contents.scores.items() if self._found.data.metrics.get(name) != value)
+
+    def _remove_vanished(self, folder: Path) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        repository = get_artifact_repository(self._found.info.artifact_uri, tracking_uri=self._client.tracking_uri)
+        waiting = [folder.name]
+        while waiting:
+            for artifact in self._client.list_artifacts(self.id, waiting.pop()):
+                if artifact.is_dir:
+                    waiting.append(artifact.path)
+                elif not (folder.parent / artifact.path).is_file():
+                    repository.delete_artifacts(artifact.path)  # type: ignore[no-untyped-call]
 
 
 def _parameters(card: ModelCard) -> dict[str, Any]:
-    """The entry of `models:` with the keys it has there, beside what holds for all models."""
-    common = {name: value for name, value in card.parameters.items() if name != "model"}
-    return flatten_values(common | dict(card.parameters.get("model", {})))
+    """The settings with the keys that they have in the entry of `models:`, and the seed, which all models share."""
+    return {"seed": card.plan["seed"], **flatten_values(card.plan["settings"])}
 
 
 def _tags(card: ModelCard) -> dict[str, str]:
-    origin = card.provenance
     tags = {
-        KEY_TAG: origin.key,
-        "segline.parameters": origin.parameters,
-        "segline.data": origin.data,
-        "segline.code": origin.code,
+        KEY_TAG: card.key,
+        **{f"segline.{part}": value for part, value in card.parts.items()},  # parameters, data, code
         "segline.model": card.model,
         "segline.task": card.task,
         "segline.dataset": card.dataset["name"],
@@ -101,7 +177,7 @@ def _tags(card: ModelCard) -> dict[str, str]:
 
 
 def _name(card: ModelCard) -> str:
-    return f"{card.model}-{card.experiment or card.provenance.key[:8]}"
+    return f"{card.model}-{card.experiment or card.key[:8]}"
 
 
 def _dataset(card: ModelCard) -> Any:
@@ -111,13 +187,18 @@ def _dataset(card: ModelCard) -> Any:
     images = {"type": "tensor", "tensor-spec": {"dtype": info.get("dtype", "uint8"), "shape": [-1, -1, -1, info.get("channels", 3)]}}
     dataset = Dataset(
         name=info["name"],
-        digest=digest(card.provenance.data)[:32],  # MLflow takes 36 characters; the hash as such is the tag segline.data
+        digest=digest(card.data_hash)[:32],  # MLflow takes 36 characters; the hash as such is the tag segline.data
         source_type="segline",
-        source=json.dumps({"data_hash": card.provenance.data, "fingerprint": info.get("fingerprint"), "licence": info.get("licence")}),
+        source=json.dumps({"data_hash": card.data_hash, "fingerprint": info.get("fingerprint"), "licence": info.get("licence")}),
         schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([images])}}),
         profile=json.dumps({"images": info.get("counts"), "objects": info.get("instance_counts"), "classes": [c["name"] for c in info.get("classes", ())]}),
     )
     return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", "train")])
+
+
+def _content_digest(path: Path) -> str:
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return digest({file.relative_to(path.parent).as_posix(): file_digest(file) for file in files})
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

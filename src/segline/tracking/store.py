@@ -6,23 +6,23 @@ MLflow is imported inside functions: the import takes seconds, and most commands
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import re
 import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from filelock import FileLock, Timeout
 
 from segline import environment
 from segline.errors import TrackingError
 from segline.layout import Checkout
+from segline.tracking.patience import within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,8 +36,6 @@ TIMEOUT_S = 20.0
 _SQLITE = "sqlite:///"
 _LOCK_S = 60.0
 _UNREACHABLE = re.compile(r"timeout|timed out|failed with exception|Max retries|Connection", re.IGNORECASE)
-
-T = TypeVar("T")
 
 
 def store_uri(checkout: Checkout, configured: str | None) -> str:
@@ -83,11 +81,11 @@ def connect(store: str, *, timeout_s: float = TIMEOUT_S) -> MlflowClient:
         return client
 
     with told(store):
-        if store.startswith(_SQLITE):
+        if not store.startswith(_SQLITE):
+            return within(timeout_s, reach, shown(store))
+        with creation_lock(store):
             _check_sqlite(store)
-            with creation_lock(store):
-                return reach()
-        return within(timeout_s, reach, store)
+            return reach()
 
 
 def experiment_id(client: MlflowClient, dataset: str) -> str:
@@ -128,7 +126,7 @@ def experiment_id(client: MlflowClient, dataset: str) -> str:
 
 
 def run_id(client: MlflowClient, key: str, dataset: str) -> str | None:
-    """The run of a trained model, by its key (`card.provenance.key`) and data set name (`card.dataset["name"]`); None when the store lacks it.
+    """The run of a trained model, by its key (`card.key`) and data set name (`card.dataset["name"]`); None when the store lacks it.
 
     Where two processes made a run for one key at once, the oldest active one counts, for everybody.
     """
@@ -181,49 +179,28 @@ def told(store: str) -> Iterator[None]:
         raise TrackingError(f"The MLflow store {shown(store)} fails: {reason}") from error
 
 
-def within(seconds: float, call: Callable[[], T], store: str) -> T:
-    """The result of a call, or its exception; TrackingError when it takes longer. The call then goes on in a thread that ends with the process."""
-    result: list[T] = []
-    raised: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            result.append(call())
-        except BaseException as error:  # handed to the caller below
-            raised.append(error)
-
-    thread = threading.Thread(target=body, name="segline-tracking-call", daemon=True)
-    thread.start()
-    thread.join(max(0.0, seconds))
-    if raised:
-        raise raised[0]
-    if not result:
-        raise TrackingError(f"The MLflow store {shown(store)} did not answer within {seconds:.0f} s. Check the server and the network.")
-    return result[0]
-
-
 @contextmanager
 def creation_lock(store: str) -> Iterator[None]:
     """One process and thread at a time makes the tables, the experiment or a run of an SQLite store; other stores serve themselves."""
     if not store.startswith(_SQLITE):
         yield
         return
-    folder = _database(store).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)  # the folder itself is locked, so that no lock file is left; the lock ends with its process
+    file = _database(store)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(file.parent, os.W_OK):
+        yield  # who may not write there makes nothing
+        return
+    lock = FileLock(file.with_name(f"{file.name}.lock"))
     try:
-        end = time.monotonic() + _LOCK_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise TrackingError(f"Another process has been making {_database(store)} for {_LOCK_S:.0f} s; try again when it has ended.") from None
-                time.sleep(0.05)
+        lock.acquire(timeout=_LOCK_S)
+    except Timeout:
+        raise TrackingError(f"Another process has been making {file} for {_LOCK_S:.0f} s; try again when it has ended.") from None
+    try:
         yield
     finally:
-        os.close(handle)
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()  # while it is held, so that nobody holds another file of that name; on Windows, `release` does it
+        lock.release()
 
 
 def _database(store: str) -> Path:
@@ -234,15 +211,9 @@ def _check_sqlite(store: str) -> None:
     # MLflow tries ten times, over 100 s, to open a file that is no database.
     file = _database(store)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(file)
-        try:
+        with closing(sqlite3.connect(file)) as connection:
             connection.execute("PRAGMA schema_version")
-        finally:
-            connection.close()
-    except (sqlite3.DatabaseError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
+    except sqlite3.DatabaseError as error:
         raise TrackingError(
             f"The tracking store {file} cannot be opened ({error}). Check its permissions; if it is damaged, delete it and run `segline sync`."
         ) from None

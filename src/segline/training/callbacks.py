@@ -47,9 +47,9 @@ class BestWeights(Callback):
 
 
 class History(Callback):
-    """One row per epoch; survives an interruption in the checkpoint. `on_row(epoch, row)` is called on the first process."""
+    """One row per epoch; survives an interruption in the checkpoint. `on_row(rows)` is called with all rows on the first process."""
 
-    def __init__(self, monitor: str, on_row: Callable[[int, Row], None]) -> None:
+    def __init__(self, monitor: str, on_row: Callable[[list[Row]], None]) -> None:
         self._monitor = monitor
         self.rows: list[Row] = []
         self.seconds = 0.0  # of training, over all sittings
@@ -74,7 +74,7 @@ class History(Callback):
         left = (of - epoch) * self.seconds / len(self.rows)
         shown = [f"{name} {row[name]:.4f}" for name in ("train_loss", self._monitor) if name in row]
         print(f"epoch {epoch}/{of}  {'  '.join(shown)}  {row['seconds']:.0f} s, about {left / 60:.1f} min left", flush=True)
-        self._on_row(epoch, row)
+        self._on_row(self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "seconds": self.seconds}

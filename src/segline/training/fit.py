@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from segline.data.store import Split
 from segline.errors import TrainingError
 from segline.tasks.base import Task
+from segline.tasks.learning import Learning
 from segline.training import hardware, loaders
 from segline.training.augment import Augmentation
 from segline.training.callbacks import BestWeights, History, Row, SeedPerEpoch
 from segline.training.module import SegmentationModule
 from segline.training.resume import CHECKPOINT, finished_epochs
+from segline.training.settings import Runtime, Train
 from segline_runtime.specification import Specification
 
 
@@ -38,43 +40,51 @@ class Fitted:
 
 def fit(
     network: nn.Module,
+    criterion: nn.Module | None,
     *,
     task: Task,
+    learning: Learning,
     specification: Specification,
-    model: Mapping[str, Any],
+    settings: Train,
+    augmentation: Augmentation,
     train: Split,
     validation: Split,
     seed: int,
-    runtime: Mapping[str, Any],
+    runtime: Runtime,
     folder: Path,
     checkpoint: Path | None,
-    on_row: Callable[[int, Row], None],
+    on_row: Callable[[list[Row]], None],
 ) -> Fitted:
-    """Train `network` by an entry of `models:`, given as plain values; `folder` takes the resumable checkpoint.
+    """Train `network` to minimise `criterion` (None: its own loss); `folder` takes the resumable checkpoint, `on_row` is called with all rows after each epoch.
 
     `validation` steers the training: best weights, early stopping. Raises TrainingError when the loss is no longer a number,
     or when Lightning refuses what `runtime` asks for; KeyboardInterrupt when the user stops it.
     """
-    settings = model["train"]
     lightning.seed_everything(seed, workers=True, verbose=False)
     monitor = f"val_{task.metric}"
     best, history = BestWeights(monitor), History(monitor, on_row)
-    averaging = [EMAWeightAveraging(decay=settings["ema"])] if settings["ema"] else []
-    stopping = [EarlyStopping(monitor, mode="max", patience=settings["early_stopping"], check_on_train_epoch_end=False)] if settings["early_stopping"] else []
+    averaging = [EMAWeightAveraging(decay=settings.ema)] if settings.ema else []
+    stopping = [EarlyStopping(monitor, mode="max", patience=settings.early_stopping, check_on_train_epoch_end=False)] if settings.early_stopping else []
     newest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
     callbacks: list[Callback] = [SeedPerEpoch(seed), *averaging, best, *stopping, history, newest]
-    augmentation = Augmentation(model["augment"], specification)  # before anything heavy: its mistakes are the user's
     trainer, precision = _trainer(settings, runtime, callbacks)
-    if settings["channels_last"]:
+    if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    module = SegmentationModule(network, task=task, specification=specification, model=model)
+    module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=settings)
 
     device = trainer.strategy.root_device.type
     world = trainer.world_size
-    place = {"rank": trainer.global_rank, "world": world, "workers": hardware.workers(runtime["workers"], device, world)}
-    batch_size = settings["batch_size"]
+    place = {"rank": trainer.global_rank, "world": world, "workers": hardware.workers(runtime.workers, device, world)}
+    batch_size = settings.batch_size
     batches = loaders.training_loader(
-        train, task=task, augmentation=augmentation, batch_size=batch_size, seed=seed, first_epoch=finished_epochs(checkpoint), pin=device == "cuda", **place
+        train,
+        learning=learning,
+        augmentation=augmentation,
+        batch_size=batch_size,
+        seed=seed,
+        first_epoch=finished_epochs(checkpoint),
+        pin=device == "cuda",
+        **place,
     )
     checks = loaders.validation_loader(validation, batch_size=batch_size, **place)
     try:
@@ -101,31 +111,31 @@ def fit(
     return Fitted(best.weights, history.rows, summary)
 
 
-def _trainer(settings: Mapping[str, Any], runtime: Mapping[str, Any], callbacks: list[Callback]) -> tuple[lightning.Trainer, str]:
+def _trainer(settings: Train, runtime: Runtime, callbacks: list[Callback]) -> tuple[lightning.Trainer, str]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # a choice of `runtime.workers`, not an oversight
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # it holds the lock, and what is resumed
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)  # Lightning's own call of torch
     arguments: dict[str, Any] = {
-        "accelerator": runtime["accelerator"],
-        "devices": runtime["devices"],
-        "num_nodes": runtime["nodes"],
-        "strategy": runtime["strategy"],
-        "max_epochs": settings["epochs"],
-        "accumulate_grad_batches": settings["accumulate"],
-        "gradient_clip_val": settings["clip"],
-        "check_val_every_n_epoch": settings["validate_every"],
+        "accelerator": runtime.accelerator,
+        "devices": runtime.devices,
+        "num_nodes": runtime.nodes,
+        "strategy": runtime.strategy,
+        "max_epochs": settings.epochs,
+        "accumulate_grad_batches": settings.accumulate,
+        "gradient_clip_val": settings.clip,
+        "check_val_every_n_epoch": settings.validate_every,
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,  # ours deal images out without duplicates in validation
         "logger": False,
         "enable_model_summary": False,
         "enable_progress_bar": sys.stderr.isatty(),
         "callbacks": callbacks,
-        **runtime["lightning"],
+        **runtime.lightning,
     }
     try:
         device = lightning.Trainer(accelerator=arguments["accelerator"], devices=1, logger=False, enable_checkpointing=False).strategy.root_device.type
-        precision = hardware.precision(settings["precision"], device)
+        precision = hardware.precision(settings.precision, device)
         return lightning.Trainer(precision=hardware.LIGHTNING_PRECISION[precision], **arguments), precision  # type: ignore[arg-type]
     except (lightning.fabric.utilities.exceptions.MisconfigurationException, ValueError, TypeError) as error:
         raise TrainingError(f"runtime: Lightning refuses these settings: {error} Change the section `runtime` of params.yaml.") from None

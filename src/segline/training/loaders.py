@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segline.data.store import Sample, Split
-from segline.tasks.base import Batch, Task
+from segline.tasks.learning import Batch, Learning
 from segline.training.augment import Augmentation
 
 
@@ -69,22 +69,32 @@ class _Shuffle(Sampler[tuple[int, int]]):
 class _Collate:
     """The task's collate function; a class, so that worker processes can be started by spawning."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, learning: Learning) -> None:
+        self._learning = learning
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
-        return self._task.collate(samples)
+        return self._learning.collate(samples)
 
 
 def training_loader(
-    split: Split, *, task: Task, augmentation: Augmentation, batch_size: int, seed: int, first_epoch: int, rank: int, world: int, workers: int, pin: bool
+    split: Split,
+    *,
+    learning: Learning,
+    augmentation: Augmentation,
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+    rank: int,
+    world: int,
+    workers: int,
+    pin: bool,
 ) -> DataLoader[Any]:
     """Batches of augmented samples, from `first_epoch` on. An incomplete last batch is dropped where there is more than one: batch norm needs company."""
     return DataLoader(
         _Training(split, augmentation, seed),
         batch_size=batch_size,
         sampler=_Shuffle(len(split), seed=seed, rank=rank, world=world, epoch=first_epoch),
-        collate_fn=_Collate(task),
+        collate_fn=_Collate(learning),
         num_workers=workers,
         worker_init_fn=_one_thread,
         persistent_workers=workers > 0,

@@ -1,151 +1,189 @@
-"""The train stage: from prepared data to a model folder with weights, card and history."""
+"""The train stage: from prepared data to a model folder with weights, card, history and the list of what it was trained on."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from segline import environment, provenance
+from segline import environment, history, provenance
 from segline.card import ModelCard
 from segline.data.store import PreparedDataset, Split
-from segline.errors import DataError
-from segline.files import whole
+from segline.errors import DataError, ModelError
+from segline.files import whole, write_json
 from segline.layout import ModelFolder
-from segline.models.weights import IMAGENET
-from segline.provenance import Provenance
-from segline.tasks import registry as tasks
-from segline.tasks.base import Task
+from segline.models import catalog as architectures
+from segline.models.encoders import IMAGENET_STATISTICS
+from segline.plan.plans import Part, TrainPlan
+from segline.tasks import catalog as tasks
 from segline.training import resume
+from segline.training.augment import Augmentation
 from segline.training.callbacks import Row
 from segline.training.fit import Fitted, fit
 from segline.training.holdout import holdout
+from segline.training.settings import Runtime
 from segline_runtime.specification import Specification
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-Follow = Callable[[ModelCard], Callable[[int, Row], None]]
-"""Given the card of a training that starts: what is to be called with each epoch's row."""
+Notify = Callable[[], None]
+Follow = Callable[[ModelFolder], Notify]
+"""Given the folder into which a running training writes its card and its history: what is to be called when they changed."""
 
 
 def train(
+    plan: TrainPlan,
     *,
-    name: str,
-    model: Mapping[str, Any],
-    seed: int,
-    image_size: tuple[int, int],
     dataset: PreparedDataset,
-    runtime: Mapping[str, Any],
-    code: str,
+    runtime: Runtime,
     commit: str | None,
     resume_root: Path,
     folder: ModelFolder,
+    weights: Path | None,
     follow: Follow,
 ) -> None:
-    """Train the model `name`, described by its entry of `models:` as plain values, and write weights, card and history.
+    """Train by `plan` and write weights, card, history and trained_on.json into `folder`.
 
-    An interrupted training of the same parameters, data and code goes on where it stopped. Raises a SeglineError for anything a user can mend.
+    weights: where the weight file that the plan names lies. An interrupted training of the same plan goes on where it stopped.
+    Raises a SeglineError for anything a user can mend.
     """
-    task = tasks.get(model["task"])
-    dataset.require(task.truth, name)
-    specification = _specification(name, model, task, dataset, image_size)
-    parameters = {"seed": seed, "image_size": list(image_size), "model": dict(model)}
-    origin = Provenance(parameters=provenance.digest(parameters), data=dataset.info.data_hash, code=code)
+    task, learning = tasks.get(plan.task), tasks.learning(plan.task)
+    training, steering = _splits(dataset, plan, task.truth)
+    settings = plan.settings
+    specification = _specification(plan)
+    augmentation = Augmentation(  # before anything heavy: its mistakes are the user's
+        settings.augment,
+        geometry=plan.geometry,
+        crop=settings.input.training_crop,
+        padding=[value * plan.image.scale for value in specification.mean],
+    )
+    network = _network(plan, weights)
+    criterion = learning.criterion(settings, network, plan.class_weights)
     card = ModelCard(
-        model=name,
-        task=task.name,
-        parameters=parameters,
+        model=plan.model,
+        task=plan.task,
+        key=plan.key,
+        plan=plan.to_json(),
+        parts=plan.parts,
         specification=specification,
-        provenance=origin,
         dataset=dataset.info.to_dict(),
         versions=provenance.versions(),
         commit=commit,
         experiment=environment.experiment_name(),
         training={},
     )
-    training, steering = _splits(dataset, share=model["train"]["holdout"], seed=seed)
-    torch.manual_seed(seed)
-    network = task.build(model, specification)
 
-    def run(resumable: Path) -> Fitted:
-        checkpoint = resume.checkpoint(resumable)
-        first = environment.process_rank() == 0
-        if first:
-            _tell_start(name, resume_root, origin, checkpoint)
+    def run(resumable: ModelFolder) -> Fitted:
+        checkpoint = resume.checkpoint(resumable.path)
+        on_row: Callable[[list[Row]], None] = _nowhere
+        if environment.process_rank() == 0:
+            _tell_start(plan, resume_root, checkpoint)
+            on_row = _following(resumable, card, follow)
         return fit(
             network,
+            criterion,
             task=task,
+            learning=learning,
             specification=specification,
-            model=model,
+            settings=settings.train,
+            augmentation=augmentation,
             train=training,
             validation=steering,
-            seed=seed,
+            seed=plan.seed,
             runtime=runtime,
-            folder=resumable,
+            folder=resumable.path,
             checkpoint=checkpoint,
-            on_row=follow(card) if first else _nowhere,
+            on_row=on_row,
         )
 
     if environment.process_rank() != 0:
-        run(resume.folder_of(resume_root, name, origin))  # the first process holds the lock and writes
+        run(ModelFolder(resume.folder_of(resume_root, plan.model, plan.key)))  # the first process holds the lock and writes
         return
     parent = os.getppid()
-    with resume.claimed(resume_root, name, origin) as resumable:
-        fitted = run(resumable)
-        _write(folder, card, fitted)
+    with resume.claimed(resume_root, plan.model, plan.key, plan.parts) as resumable:
+        fitted = run(ModelFolder(resumable))
+        _write(folder, card.finished(fitted.summary), fitted, sorted({*training.hashes(), *steering.hashes()}))
         # A training that outlived the `dvc` that started it keeps its checkpoint: DVC knows nothing of its outputs and will ask for them again.
         if os.getppid() == parent:
             resume.discard(resumable)
 
 
-def _specification(name: str, model: Mapping[str, Any], task: Task, dataset: PreparedDataset, image_size: tuple[int, int]) -> Specification:
-    info = dataset.info
-    # Pre-trained weights expect the statistics they were trained with.
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if model["weights"] == IMAGENET else (info.mean, info.std)
-    return Specification(task=task.name, model=name, dataset=info.name, classes=info.classes, image_size=image_size, resize=task.resize, mean=mean, std=std)
+def _specification(plan: TrainPlan) -> Specification:
+    mean, std = plan.mean, plan.std
+    if mean is None or std is None:
+        mean, std = architectures.pretrained_statistics(plan.settings) or IMAGENET_STATISTICS
+    return Specification(
+        task=plan.task,
+        model=plan.model,
+        dataset=plan.dataset,
+        classes=plan.classes,
+        geometry=plan.geometry,
+        mean=mean,
+        std=std,
+        image=plan.image,
+    )
 
 
-def _splits(dataset: PreparedDataset, *, share: float, seed: int) -> tuple[Split, Split]:
-    """What is trained on, and what steers the training: never the images that are scored at the end."""
-    train = dataset.split("train")
-    if dataset.info.scored != "val" and dataset.info.counts.get("val"):
-        return train, dataset.split("val")
-    kept, held = holdout(len(train), share, seed)
-    if not held or not kept:
-        raise DataError(f"The data set '{dataset.info.name}' has {len(train)} training images; at least 2 are needed to hold one out for validation.")
-    return train.part(kept), train.part(held)
+def _network(plan: TrainPlan, weights: Path | None) -> nn.Module:
+    settings = plan.settings
+    if settings.weights_file is not None:
+        assert weights is not None
+        if not weights.is_file() or provenance.file_digest(weights) != plan.weights_digest:
+            raise ModelError(f"The weight file {weights} is not there or was changed since the plan was made; run `dvc repro train@{plan.model}`.")
+        settings = settings.model_copy(update={"weights": str(weights)})
+    torch.manual_seed(plan.seed)
+    return architectures.build(settings, channels=plan.image.channels, classes=len(plan.classes))
 
 
-def _tell_start(name: str, root: Path, origin: Provenance, checkpoint: Path | None) -> None:
+def _splits(dataset: PreparedDataset, plan: TrainPlan, truth: Any) -> tuple[Split, Split]:
+    """What is trained on, and what steers the training."""
+    for part in (plan.training, plan.steering):
+        if dataset.info.split_hashes.get(part.split) != part.hash:
+            raise DataError(f"The {part.split} split in {dataset.folder} is not the one that the plan was made for; run `dvc repro train@{plan.model}`.")
+    return _part(dataset, plan.training, plan.seed, truth, held=False), _part(dataset, plan.steering, plan.seed, truth, held=True)
+
+
+def _part(dataset: PreparedDataset, part: Part, seed: int, truth: Any, *, held: bool) -> Split:
+    split = dataset.split(part.split, [truth])
+    if part.holdout is None:
+        return split
+    kept, away = holdout(len(split), part.holdout, seed)
+    if not away or not kept:
+        raise DataError(f"The data set '{dataset.info.name}' has {len(split)} training images; at least 2 are needed to hold one out for validation.")
+    return split.part(away if held else kept)
+
+
+def _tell_start(plan: TrainPlan, root: Path, checkpoint: Path | None) -> None:
     if checkpoint:
-        print(f"'{name}' goes on after epoch {resume.finished_epochs(checkpoint)}, where its training was interrupted.", file=sys.stderr, flush=True)
-    elif reason := resume.why_afresh(root, name, origin):
+        print(f"'{plan.model}' goes on after epoch {resume.finished_epochs(checkpoint)}, where its training was interrupted.", file=sys.stderr, flush=True)
+    elif reason := resume.why_afresh(root, plan.model, plan.key, plan.parts):
         print(reason, file=sys.stderr, flush=True)
 
 
-def _write(folder: ModelFolder, card: ModelCard, fitted: Fitted) -> None:
+def _following(resumable: ModelFolder, card: ModelCard, follow: Follow) -> Callable[[list[Row]], None]:
+    """Card and history stand in the resume folder as the training goes, for the tracker and for who looks."""
+    with whole(resumable.card) as file:
+        card.write(file)
+    notify = follow(resumable)
+
+    def on_row(rows: list[Row]) -> None:
+        history.write(resumable.history, rows)
+        notify()
+
+    return on_row
+
+
+def _write(folder: ModelFolder, card: ModelCard, fitted: Fitted, trained_on: list[str]) -> None:
     with whole(folder.weights) as file:
         torch.save(fitted.weights, file)
-    with whole(folder.history) as file:
-        file.write_text(_table(fitted.history))
+    history.write(folder.history, fitted.history)
+    write_json(folder.trained_on, {"version": 1, "images": trained_on})
     with whole(folder.card) as file:
-        ModelCard(**{**vars(card), "training": fitted.summary}).write(file)
+        card.write(file)
 
 
-def _table(rows: list[Row]) -> str:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _nowhere(_epoch: int, _row: Row) -> None:
+def _nowhere(_rows: list[Row]) -> None:
     """Other processes of a distributed training tell nobody."""

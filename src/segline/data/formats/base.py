@@ -1,4 +1,4 @@
-"""What a data format is: one file per format beside this one, and `catalog` lists them.
+"""What a data format is: one file per format beside this one, with `Settings` (its keys in params.yaml) and `FORMAT`; one line of `catalog` names it.
 
 A format only finds and decodes: it does not split, convert or write.
 Reading the structure (lists, annotation files) is quick and reports all its problems at once; the truth of an image is loaded when `prepare` asks for it.
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from segline.data.check import IMAGE_SUFFIXES, Refused
+from segline.data.check import IMAGE_SUFFIXES, Frame, Refused
+from segline.data.sources import Folder
 from segline.data.store import Truth
 from segline.errors import DataError
 
@@ -34,29 +34,30 @@ class SourceClass:
 
 @dataclass(frozen=True)
 class SourceObject:
-    """One annotated object. `mask` is `(H, W)` bool in the image's own pixels; a crowd is a group that nobody took apart."""
+    """One annotated object, in the image's own pixels; a crowd is a group that nobody took apart."""
 
     label: int  # class id
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_] | None  # (H, W); None where only boxes were drawn
     crowd: bool = False
+    box: tuple[float, float, float, float] | None = None  # xywh; where there is a mask, the box is the mask's
 
 
 @dataclass(frozen=True)
 class SourceTruth:
     """What is known about one image, at its own size."""
 
-    mask: NDArray[np.uint8]  # (H, W) class ids, 255 = ignore
+    mask: NDArray[np.uint8] | None  # (H, W) class ids, 255 = ignore; None where the source has no truth `index`
     objects: tuple[SourceObject, ...] = ()
     refused: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True)
 class Record:
-    """One image of the source. `truth` loads what is known about it, given the decoded image, and raises DataError with a sentence per problem."""
+    """One image of the source. `truth` loads what is known about it, given the decoded image's frame, and raises DataError with a sentence per problem."""
 
     image: Path  # relative to the root
     split: str | None  # train, val or test where the source says so
-    truth: Callable[[Image.Image], SourceTruth]
+    truth: Callable[[Frame], SourceTruth]
 
 
 @dataclass(frozen=True)
@@ -67,26 +68,30 @@ class SourceData:
     truths: tuple[Truth, ...]
     records: tuple[Record, ...]
     licence: str
+    files: tuple[Path, ...]  # everything that was or will be read, relative to the root, sorted
     refused: tuple[Refused, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)  # objects of categories that data.classes does not name
 
 
-class Format(Protocol):
+S = TypeVar("S", bound=Folder, contravariant=True)
+
+
+class Format(Protocol[S]):
     """A layout in which people have annotated images on disk."""
 
-    @property
-    def name(self) -> str:
-        """The value of data.format."""
+    def files(self, root: Path, settings: S) -> list[Path]:
+        """Every file that is read, relative to `root`, sorted, without repetition. Raises DataError when the layout is not there."""
 
-    @property
-    def default_classes(self) -> tuple[str, ...] | None:
-        """Class names by id where params.yaml gives none; None: the data itself names them."""
+    def read(self, root: Path, settings: S) -> SourceData:
+        """Classes and records. Raises DataError with all problems of the structure."""
 
-    def files(self, root: Path) -> list[Path]:
-        """Every file that is read, relative to `root`, without repetition. Raises DataError when the layout is not there."""
 
-    def read(self, root: Path, classes: Sequence[str] | None, ignore: Sequence[int] | None) -> SourceData:
-        """Classes and records. `classes` and `ignore` are data.classes and data.ignore. Raises DataError with all problems of the structure."""
+def names_of_model(classes: Sequence[str] | None, default: Sequence[str], names: Sequence[str]) -> list[str] | None:
+    """`data.classes` of a format with class names of its own, where a model with the classes `names` is scored: the format's own are meant if the model knows
+    one of them besides the background, else the model's, by id."""
+    if classes is not None:
+        return list(classes)
+    return None if set(default) & set(names) - {BACKGROUND} else list(names)
 
 
 def image_files(folder: Path) -> list[Path]:

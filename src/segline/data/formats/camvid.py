@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal, Self
 
 import numpy as np
-from PIL import Image
 
-from segline.data.check import Refused, check_labels, check_size, fail, read_bytes, read_labels
-from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth, check_class_names, image_files
+from segline.data.check import Frame, Refused, check_labels, check_size, fail, read_bytes, read_labels
+from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
+from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS
 from segline.errors import DataError
 
@@ -23,6 +24,17 @@ CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence
 UNLABELLED = 11
 _THINGS = frozenset({"car", "pedestrian", "bicyclist"})
 _LICENCE = "CamVid: research use"
+
+
+class Settings(Folder):
+    """Folders of images and of index masks, in the layout of SegNet's CamVid."""
+
+    format: Literal["camvid"] = "camvid"
+    classes: list[str] | None = None  # class names by id; default: CamVid's eleven
+    ignore: list[int] | None = None  # label values that are not scored; default: 11 for CamVid's classes, none for one's own
+
+    def for_model(self, names: Sequence[str]) -> Self:
+        return self.model_copy(update={"classes": names_of_model(self.classes, CLASSES, names)})
 
 
 @dataclass(frozen=True)
@@ -38,15 +50,11 @@ class _Pair:
 class CamVid:
     """See the module's docstring."""
 
-    name = "camvid"
-    default_classes = CLASSES
+    def files(self, root: Path, settings: Settings) -> list[Path]:  # noqa: ARG002
+        return _files(root, _pairs(root))
 
-    def files(self, root: Path) -> list[Path]:
-        lists = [Path(f"{split}.txt") for split in SPLITS if (root / f"{split}.txt").is_file()]
-        pairs = [file for pair in _pairs(root) for file in (pair.image, pair.mask) if file is not None and (root / file).is_file()]
-        return sorted({*lists, *pairs})
-
-    def read(self, root: Path, classes: Sequence[str] | None, ignore: Sequence[int] | None) -> SourceData:
+    def read(self, root: Path, settings: Settings) -> SourceData:
+        classes, ignore = settings.classes, settings.ignore
         if classes is not None:
             check_class_names(classes)
         names = tuple(classes) if classes is not None else CLASSES
@@ -56,7 +64,8 @@ class CamVid:
             raise DataError(f"data.ignore: {both[0]} is the id of the class '{names[both[0]]}'; a label is either a class or ignored.")
         records, refused, problems = [], [], []
         seen: set[Path] = set()
-        for pair in _pairs(root):
+        pairs = _pairs(root)
+        for pair in pairs:
             shown = pair.image.as_posix()
             if pair.listed:
                 missing = [file.as_posix() for file in (pair.image, pair.mask) if file is not None and not (root / file).is_file()]
@@ -73,7 +82,11 @@ class CamVid:
             records.append(Record(pair.image, pair.split, _Truth(root, pair.mask, shown, names, ignored)))
         fail(problems)
         things = tuple(SourceClass(name, classes is None and name in _THINGS) for name in names)
-        return SourceData(things, ("index",), tuple(records), _LICENCE if classes is None else "unknown", tuple(refused))
+        licence = _LICENCE if classes is None else "unknown"
+        return SourceData(things, ("index",), tuple(records), licence, tuple(_files(root, pairs)), tuple(refused))
+
+
+FORMAT = CamVid()
 
 
 @dataclass(frozen=True)
@@ -86,13 +99,21 @@ class _Truth:
     classes: tuple[str, ...]
     ignore: frozenset[int]
 
-    def __call__(self, image: Image.Image) -> SourceTruth:
+    def __call__(self, frame: Frame) -> SourceTruth:
         shown = self.mask.as_posix()
         labels = read_labels(self.root / self.mask, shown)
-        check_size((labels.shape[0], labels.shape[1]), image, f"The mask {shown}", self.image)
+        check_size((labels.shape[0], labels.shape[1]), frame, f"The mask {shown}", self.image)
         check_labels(labels, self.classes, self.ignore, shown)
         mask = np.where(np.isin(labels, list(self.ignore)), IGNORE, labels).astype(np.uint8)
         return SourceTruth(mask)
+
+
+def _files(root: Path, pairs: Sequence[_Pair]) -> list[Path]:
+    """The lists, images and masks that are there, relative to the root."""
+    found = {Path(f"{split}.txt") for split in SPLITS if (root / f"{split}.txt").is_file()}
+    for pair in pairs:
+        found.update(file for file in (pair.image, pair.mask) if file is not None and (root / file).is_file())
+    return sorted(found)
 
 
 def _pairs(root: Path) -> list[_Pair]:
@@ -109,7 +130,7 @@ def _pairs(root: Path) -> list[_Pair]:
     fail(problems)
     if not pairs:
         raise DataError(
-            f"{root} is not in the camvid layout: there is neither train.txt nor train/ with images and trainannot/. Correct data.root or data.format."
+            f"{root} is not in the camvid layout: there is neither train.txt nor train/ with images and trainannot/. Correct data.source or data.format."
         )
     return pairs
 

@@ -1,10 +1,42 @@
-"""The formats that `data.format` can name."""
+"""The formats that `data.format` can name: word → module with `Settings` (its keys in params.yaml) and `FORMAT` (its reader)."""
 
 from __future__ import annotations
 
-from segline.data.formats.base import Format
-from segline.data.formats.camvid import CamVid
-from segline.data.formats.coco import Coco
-from segline.data.formats.pennfudan import PennFudan
+import difflib
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
 
-FORMATS: dict[str, Format] = {"camvid": CamVid(), "pennfudan": PennFudan(), "coco": Coco()}
+from segline.data.formats.base import Format
+from segline.data.sources import Folder
+from segline.errors import DataError
+
+FORMATS: dict[str, str] = {
+    "camvid": "segline.data.formats.camvid",
+    "coco": "segline.data.formats.coco",
+    "pennfudan": "segline.data.formats.pennfudan",
+}
+
+DEFAULT = "coco"
+"""What a folder is read as where params.yaml names no format, and the layout of generated data."""
+
+
+class FormatModule(Protocol):
+    """What the module of a format offers."""
+
+    Settings: type[Folder]
+    FORMAT: Format[Any]  # reads with the module's own Settings
+
+
+def get(word: str) -> FormatModule:
+    """The module of a format. Raises DataError for an unknown word, with the nearest right ones."""
+    if word not in FORMATS:
+        near = difflib.get_close_matches(word, FORMATS, n=2)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise DataError(f"There is no format '{word}'; the formats are {', '.join(FORMATS)}.{hint}")
+    return cast(FormatModule, import_module(FORMATS[word]))
+
+
+def generated(raw: Path) -> Folder:
+    """How generated data in `raw` is read."""
+    return get(DEFAULT).Settings(source=str(raw), format=DEFAULT)

@@ -4,6 +4,7 @@ The images of `instances_train2017.json` are looked for in `train2017/`, `train/
 An annotation file whose name says no split is divided by `data.splits`. Masks are polygons or RLE, compressed or not; `iscrowd` groups are kept as such and
 are ignored in the semantic mask. Category ids are sparse: here they become 1…n in the order of the ids, and 0 is the background.
 With `data.classes`, only the named categories are read, in that order; the objects of the others count as background.
+Where no annotation at all has a `segmentation`, the boxes are the truth, and there are no masks.
 """
 
 from __future__ import annotations
@@ -15,17 +16,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from pycocotools import mask as rle
 
-from segline.data.check import Refused, check_size, fail, name_list, read_bytes
+from segline.data.check import Frame, Refused, check_size, fail, name_list, read_bytes
 from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names
-from segline.data.store import IGNORE, SPLITS
+from segline.data.masks import decode_mask
+from segline.data.sources import Folder
+from segline.data.store import IGNORE, SPLITS, Truth
 from segline.errors import DataError
+
+Box = tuple[float, float, float, float]
+
+
+class Settings(Folder):
+    """Annotation files and image folders in the layout of COCO."""
+
+    format: Literal["coco"] = "coco"
+    classes: list[str] | None = None  # the categories that are read, in this order; default: all, in the order of their ids
 
 
 @dataclass(frozen=True)
@@ -44,21 +54,17 @@ class _Annotations:
 class Coco:
     """See the module's docstring."""
 
-    name = "coco"
-    default_classes = None
-
-    def files(self, root: Path) -> list[Path]:
-        found: dict[Path, None] = {}
+    def files(self, root: Path, settings: Settings) -> list[Path]:  # noqa: ARG002
+        found: set[Path] = set()
         for part in _annotation_files(root):
-            found[Path(part.file)] = None
-            found.update(dict.fromkeys(file for image in part.images if (file := _image_file(root, part, image)) is not None))
+            found.add(Path(part.file))
+            found.update(file for image in part.images if (file := _image_file(root, part, image)) is not None)
         return sorted(found)
 
-    def read(self, root: Path, classes: Sequence[str] | None, ignore: Sequence[int] | None) -> SourceData:
-        if ignore:
-            raise DataError("data.ignore: the coco format has no label values to ignore (crowds are ignored by themselves); remove it from params.yaml.")
+    def read(self, root: Path, settings: Settings) -> SourceData:
         parts = _annotation_files(root)
-        names = _class_names(parts, classes)
+        names = _class_names(parts, settings.classes)
+        boxes = _only_boxes(parts)
         ids = {name: i for i, name in enumerate(names)}
         records: list[Record] = []
         problems: list[str] = []
@@ -85,12 +91,17 @@ class Coco:
                         wanted.append(annotation)
                     else:
                         left_out[name] = left_out.get(name, 0) + 1
-                records.append(Record(file, part.split, _Truth(part, image, file.as_posix(), wanted, ids)))
+                records.append(Record(file, part.split, _Truth(part, image, file.as_posix(), wanted, ids, boxes)))
         fail(problems)
         licences = list(dict.fromkeys(name for part in parts for name in part.licences))
         licence = "unknown" if not licences else licences[0] if len(licences) == 1 else "several; see `licenses` in the annotation files"
         things = tuple(SourceClass(name, name != BACKGROUND) for name in names)
-        return SourceData(things, ("index", "instances"), tuple(records), licence, left_out=left_out)
+        truths: tuple[Truth, ...] = ("boxes",) if boxes else ("index", "instances")
+        files = tuple(sorted({*seen, *(Path(part.file) for part in parts)}))
+        return SourceData(things, truths, tuple(records), licence, files, left_out=left_out)
+
+
+FORMAT = Coco()
 
 
 @dataclass(frozen=True)
@@ -102,91 +113,65 @@ class _Truth:
     shown: str
     annotations: list[dict[str, Any]]
     ids: dict[str, int]
+    boxes: bool  # the source has boxes alone
 
-    def __call__(self, image: Image.Image) -> SourceTruth:
-        size = (image.height, image.width)
+    def __call__(self, frame: Frame) -> SourceTruth:
+        size = (frame.height, frame.width)
         said = (self.entry.get("height"), self.entry.get("width"))
         if None not in said:
-            check_size((int(said[0]), int(said[1])), image, f"The entry of {self.shown} in {self.part.file}", self.shown)  # type: ignore[arg-type]
+            check_size((int(said[0]), int(said[1])), frame, f"The entry of {self.shown} in {self.part.file}", self.shown)  # type: ignore[arg-type]
         objects: list[SourceObject] = []
         refused: list[Refused] = []
         problems: list[str] = []
         for annotation in self.annotations:
             where = f"{self.part.file}, annotation {annotation.get('id', '(without id)')} of {self.shown}"
+            mask, box = None, None
             try:
-                mask = decode_mask(annotation.get("segmentation"), size)
+                if self.boxes:
+                    box = _box(annotation.get("bbox"), size)
+                else:
+                    mask = decode_mask(annotation.get("segmentation"), size)
             except ValueError as error:
                 problems.append(f"{where}: {error}.")
                 continue
-            if not mask.any():
+            if box is None and (mask is None or not mask.any()):
                 refused.append(Refused(self.shown, f"annotation {annotation.get('id', '(without id)')} of {self.part.file} covers no pixel"))
                 continue
-            objects.append(SourceObject(self.ids[self.part.categories[annotation["category_id"]]], mask, bool(annotation.get("iscrowd", 0))))
+            label = self.ids[self.part.categories[annotation["category_id"]]]
+            objects.append(SourceObject(label, mask, bool(annotation.get("iscrowd", 0)), box))
         fail(problems)
-        return SourceTruth(paint(objects, size), tuple(objects), tuple(refused))
+        return SourceTruth(None if self.boxes else paint(objects, size), tuple(objects), tuple(refused))
+
+
+def _only_boxes(parts: Sequence[_Annotations]) -> bool:
+    """Whether objects were boxed and never outlined: some annotation has a `bbox`, and none a `segmentation`."""
+    annotations = [annotation for part in parts for annotation in part.annotations]
+    return any(a.get("bbox") for a in annotations) and not any(a.get("segmentation") for a in annotations)
+
+
+def _box(box: Any, size: tuple[int, int]) -> Box | None:
+    """A `bbox` (xywh) cut off at the borders of an image of `size` (height, width); None where nothing is left. Raises ValueError, with a phrase."""
+    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in box)
+    if not numbers:
+        raise ValueError("it has no `segmentation`, and its `bbox` is not [x, y, width, height]; correct the annotation, or remove it")
+    x, y, width, height = (float(v) for v in box)
+    left, top, right, bottom = max(0.0, x), max(0.0, y), min(float(size[1]), x + width), min(float(size[0]), y + height)
+    return (left, top, right - left, bottom - top) if right > left and bottom > top else None
 
 
 def paint(objects: Sequence[SourceObject], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The semantic mask `(H, W)` of objects: crowds as 255 first, then the objects, larger ones first, so that what lies in front stays visible."""
-    mask = np.zeros(size, dtype=np.uint8)
-    for crowd in (o for o in objects if o.crowd):
-        mask[crowd.mask] = IGNORE
-    for single in sorted((o for o in objects if not o.crowd), key=lambda o: -int(o.mask.sum())):
-        mask[single.mask] = single.label
-    return mask
-
-
-def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """`segmentation` (compressed RLE), `area` (of the mask) and `bbox` (xywh, of the mask) of a COCO annotation."""
-    encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
-    box = [float(v) for v in rle.toBbox(encoded)]
-    return {"segmentation": {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}, "area": int(rle.area(encoded)), "bbox": box}
-
-
-def decode_mask(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Polygons, RLE counts or a compressed RLE as a mask `(H, W)`. Raises ValueError, with a phrase, for what is none of these or of another size."""
-    if isinstance(segmentation, dict):
-        counts = segmentation.get("counts")
-        if list(segmentation.get("size", [])) != list(size):
-            raise ValueError(f"its RLE mask is of size {segmentation.get('size')}, but the image is {list(size)} (height, width); correct the annotation")
-        if isinstance(counts, str):
-            counts = _uncompress(counts)
-        if not isinstance(counts, list) or any(not isinstance(c, int) or c < 0 for c in counts) or sum(counts) != size[0] * size[1]:
-            raise ValueError("its RLE counts do not add up to the pixels of the image; correct the annotation")
-        runs = np.arange(len(counts)) % 2 == 1
-        return np.repeat(runs, counts).reshape(size[1], size[0]).T  # columns first
-    if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
-        raise ValueError("it has no `segmentation` of polygons or RLE; annotate a mask, or remove the annotation")
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for polygon in segmentation for v in polygon)
-    if not numbers or any(len(polygon) % 2 for polygon in segmentation):
-        raise ValueError("its polygons are not lists of x, y pairs; correct the annotation")
-    # pycocotools takes a list of four numbers for a box; a polygon of two points has no area.
-    polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
-    if not polygons:
-        return np.zeros(size, dtype=np.bool_)
-    merged = rle.merge(rle.frPyObjects(polygons, *size))
-    return np.asarray(rle.decode(merged), dtype=np.bool_)
-
-
-def _uncompress(text: str) -> list[int]:
-    """COCO's compressed counts: 5 bits a character, differences to the count before last.
-
-    Decoded here, as pycocotools does not check their sum before it writes to memory.
-    """
-    counts: list[int] = []
-    value = shift = 0
-    for character in text:
-        code = ord(character) - 48
-        if not 0 <= code < 64:
-            raise ValueError("its compressed RLE holds characters that do not belong there; correct the annotation")
-        value |= (code & 0x1F) << shift
-        shift += 5
-        if not code & 0x20:
-            if code & 0x10:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    return counts
+    painted = np.zeros(size, dtype=np.uint8, order="F")  # as pycocotools lays out its masks: copying between unlike orders is slow
+    singles: list[tuple[int, NDArray[np.bool_], int]] = []
+    for shown in objects:
+        assert shown.mask is not None, "only outlined objects can be painted"
+        if shown.crowd:
+            np.copyto(painted, IGNORE, where=shown.mask)
+        else:
+            singles.append((int(np.count_nonzero(shown.mask)), shown.mask, shown.label))
+    for _, mask, label in sorted(singles, key=lambda single: -single[0]):
+        np.copyto(painted, label, where=mask)
+    return np.ascontiguousarray(painted)
 
 
 def _annotation_files(root: Path) -> list[_Annotations]:
@@ -194,7 +179,7 @@ def _annotation_files(root: Path) -> list[_Annotations]:
     found = sorted(folder.glob("*.json")) if folder.is_dir() else sorted(root.glob("*.json"))
     files = [f for f in found if f.name.startswith("instances")] or found
     if not files:
-        raise DataError(f"{root} is not in the coco layout: there is no annotations/instances_<split>.json. Correct data.root or data.format.")
+        raise DataError(f"{root} is not in the coco layout: there is no annotations/instances_<split>.json. Correct data.source or data.format.")
     splits = {f: _split_of(f) for f in files}
     problems = []
     for split in SPLITS:

@@ -8,42 +8,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
-from PIL import Image
 
-from segline.data.check import Refused, check_size, name_list, read_labels
-from segline.data.formats.base import BACKGROUND, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names, image_files
+from segline.data.check import Frame, Refused, check_size, name_list, read_labels
+from segline.data.formats.base import (
+    BACKGROUND,
+    Record,
+    SourceClass,
+    SourceData,
+    SourceObject,
+    SourceTruth,
+    check_class_names,
+    image_files,
+    names_of_model,
+)
+from segline.data.sources import Folder
 from segline.data.store import IGNORE
 from segline.errors import DataError
 
 IMAGES, MASKS, SUFFIX = "PNGImages", "PedMasks", "_mask"
+CLASSES = (BACKGROUND, "person")
 _LICENCE = "Penn-Fudan: research use, images not to be passed on"
+
+
+class Settings(Folder):
+    """Masks in which each object has a number of its own, in the layout of Penn-Fudan."""
+
+    format: Literal["pennfudan"] = "pennfudan"
+    classes: list[str] | None = None  # two names: the background's and the objects'; default: background, person
+    ignore: list[int] | None = None  # label values that are neither object nor background
+
+    def for_model(self, names: Sequence[str]) -> Self:
+        return self.model_copy(update={"classes": names_of_model(self.classes, CLASSES, names)})
 
 
 class PennFudan:
     """See the module's docstring."""
 
-    name = "pennfudan"
-    default_classes = (BACKGROUND, "person")
-
-    def files(self, root: Path) -> list[Path]:
+    def files(self, root: Path, settings: Settings) -> list[Path]:  # noqa: ARG002
         pairs, _ = _pairs(root)
-        return sorted(file for pair in pairs for file in pair)
+        return _files(pairs)
 
-    def read(self, root: Path, classes: Sequence[str] | None, ignore: Sequence[int] | None) -> SourceData:
-        names = tuple(classes) if classes is not None else self.default_classes
+    def read(self, root: Path, settings: Settings) -> SourceData:
+        names = tuple(settings.classes) if settings.classes is not None else CLASSES
         check_class_names(names)
         if len(names) != 2:
             raise DataError(
                 f"data.classes: the pennfudan format has two classes, the background and one kind of object; {len(names)} are given ({name_list(names)})."
             )
-        ignored = frozenset(ignore or ())
+        ignored = frozenset(settings.ignore or ())
         if 0 in ignored:
             raise DataError("data.ignore: 0 is the background of the pennfudan format and cannot be ignored.")
         pairs, refused = _pairs(root)
         records = tuple(Record(image, None, _Truth(root, mask, image.as_posix(), ignored)) for image, mask in pairs)
-        return SourceData(tuple(SourceClass(name, i > 0) for i, name in enumerate(names)), ("index", "instances"), records, _LICENCE, refused)
+        classes = tuple(SourceClass(name, i > 0) for i, name in enumerate(names))
+        return SourceData(classes, ("index", "instances"), records, _LICENCE, tuple(_files(pairs)), refused)
+
+
+FORMAT = PennFudan()
 
 
 @dataclass(frozen=True)
@@ -55,10 +79,10 @@ class _Truth:
     image: str
     ignore: frozenset[int]
 
-    def __call__(self, image: Image.Image) -> SourceTruth:
+    def __call__(self, frame: Frame) -> SourceTruth:
         shown = self.mask.as_posix()
         labels = read_labels(self.root / self.mask, shown)
-        check_size((labels.shape[0], labels.shape[1]), image, f"The mask {shown}", self.image)
+        check_size((labels.shape[0], labels.shape[1]), frame, f"The mask {shown}", self.image)
         numbers = [int(n) for n in np.unique(labels) if n != 0 and int(n) not in self.ignore]
         if any(n < 0 for n in numbers):
             raise DataError(f"{shown} holds the unknown label values {name_list(n for n in numbers if n < 0)}; objects are numbered 1, 2, 3, …")
@@ -69,10 +93,14 @@ class _Truth:
         return SourceTruth(mask, tuple(SourceObject(1, labels == n) for n in numbers))
 
 
+def _files(pairs: Sequence[tuple[Path, Path]]) -> list[Path]:
+    return sorted(file for pair in pairs for file in pair)
+
+
 def _pairs(root: Path) -> tuple[list[tuple[Path, Path]], tuple[Refused, ...]]:
     """Images with their masks, relative to the root, and what has no partner."""
     if not (root / IMAGES).is_dir() or not (root / MASKS).is_dir():
-        raise DataError(f"{root} is not in the pennfudan layout: it needs the folders {IMAGES}/ and {MASKS}/. Correct data.root or data.format.")
+        raise DataError(f"{root} is not in the pennfudan layout: it needs the folders {IMAGES}/ and {MASKS}/. Correct data.source or data.format.")
     masks = {f.relative_to(root / MASKS).with_suffix("").as_posix(): f.relative_to(root) for f in image_files(root / MASKS)}
     pairs, refused = [], []
     for file in image_files(root / IMAGES):

@@ -1,0 +1,206 @@
+"""The images of a source: which kind they are of (`data.images`), how they are decoded, and the form in which `prepare` stores them."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
+from segline.data.check import Frame
+from segline.data.sources import Images
+from segline.errors import DataError
+from segline_runtime.errors import InputError
+from segline_runtime.images import RGB, to_array
+from segline_runtime.specification import Dtype, ImageKind
+
+_SCALES: dict[Dtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+_BITS: dict[Dtype, str] = {"uint8": "8 bits", "uint16": "16 bits", "float32": "floating-point values"}
+_COPIED = {"JPEG": ".jpg", "PNG": ".png"}
+"""File types that are stored byte for byte, where they hold the kind of image that is asked for."""
+
+_NPY = b"\x93NUMPY"
+_ORIENTATION, _BITS_PER_SAMPLE, _SAMPLES = 274, 258, 277
+_ON_ITS_SIDE = (5, 6, 7, 8)  # orientations that swap height and width
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself, its pixels unread."""
+
+    format: str  # Pillow's word, or NPY
+    dtype: Dtype
+    channels: int
+    picture: bool  # a picture for the eye: grey, palette, colour, with or without transparency
+    turned: bool = False  # its pixels lie on their side, with a flag that viewers turn them by
+    pages: int = 1  # of a TIFF file whose pages may be the channels of one image
+    deep: bool = False  # a picture of which Pillow decodes 8 bits, and there are more
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """A decoded image of the source. `pixels` are `(H, W, C)`, upright."""
+
+    pixels: NDArray[Any]
+    frame: Frame
+    header: Header
+    content: bytes
+
+    def stored(self, kind: ImageKind) -> tuple[str, bytes]:
+        """Ending and content of the file that `prepare` writes: as it is where that can be, PNG where PNG can hold it, else a numpy array."""
+        single = kind.dtype == "uint16" and kind.channels == 1
+        if (kind.dtype == "uint8" and kind.channels in (1, 3)) or single:
+            if self.header.format in _COPIED and self.header.dtype == kind.dtype:
+                return _COPIED[self.header.format], self.content
+            return ".png", png(self.pixels[:, :, 0] if kind.channels == 1 else self.pixels)
+        stream = io.BytesIO()
+        np.save(stream, self.pixels, allow_pickle=False)
+        return ".npy", stream.getvalue()
+
+
+class Decoder:
+    """Decodes the images of one source. The first one decides which `kind` all must be of; with `kind` given, images are made that kind.
+
+    `images` as data.images.
+    """
+
+    def __init__(self, images: Images, kind: ImageKind | None = None) -> None:
+        self._images = images
+        self._fixed = kind is not None
+        self._found = kind
+        self._first = ""
+
+    @property
+    def kind(self) -> ImageKind:
+        return self._found or RGB
+
+    def __call__(self, content: bytes, shown: str) -> SourceImage:
+        """`shown` names the file in errors. Raises DataError when it is no image, damaged, several images, or of another kind than those before."""
+        header = read_header(content, shown)
+        if header.pages > 1 and self._images != "as_is":
+            raise DataError(f"{_several(shown, header.pages)} Where the pages are the channels of one image, set data.images to as_is.")
+        if not self._fixed:
+            self._agree(_kind_of(header, self._images), header, shown)
+        try:
+            pixels = to_array(content, self.kind)
+        except InputError as error:
+            reason = str(error).removeprefix("The image ").rstrip(".")
+            raise DataError(f"{shown} cannot be decoded (it {reason}); replace it or remove it from the data.") from None
+        height, width = pixels.shape[:2]
+        return SourceImage(pixels, Frame(height, width, header.turned), header, content)
+
+    def _agree(self, kind: ImageKind, header: Header, shown: str) -> None:
+        if self._found is None:
+            self._found, self._first = kind, shown
+        elif kind != self._found:
+            raise DataError(
+                f"{shown} is an image of {_words(header.dtype, header.channels)}, but {self._first} is taken for one of "
+                f"{_words(self._found.dtype, self._found.channels)}; all images must be of one kind. "
+                "Convert it (to 8-bit grey or RGB, if in doubt), or set data.images to rgb, which makes all images 8-bit RGB."
+            )
+
+
+def read_header(content: bytes, shown: str) -> Header:
+    """Raises DataError when the file is no image, its values cannot be used, or it holds several pictures."""
+    if content.startswith(_NPY):
+        return _array_header(content, shown)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            tiff = image if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+            frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+            deep = tiff is not None and max(tiff.tag_v2.get(_BITS_PER_SAMPLE, (8,))) > 8 and not image.mode.startswith(("I", "F"))
+            if tiff is None or (frames == 1 and not deep and tiff.tag_v2.get(_SAMPLES, 1) <= 4):
+                if frames > 1:
+                    raise DataError(_several(shown, frames))
+                return _picture_header(image, content)
+    except UnidentifiedImageError:
+        if content[:2] not in (b"II", b"MM"):
+            raise DataError(f"{shown} cannot be decoded (it is no image); replace it or remove it from the data.") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"{shown} cannot be decoded ({error}); replace it or remove it from the data.") from None
+    return _tiff_header(content, shown)
+
+
+def png(pixels: NDArray[Any]) -> bytes:
+    """`(H, W)` uint8 or uint16, or `(H, W, 3)` uint8, as the content of a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _picture_header(image: Image.Image, content: bytes) -> Header:
+    turned = image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+    kind = image.format or ""
+    if image.mode.startswith("I"):
+        return Header(kind, "uint16", 1, False, turned)
+    if image.mode.startswith("F"):
+        return Header(kind, "float32", 1, False, turned)
+    channels = 3 if image.mode in ("P", "PA") else len(image.getbands())
+    deep = kind == "PNG" and content[24] > 8  # the bit depth, in the header
+    return Header(kind, "uint8", channels, True, turned, deep=deep)
+
+
+def _array_header(content: bytes, shown: str) -> Header:
+    stream = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    except ValueError as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{shown} cannot be decoded ({reason}); replace it or remove it from the data.") from None
+    return _of_array("NPY", shape, dtype, shown)
+
+
+def _of_array(word: str, shape: tuple[int, ...], dtype: np.dtype[Any], shown: str, *, turned: bool = False, pages: int = 1) -> Header:
+    if len(shape) not in (2, 3):
+        raise DataError(f"{shown} holds an array of shape {shape}; an image is (height, width) or (height, width, channels).")
+    channels = shape[2] if len(shape) == 3 else 1
+    if dtype.kind == "f":
+        return Header(word, "float32", channels, False, turned, pages)
+    if dtype == np.uint8:
+        return Header(word, "uint8", channels, channels in (1, 3), turned, pages)
+    if dtype == np.uint16:
+        return Header(word, "uint16", channels, False, turned, pages)
+    raise DataError(f"{shown} has values of type {dtype}; save the image as uint8, uint16 or float32.")
+
+
+def _tiff_header(content: bytes, shown: str) -> Header:
+    """Of a TIFF file that is no picture of 8 bits: several channels, deeper ones, or several pages, which may be the channels of one image."""
+    try:
+        tifffile = importlib.import_module("tifffile")  # few sources need it
+    except ImportError:
+        raise DataError(f"{shown} is a TIFF file that only the package tifffile reads; install it, or save the image as a numpy array (.npy).") from None
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            series, pages = file.series[0], len(file.pages)
+            sides = {axis: length for axis, length in zip(series.axes, series.shape, strict=True) if length > 1 or axis in "YX"}
+            dtype = np.dtype(series.dtype)
+            tag = file.pages[0].tags.get(_ORIENTATION)
+    except Exception as error:  # it has no common kind for what a broken file makes it raise
+        raise DataError(f"{shown} cannot be decoded ({error}); replace it or remove it from the data.") from None
+    channels = [length for axis, length in sides.items() if axis not in "YX"]
+    if len(channels) > 1 or (pages > 1 and (channels in ([], [3]) or len(file.series) > 1)):
+        raise DataError(_several(shown, pages))
+    turned = tag is not None and tag.value in _ON_ITS_SIDE
+    return _of_array("TIFF", (sides["Y"], sides["X"], *channels), dtype, shown, turned=turned, pages=pages)
+
+
+def _several(shown: str, pictures: int) -> str:
+    return f"{shown} holds {pictures} pictures in one file; save each as a file of its own."
+
+
+def _kind_of(header: Header, images: Images) -> ImageKind:
+    """What an image becomes by `data.images`."""
+    if images == "rgb" or (images == "auto" and header.dtype == "uint8" and header.picture):
+        return RGB
+    dtype: Dtype = "uint16" if header.deep and images == "as_is" else header.dtype
+    return ImageKind(channels=1 if images == "grey" else header.channels, dtype=dtype, scale=_SCALES[dtype])
+
+
+def _words(dtype: Dtype, channels: int) -> str:
+    return f"{_BITS[dtype]} per channel and {channels} channel{'s' if channels != 1 else ''}"

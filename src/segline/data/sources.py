@@ -1,0 +1,105 @@
+"""The section `data` of params.yaml: what the line is fed with, by the value of `source`: `shapes`, or a folder of annotated images.
+
+source: shapes      → Shapes: images made by the line itself
+source: <folder>    → the chosen format's `Settings`, a Folder with that format's own keys (see `segline.data.formats.catalog`)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, model_validator
+
+from segline.errors import DataError
+from segline.settings import Count, Fraction, Section, Size
+
+SHAPES = "shapes"
+"""The value of data.source that is no folder; a folder of this name is written `./shapes`."""
+
+DATA = "data"
+"""The folder of a checkout that sources are relative to."""
+
+Images = Literal["auto", "rgb", "grey", "as_is"]
+Method = Literal["random", "every"]
+
+
+def _registry_safe(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", value):
+        raise ValueError(f"'{value}' must be lower-case letters, digits and '_', as it becomes part of the registered model's name")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_registry_safe)]
+
+
+class Shapes(Section):
+    """The generated data set."""
+
+    source: Literal["shapes"] = "shapes"
+    name: Name | None = None  # used in the registry; default: shapes
+    train: Count = 400  # images
+    val: Count = 40
+    test: Count = 60
+    size: Size = (96, 128)  # height, width of the generated images, pixels
+
+
+class Splits(Section):
+    """How a folder without official splits is divided; what is left is `train`."""
+
+    method: Method = "random"  # random: seeded shuffle; every: each n-th name in sorted order, n = 1 / fraction
+    val: Fraction = 0.15
+    test: Fraction = 0.15
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> Splits:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val + test is {self.val + self.test:g}; it must stay below 1, the rest is for training")
+        return self
+
+
+class Folder(Section):
+    """A folder of annotated images. Each format adds its own keys."""
+
+    source: str  # the folder: absolute, with ~, or relative to the folder data/ of the checkout; watched by DVC, never copied
+    format: str  # the layout in which it is annotated
+    name: Name | None = None  # used in the registry; default: the name of the folder
+    # auto: 8 bits per channel become RGB (grey is repeated), all else stays as it is; rgb: 8-bit RGB alone; grey: one channel; as_is: nothing is converted
+    images: Images = "auto"
+    splits: Splits = Splits()  # where the data has no official splits
+
+    def for_model(self, names: Sequence[str]) -> Self:  # noqa: ARG002
+        """These settings, to score a model whose classes have these names: they are meant where neither the data nor the settings name any."""
+        return self
+
+
+def locate(source: str, *checkouts: Path) -> Path:
+    """`data.source` as a path: absolute, with ~, or relative to the folder `data/` of a checkout, of which the first that has it counts.
+
+    Raises DataError when it is nowhere.
+    """
+    given = Path(source).expanduser()
+    places = [given] if given.is_absolute() else [checkout / DATA / given for checkout in checkouts]
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise DataError(
+            f"data.source: the folder '{source}' does not exist. Give the path of the folder that holds your images, absolute or relative to {DATA}/."
+        )
+    return found.resolve()
+
+
+def root_of(settings: Shapes | Folder, raw: Path, *checkouts: Path) -> Path:
+    """Where the images of a source are: `raw` (`data/raw`) for generated ones, else as `locate` finds them."""
+    return raw if isinstance(settings, Shapes) else locate(settings.source, *checkouts)
+
+
+def name_of(settings: Shapes | Folder) -> str:
+    """The data set's name, the first half of the registered models' names."""
+    if settings.name is not None:
+        return settings.name
+    if isinstance(settings, Shapes):
+        return SHAPES
+    folder = (DATA / Path(settings.source).expanduser()).resolve()
+    return re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "folder"

@@ -1,0 +1,91 @@
+"""What is counted over the training images: channel values, class pixels, sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segline.data.store import IGNORE, ImageSizes
+from segline_runtime.specification import ImageKind
+
+_CONSTANT = 1e-12
+"""Variance up to which a channel counts as constant; its standard deviation is 1 then, so that dividing by it is harmless."""
+
+
+class Statistics:
+    """Sums over images that come one by one, all of one kind."""
+
+    def __init__(self, classes: int) -> None:
+        self.class_pixels = np.zeros(classes, dtype=np.int64)  # by class id
+        self.class_image_pixels = np.zeros(classes, dtype=np.int64)  # pixels of the images that contain the class
+        self._sizes: list[tuple[int, int]] = []
+        self._values: _Histogram | _Moments | None = None
+
+    def add(self, image: NDArray[Any], mask: NDArray[np.uint8] | None) -> None:
+        """`image` is `(H, W, C)`, `mask` `(H, W)` class ids with 255 = ignore."""
+        height, width, channels = image.shape
+        self._sizes.append((height, width))
+        if self._values is None:
+            self._values = _Histogram(channels) if image.dtype == np.uint8 else _Moments(channels)
+        self._values.add(image)
+        if mask is not None:
+            here = np.bincount(mask.ravel(), minlength=IGNORE + 1)[: len(self.class_pixels)]
+            self.class_pixels += here
+            self.class_image_pixels += np.where(here > 0, here.sum(), 0)
+
+    def mean_and_std(self, kind: ImageKind) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Per channel, of values divided by `kind.scale`."""
+        if self._values is None:
+            return (0.0,) * kind.channels, (1.0,) * kind.channels
+        mean, variance = self._values.mean_and_variance(kind.scale)
+        std = np.where(variance > _CONSTANT, np.sqrt(variance), 1.0)
+        return tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) for v in std)
+
+    def image_size(self) -> ImageSizes | None:
+        if not self._sizes:
+            return None
+        sizes = np.array(self._sizes)
+        median, least, most = (_size(values) for values in (np.median(sizes, axis=0), sizes.min(axis=0), sizes.max(axis=0)))
+        return ImageSizes(median, least, most)
+
+
+class _Histogram:
+    """Of 8-bit values: exact in any order."""
+
+    def __init__(self, channels: int) -> None:
+        self._counts = np.zeros((channels, 256), dtype=np.int64)
+
+    def add(self, image: NDArray[Any]) -> None:
+        for channel, counts in enumerate(self._counts):
+            counts += np.bincount(image[..., channel].ravel(), minlength=256)
+
+    def mean_and_variance(self, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        values, pixels = np.arange(256) / scale, self._counts.sum(axis=1)
+        mean = (self._counts * values).sum(axis=1) / pixels
+        return mean, (self._counts * (values - mean[:, None]) ** 2).sum(axis=1) / pixels
+
+
+class _Moments:
+    """Of deeper values: mean and sum of squared deviations, merged image by image (Chan, Golub and LeVeque 1979)."""
+
+    def __init__(self, channels: int) -> None:
+        self._pixels = 0
+        self._mean = np.zeros(channels)
+        self._squares = np.zeros(channels)
+
+    def add(self, image: NDArray[Any]) -> None:
+        values = image.reshape(-1, image.shape[2]).astype(np.float64)
+        pixels, mean = len(values), values.mean(axis=0)
+        total, apart = self._pixels + pixels, mean - self._mean
+        self._squares += ((values - mean) ** 2).sum(axis=0) + apart**2 * (self._pixels * pixels / total)
+        self._mean += apart * (pixels / total)
+        self._pixels = total
+
+    def mean_and_variance(self, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._mean / scale, self._squares / self._pixels / scale**2
+
+
+def _size(values: NDArray[Any]) -> tuple[int, int]:
+    return round(float(values[0])), round(float(values[1]))

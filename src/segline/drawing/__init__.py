@@ -1,0 +1,13 @@
+"""Pictures and tables: of predictions, of trainings, of metrics. No module here knows a task; what a task draws stands in `tasks/<task>/drawing.py`.
+
+view              any image as 8-bit RGB
+paint             colours over a photograph: classes, objects, pixels
+scale             the size of a panel, and pictures, class ids and masks brought to it
+sheet             three panels side by side, with title and legend
+comparison        truth, prediction and error of one image on a sheet
+tables            CSV files, figures of each class as bars
+curves            training curves
+confusion         a confusion matrix
+precision_recall  curves of precision by recall
+canvas, fonts     what the others draw on and write with
+"""

@@ -1,0 +1,78 @@
+"""What `evaluate` leaves behind: metrics.json, counts.npz and a folder of plots, each whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from segline.data.store import Split
+from segline.drawing.comparison import comparison
+from segline.drawing.tables import write_csv
+from segline.evaluation.evaluate import Evaluation, Predict, ScoredImage
+from segline.files import whole, write_json
+from segline.metrics import counts_file
+from segline.metrics.base import Metric
+from segline.metrics.figures import figures
+from segline.metrics.intervals import intervals
+from segline.tasks.base import Task
+from segline_runtime.specification import ClassInfo
+
+VERSION = 1
+
+
+def write_figures(
+    evaluation: Evaluation,
+    *,
+    metrics: Sequence[Metric],
+    classes: Sequence[ClassInfo],
+    resamples: int,
+    split: Split,
+    split_hash: str,
+    metrics_file: Path,
+    counts: Path,
+) -> dict[str, float]:
+    """Write metrics.json (`version`, `split`, `split_hash`, `images`, the figures, and the bootstrap's interval of each headline) and counts.npz."""
+    found: dict[str, Any] = figures(evaluation.counts, metrics, classes)
+    found |= intervals(evaluation.counts, metrics, resamples=resamples)
+    counts_file.save(evaluation.counts, counts)
+    write_json(metrics_file, {"version": VERSION, "split": split.name, "split_hash": split_hash, "images": len(split), **found})
+    return found
+
+
+def write_plots(
+    evaluation: Evaluation,
+    *,
+    predict: Predict,
+    split: Split,
+    task: Task,
+    classes: Sequence[ClassInfo],
+    overlays: int,
+    plots: Path,
+    draw: Callable[[Path], None],
+) -> None:
+    """Write the folder of plots: those of the scorer, per_image.csv (name, score; best first), overlays/, and what `draw` adds.
+
+    overlays/ has `overlays` best and as many worst images (`best_1_<name>.png` is the best, `worst_1_<name>.png` the worst; none is in both).
+    The few pictures are predicted again, so that no masks need to be kept.
+    """
+    with whole(plots) as folder:
+        folder.mkdir()
+        evaluation.scorer.write_plots(folder)
+        draw(folder)
+        write_csv(folder / "per_image.csv", ["name", "score"], [(image.name, f"{image.score:.6f}") for image in evaluation.ranking])
+        (folder / "overlays").mkdir()
+        best = evaluation.ranking[:overlays]
+        worst = evaluation.ranking[len(best) :][::-1][:overlays]
+        for kind, images in (("best", best), ("worst", worst)):
+            for place, image in enumerate(images, start=1):
+                name = f"{kind}_{place:0{len(str(overlays))}}_{image.name}.png"
+                _overlay(image, predict, split, task, classes, folder / "overlays" / name)
+
+
+def _overlay(image: ScoredImage, predict: Predict, split: Split, task: Task, classes: Sequence[ClassInfo], file: Path) -> None:
+    sample = split[image.index]
+    [prediction] = predict([sample.image])
+    Image.fromarray(comparison(sample, prediction, classes, score=image.score, task=task)).save(file)

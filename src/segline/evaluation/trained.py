@@ -1,0 +1,82 @@
+"""A trained model, loaded from its folder and set to predict as a plan says: what evaluation, export and parity measure."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from segline.card import ModelCard
+from segline.data.store import PreparedDataset, Split
+from segline.errors import DataError, ModelError
+from segline.layout import ModelFolder
+from segline.models import catalog as architectures
+from segline.plan.plans import InferencePlan
+from segline.tasks import catalog as tasks
+from segline.tasks.base import Task
+from segline.tasks.graph import EvalGraph
+from segline.tasks.predictor import GraphPredictor
+from segline_runtime.specification import ClassInfo, Specification
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with its task, in fp32 and eval mode on `device`."""
+
+    card: ModelCard
+    specification: Specification
+    task: Task
+    graph: EvalGraph
+
+    @property
+    def predict(self) -> GraphPredictor:
+        """Images `(H, W, C)` → predictions at their own sizes."""
+        return GraphPredictor(self.graph, self.specification)
+
+
+def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trained:
+    """Load `models/<model>/`. Raises ModelError when the folder holds no trained model, or one of another network or other classes than the plan's."""
+    card = ModelCard.read(folder.card)
+    _require_classes(card, plan.classes)
+    task, learning = tasks.get(card.task), tasks.learning(card.task)
+    # How it predicts is the plan's; what it was trained with stays the card's.
+    specification = replace(card.specification, geometry=plan.geometry)
+    # The file's weights replace whatever the training started from, so nothing is fetched.
+    settings = plan.settings.model_copy(update={"weights": "none"}) if plan.settings.pretrained else plan.settings
+    network = architectures.build(settings, channels=specification.image.channels, classes=len(specification.classes))
+    try:
+        state = torch.load(folder.weights, map_location="cpu", weights_only=True)
+        fit = network.load_state_dict(state, strict=False)
+        # Frozen batch norm counts no batches; in eval mode it is batch norm.
+        missing = [name for name in fit.missing_keys if not name.endswith("num_batches_tracked")]
+        if missing or fit.unexpected_keys:
+            raise ValueError(f"{len(missing)} weights missing, {len(fit.unexpected_keys)} unknown")
+    except FileNotFoundError:
+        raise ModelError(f"{folder.path} has a card but no {folder.weights.name}; run `dvc repro -f train@{folder.name}`.") from None
+    except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{folder.weights} does not hold the network that its plan describes ({error}); run `dvc repro -f train@{folder.name}`.") from None
+    network.eval()
+    return Trained(card, specification, task, learning.graph(network, specification).to(device))
+
+
+def scored_split(dataset: PreparedDataset, plan: InferencePlan, task: Task) -> Split:
+    """The images that the plan is to be scored on. Raises DataError when the prepared data has changed since."""
+    if dataset.info.split_hashes.get(plan.scored.split) != plan.scored.hash:
+        raise DataError(f"The {plan.scored.split} split in {dataset.folder} is not the one that the plan was made for; run `dvc repro evaluate@{plan.model}`.")
+    return dataset.split(plan.scored.split, [task.truth])
+
+
+def best_device() -> torch.device:
+    """The GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _require_classes(card: ModelCard, classes: Sequence[ClassInfo]) -> None:
+    known, present = ([c.name for c in some] for some in (card.specification.classes, classes))
+    if known != present:
+        raise ModelError(
+            f"The model '{card.model}' was trained on the classes {', '.join(known)}, and the prepared data has {', '.join(present)}. "
+            f"Run `dvc repro train@{card.model}` to train it on this data."
+        )

@@ -1,0 +1,17 @@
+"""The losses that the section `loss` of a model can name: word → module with its `Settings`."""
+
+from __future__ import annotations
+
+from segline import choices
+from segline.losses.base import LossSettings
+
+LOSSES: dict[str, str] = {
+    "cross_entropy": "segline.losses.cross_entropy",
+    "dice": "segline.losses.dice",
+}
+
+
+def settings(name: str) -> type[LossSettings]:
+    """The settings of a loss. Raises ParametersError for an unknown word."""
+    found: type[LossSettings] = choices.module(LOSSES, "loss", name).Settings
+    return found

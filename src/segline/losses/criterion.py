@@ -1,0 +1,45 @@
+"""The criterion: what a semantic training minimises, built once from the loss settings and the data's class weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segline.losses.base import LossSettings
+
+MAIN = "logits"
+"""Name of a network's main output; the others are auxiliary."""
+
+
+class Criterion(nn.Module):
+    """The weighted sum of losses over a network's named outputs."""
+
+    def __init__(
+        self,
+        terms: Mapping[str, LossSettings],
+        *,
+        class_weights: Mapping[str, Sequence[float]] | None = None,
+        output_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        """terms: losses by their words. class_weights: by loss, one number per class. output_weights: by output of the network, `logits` and auxiliary ones."""
+        super().__init__()
+        self.terms = {name: term for name, term in terms.items() if term.weight}
+        self.output_weights = dict(output_weights or {MAIN: 1.0})
+        for name in self.terms:
+            values = (class_weights or {}).get(name)
+            self.register_buffer(f"class_weights_{name}", None if values is None else torch.tensor(values, dtype=torch.float32), persistent=False)
+
+    def forward(self, outputs: Mapping[str, Tensor], truth: Tensor) -> dict[str, Tensor]:
+        """Outputs `(B, K, H, W)` by name, class ids `(B, H, W)` → each loss of the main output under its own name, unweighted; for an auxiliary output
+        `<output>`, its weighted sum; and `loss`, what is minimised."""
+        parts: dict[str, Tensor] = {}
+        total = outputs[MAIN].new_zeros((), dtype=torch.float32)
+        for output, share in self.output_weights.items():
+            logits = outputs[output].float()
+            losses = {name: term.compute(logits, truth, self.get_buffer(f"class_weights_{name}")) for name, term in self.terms.items()}
+            summed = torch.stack([self.terms[name].weight * value for name, value in losses.items()]).sum()
+            parts |= losses if output == MAIN else {output: summed}
+            total = total + share * summed
+        return {**parts, "loss": total}

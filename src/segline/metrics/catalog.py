@@ -1,0 +1,26 @@
+"""The metrics by their word. To add one is to add its module and a line here."""
+
+from __future__ import annotations
+
+from segline import choices
+from segline.metrics.base import Metric
+
+METRICS: dict[str, str] = {
+    "iou": "segline.metrics.iou",
+    "dice": "segline.metrics.dice",
+    "pixel_accuracy": "segline.metrics.pixel_accuracy",
+    "class_accuracy": "segline.metrics.class_accuracy",
+    "fw_iou": "segline.metrics.fw_iou",
+    "iou_per_image": "segline.metrics.iou_per_image",
+    "class_support": "segline.metrics.class_support",
+    "mask_ap": "segline.metrics.mask_ap",
+    "box_ap": "segline.metrics.box_ap",
+    "object_support": "segline.metrics.object_support",
+}
+"""Word → module, which holds the metric as `METRIC`."""
+
+
+def get(word: str) -> Metric:
+    """The metric of a word. Raises ParametersError, naming the nearest ones."""
+    metric: Metric = choices.module(METRICS, "metric", word).METRIC
+    return metric

@@ -1,0 +1,35 @@
+"""The architectures that `arch` can name, for all tasks: word → package with `settings` (light) beside `network` (torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from segline import choices
+from segline.models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ARCHITECTURES: dict[str, str] = {
+    "unet": "segline.models.unet",
+    "maskrcnn": "segline.models.maskrcnn",
+}
+
+
+def settings(arch: str) -> type[ModelSettings]:
+    """The settings of an architecture. Raises ParametersError for an unknown word."""
+    found: type[ModelSettings] = choices.module(ARCHITECTURES, "architecture", arch, "settings").Settings
+    return found
+
+
+def build(settings: ModelSettings, *, channels: int, classes: int) -> nn.Module:
+    """The network for `settings`: images of `channels` → predictions of `classes` (background included). Raises ModelError."""
+    builder: Callable[..., nn.Module] = choices.module(ARCHITECTURES, "architecture", settings.arch, "network").build
+    return builder(settings, channels=channels, classes=classes)
+
+
+def pretrained_statistics(settings: ModelSettings) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation per channel that the weights named by `settings` expect, as their library records them; None where nothing is known."""
+    found: tuple[tuple[float, ...], tuple[float, ...]] | None = choices.module(ARCHITECTURES, "architecture", settings.arch, "network").statistics(settings)
+    return found

@@ -1,0 +1,137 @@
+"""Mask R-CNN (He 2017) with a feature pyramid, from torchvision.
+
+The parts as the papers name them: the backbone's pyramid levels P2…P6 (stride 4…64); the region proposal network scores anchors and
+proposes boxes; RoIAlign samples each proposal bilinearly; the box head gives class and box, the mask head one 28×28 mask per class,
+of which the predicted class's is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models import get_model_weights, mobilenet, resnet
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import mobilenet_backbone, resnet_fpn_backbone
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from segline.models import encoders
+from segline.models.maskrcnn.settings import Settings
+from segline.models.norm import to_group_norm
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2")
+MOBILENETS = {"mobilenet_v3_large": [1, 2, 3, 5], "mobilenet_v3_small": [0, 1, 2, 4]}
+"""Stages whose outputs have stride 4, 8, 16 and 32."""
+
+_ALL_LAYERS = {"resnet": 5, "mobilenet": 6}
+
+
+class InstanceNetwork(nn.Module):
+    """torchvision's detector without its own resizing and normalisation: the line's geometry has done both.
+
+    Legend: C channels, h × w pixels of the network's input, N objects or detections. Boxes are xyxy in pixels of that input; label 0 is the background.
+    """
+
+    def __init__(self, network: MaskRCNN) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        body = self.network.backbone.body
+        assert isinstance(body, nn.Module)
+        return body
+
+    def loss(self, images: Sequence[Tensor], targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Normalised images `(C, h, w)`, which may differ in size, and their `boxes` `(N, 4)`, `labels` `(N,)`, `masks` `(N, h, w)` → named losses."""
+        sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
+        batch = ImageList(self.network.transform.batch_images(list(images)), sizes)
+        features = self.network.backbone(batch.tensors)
+        proposals, first = self.network.rpn(batch, features, list(targets))
+        _, second = self.network.roi_heads(features, proposals, sizes, list(targets))
+        return {**first, **second}
+
+    def detect(self, image: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One normalised image `(C, h, w)`, whose content fills `size` from the top left → its detections by falling score.
+
+        Boxes float32 `(N, 4)`, labels int64 `(N,)`, scores float32 `(N,)`, masks float32 `(N, 28, 28)` in 0…1, each in its box.
+        """
+        batch = self.network.transform.batch_images([image])
+        # What MaskRCNN.forward does, without the paste of transform.postprocess.
+        features = self.network.backbone(batch)
+        proposals, _ = self.network.rpn(ImageList(batch, [size]), features)
+        [found], _ = self.network.roi_heads(features, proposals, [size])
+        return found["boxes"].float(), found["labels"], found["scores"].float(), found["masks"][:, 0].float()
+
+
+def build(settings: Settings, *, channels: int, classes: int) -> InstanceNetwork:
+    """A detector of `classes` kinds, the background (class 0) counted. Raises ModelError for an unknown encoder or weights that cannot be had."""
+    anchors, proposals, predict = settings.anchors, settings.proposals, settings.predict
+    levels = len(anchors.sizes)
+    network = MaskRCNN(
+        _backbone(settings, channels),
+        num_classes=classes,
+        rpn_anchor_generator=AnchorGenerator(tuple((size,) for size in anchors.sizes), (tuple(anchors.ratios),) * levels),
+        rpn_pre_nms_top_n_train=proposals.train_before_nms,
+        rpn_post_nms_top_n_train=proposals.train_after_nms,
+        rpn_pre_nms_top_n_test=proposals.test_before_nms,
+        rpn_post_nms_top_n_test=proposals.test_after_nms,
+        rpn_batch_size_per_image=proposals.rpn_batch,
+        box_batch_size_per_image=proposals.box_batch,
+        box_score_thresh=predict.score_threshold,
+        box_nms_thresh=predict.nms_threshold,
+        box_detections_per_img=predict.max_detections,
+    )
+    return InstanceNetwork(network)
+
+
+def statistics(settings: Settings) -> encoders.Statistics | None:
+    """Mean and standard deviation that the encoder's weights expect: torchvision trained all of its own with ImageNet's."""
+    return None if settings.weights == encoders.NONE else encoders.IMAGENET_STATISTICS
+
+
+def _norm(settings: Settings) -> type[nn.Module]:
+    # Batches are too small for good statistics: pre-trained ones are kept frozen; from scratch there is nothing to freeze.
+    frozen = settings.norm == "frozen" or (settings.norm == "auto" and settings.weights != encoders.NONE)
+    return FrozenBatchNorm2d if frozen else nn.BatchNorm2d
+
+
+def _backbone(settings: Settings, channels: int) -> nn.Module:
+    encoder, weights = settings.encoder, settings.weights
+    if encoder not in RESNETS and encoder not in MOBILENETS:
+        raise encoders.unknown("Mask R-CNN encoder", encoder, [*RESNETS, *MOBILENETS])
+    norm = _norm(settings)
+    pretrained = get_model_weights(encoder)["DEFAULT"] if weights == encoders.IMAGENET else None
+    arguments: dict[str, Any] = {"backbone_name": encoder, "weights": pretrained, "norm_layer": norm}
+    backbone: nn.Module
+    try:
+        if encoder in MOBILENETS:
+            backbone = mobilenet_backbone(**arguments, fpn=True, trainable_layers=_ALL_LAYERS["mobilenet"], returned_layers=MOBILENETS[encoder])
+        else:
+            backbone = resnet_fpn_backbone(**arguments, trainable_layers=_ALL_LAYERS["resnet"])
+    except OSError as error:
+        raise encoders.unreachable(encoder, error) from None
+    body = backbone.body
+    assert isinstance(body, nn.Module)
+    if weights not in (encoders.IMAGENET, encoders.NONE):
+        _load_file(body, encoder, weights, norm)
+    if channels != 3:
+        encoders.adapt_channels(body, channels)
+    if settings.norm == "group":
+        to_group_norm(body)
+    return backbone
+
+
+def _load_file(body: nn.Module, encoder: str, file: str, norm: type[nn.Module]) -> None:
+    """Into the pyramid's body, whose layers are some of the whole classification network's."""
+    if encoder in RESNETS:
+        whole = resnet.__dict__[encoder](weights=None, norm_layer=norm)
+        del whole.fc
+        part: nn.Module = whole
+    else:
+        part = mobilenet.__dict__[encoder](weights=None, norm_layer=norm).features
+    encoders.load_encoder(part, file)
+    body.load_state_dict(part.state_dict())

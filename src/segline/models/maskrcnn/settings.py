@@ -1,0 +1,63 @@
+"""The keys of `arch: maskrcnn`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from segline.models.settings import Fit, Input, ModelSettings, Predict
+from segline.settings import Count, Positive, Section
+
+
+class Anchors(Section):
+    """Anchor boxes: one size and the same ratios per pyramid level, finest level first."""
+
+    sizes: list[Count] = [16, 32, 64, 128, 256]  # side of a square anchor, pixels of the network's input
+    ratios: list[Positive] = [0.5, 1.0, 2.0]  # height / width
+
+    @model_validator(mode="after")
+    def _five_levels(self) -> Anchors:
+        if len(self.sizes) != 5:
+            raise ValueError(f"sizes has {len(self.sizes)} entries; the feature pyramid has 5 levels")
+        return self
+
+
+class Proposals(Section):
+    """Sizes of the region proposal network and of the box head (torchvision's names in brackets)."""
+
+    train_before_nms: Count = 1000  # per pyramid level [rpn_pre_nms_top_n_train]
+    train_after_nms: Count = 200  # per image [rpn_post_nms_top_n_train]
+    test_before_nms: Count = 500  # [rpn_pre_nms_top_n_test]
+    test_after_nms: Count = 100  # [rpn_post_nms_top_n_test]
+    rpn_batch: Count = 128  # anchors sampled per image for the loss [rpn_batch_size_per_image]
+    box_batch: Count = 64  # proposals sampled per image for the loss [box_batch_size_per_image]
+
+
+class Detection(Predict):
+    """Which detections are kept. Training validates with the defaults."""
+
+    score_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.05  # detections below it are dropped
+    nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # box IoU above which the weaker of two detections is dropped
+    max_detections: Count = 100  # per image
+
+
+class DetectorInput(Input):
+    """As every model's input; a detector keeps the aspect ratio by default."""
+
+    fit: Fit = "shorter_side"
+
+
+class Settings(ModelSettings):
+    """Mask R-CNN (He 2017) with a feature pyramid, from torchvision."""
+
+    task: ClassVar[str] = "instance"
+
+    arch: Literal["maskrcnn"] = "maskrcnn"
+    encoder: str = "resnet18"  # resnet18 … resnet152, mobilenet_v3_large, mobilenet_v3_small; with a feature pyramid
+    weights: str = "none"  # imagenet, none, or the path of a state-dict file for the encoder
+    norm: Literal["auto", "batch", "frozen", "group"] = "auto"  # auto: frozen where weights are pre-trained (batches are small), else batch
+    anchors: Anchors = Anchors()
+    proposals: Proposals = Proposals()
+    input: DetectorInput = DetectorInput()
+    predict: Detection = Detection()

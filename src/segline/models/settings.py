@@ -1,0 +1,103 @@
+"""An entry of `models:` in params.yaml: what every model has. The keys of one architecture stand beside its network, in `models/<architecture>/settings.py`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from segline.settings import Count, Positive, Section, Size
+from segline.training.settings import Train, Transform
+from segline_runtime.specification import Geometry
+from segline_runtime.specification import Tile as TileGeometry
+
+Fit = Literal["stretch", "shorter_side", "letterbox", "native"]
+
+
+class Tile(Section):
+    """Windows of one size, in pixels of the image: large images are predicted window by window, and trained on in crops of that size."""
+
+    size: Size
+    overlap: Count = 64  # pixels that neighbours share
+
+    @model_validator(mode="after")
+    def _moves_on(self) -> Tile:
+        if 2 * self.overlap >= min(self.size):
+            raise ValueError(f"overlap is {self.overlap} and size {list(self.size)}; the overlap must stay below half of the smaller side")
+        return self
+
+
+class Input(Section):
+    """How an image becomes the network's input: resized (antialiased when it shrinks), padded, cropped for training, cut into tiles for prediction."""
+
+    size: Size | Literal["auto"] = Field(default="auto", description="[height, width] in pixels (each 32 to 8192), or auto: the data's median image, at most 512 long")
+    # stretch: to exactly `size`; shorter_side: shorter side to min(size), longer at most max(size); letterbox: into `size`, padded; native: as it is
+    fit: Fit = "stretch"
+    crop: Size | None = None  # training sees random crops of this size, cut out after augmentation
+    tile: Tile | None = None  # needs `fit: native`
+    mean: list[float] | None = None  # per channel, of values scaled to 0…1; default: what the weights were trained with, or the data's own
+    std: list[Positive] | None = None  # likewise
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Input:
+        if self.tile is not None and self.fit != "native":
+            raise ValueError(f"tile needs `fit: native`, and fit is {self.fit}: tiles are cut from the image at its own size")
+        if self.fit == "native" and self.size != "auto":
+            raise ValueError("`fit: native` keeps each image's own size, so `size` has no meaning; remove it, or set `crop` for training")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std belong together; give both, or neither")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; both have one per channel")
+        return self
+
+    @property
+    def training_crop(self) -> tuple[int, int] | None:
+        """Height, width of what training cuts out of an image."""
+        return self.crop or (self.tile.size if self.tile else None)
+
+    def geometry(self, size: tuple[int, int] | None) -> Geometry:
+        """As the specification carries it; `size` is what `auto` stands for."""
+        chosen = None if self.fit == "native" else size if self.size == "auto" else self.size
+        return Geometry(self.fit, chosen, None if self.tile is None else TileGeometry(self.tile.size, self.tile.overlap))
+
+
+class Predict(Section):
+    """What an architecture lets one choose when it predicts: a change reruns evaluation and export, not training."""
+
+
+class ModelSettings(Section):
+    """What every model has. An architecture adds its own keys, and declares by class variables what is true of its network."""
+
+    task: ClassVar[str]
+    """A word of the tasks' catalogue: `arch` implies it."""
+    stride: ClassVar[int] = 32
+    """Sides of the network's input are padded to multiples of it."""
+    exporter: ClassVar[Literal["torchscript", "dynamo"]] = "torchscript"
+    """Which of torch's ONNX exporters knows the network's operators."""
+    export_sizes: ClassVar[Literal["any", "fixed"]] = "any"
+    """Whether the exported network takes inputs of any size; `fixed` needs `input.fit` stretch or letterbox."""
+
+    arch: str
+    input: Input = Input()
+    augment: list[Transform] = []  # random transforms in order, before the crop: [{HorizontalFlip: {p: 0.5}}]
+    train: Train = Train()
+    predict: Predict = Predict()
+
+    @model_validator(mode="after")
+    def _exports(self) -> ModelSettings:
+        if self.export_sizes == "fixed" and self.input.fit not in ("stretch", "letterbox"):
+            raise ValueError(f"{self.arch} exports at one size only, so input.fit must be stretch or letterbox, not {self.input.fit}")
+        if self.exporter == "dynamo" and self.input.fit not in ("stretch", "native"):
+            raise ValueError(f"{self.arch} exports with input.fit stretch or native, not {self.input.fit}")
+        return self
+
+    @property
+    def weights_file(self) -> str | None:
+        """The file that `weights` names, if it names one: its content is part of the plan."""
+        weights = getattr(self, "weights", "none")
+        return None if weights in ("none", "imagenet") else str(weights)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the training starts from weights that were trained before."""
+        return getattr(self, "weights", "none") != "none"

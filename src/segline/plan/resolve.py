@@ -1,0 +1,171 @@
+"""From params.yaml and what `prepare` found to the plans of one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from segline.data.store import DatasetInfo
+from segline.errors import ParametersError
+from segline.losses.catalog import LOSSES
+from segline.losses.class_weights import class_weights
+from segline.losses.settings import LossSum
+from segline.metrics import catalog as metrics_catalog
+from segline.models.catalog import ARCHITECTURES
+from segline.models.settings import ModelSettings
+from segline.params import Params
+from segline.plan import decisions
+from segline.plan.code import Code
+from segline.plan.decisions import Decision
+from segline.plan.plans import EvaluatePlan, ExportPlan, Part, RegisterPlan, TrainPlan, training_settings
+from segline.provenance import file_digest
+from segline.tasks import catalog as tasks
+from segline.tasks.base import Task
+
+_ONLY_SEEN = ("segline.drawing*", "segline.tasks.*.drawing", "segline.tasks.*.results", "segline.tasks.*.task")
+"""What a training never shows, and its result does not depend on."""
+
+_SCORING = ("segline.metrics*", "segline.evaluation*", "segline.tasks.*.disagreement", "segline.tasks.*.task")
+"""Training picks its best epoch by a metric whose definition is settled; mending how figures are made must not train everything again."""
+
+_LEARNING_ALONE = ("segline.training*", "segline.losses*")
+
+
+@dataclass(frozen=True)
+class ModelPlans:
+    """All plans of one model."""
+
+    train: TrainPlan
+    evaluate: EvaluatePlan
+    export: ExportPlan
+    register: RegisterPlan
+    decisions: tuple[Decision, ...]
+
+
+def resolve(name: str, settings: ModelSettings, *, params: Params, info: DatasetInfo, code: Code, roots: tuple[Path, ...]) -> ModelPlans:
+    """The plans of the model `name`.
+
+    code: the source that the stages will run. roots: of the checkouts from which a relative weight file counts.
+    Raises ParametersError for values that do not fit the data.
+    """
+    task = tasks.get(settings.task)
+    size, sized = decisions.input_size(settings, info)
+    statistics, normalised = decisions.normalisation(settings, info)
+    words, scored_by = decisions.metrics(params.evaluate.metrics, task)
+    if statistics is not None and len(statistics[0]) != info.image.channels:
+        raise ParametersError(f"models.{name}.input.mean has {len(statistics[0])} values, and the images have {info.image.channels} channels.")
+    modules = _Modules(settings, task, _of_task(words, task))
+    scored = Part(info.scored, info.split_hashes[info.scored])
+    geometry = settings.input.geometry(size)
+    training, steering = _parts(info, settings.train.holdout)
+    resolved = type(settings).model_validate(training_settings(settings))
+    train = TrainPlan(
+        model=name,
+        task=task.name,
+        dataset=info.name,
+        seed=params.seed,
+        settings=resolved,
+        geometry=resolved.input.geometry(size),
+        image=info.image,
+        classes=info.classes,
+        mean=None if statistics is None else statistics[0],
+        std=None if statistics is None else statistics[1],
+        class_weights=_class_weights(name, settings, info),
+        weights_digest=_weights_digest(name, settings, roots),
+        training=training,
+        steering=steering,
+        code=code.digest(modules.train, without=(*_ONLY_SEEN, *_SCORING)),
+    )
+    evaluate = EvaluatePlan(
+        model=name,
+        task=task.name,
+        settings=settings,
+        geometry=geometry,
+        classes=info.classes,
+        scored=scored,
+        metrics=_of_task(words, task),
+        resamples=params.evaluate.resamples,
+        overlays=params.evaluate.overlays,
+        code=code.digest(modules.evaluate, without=_LEARNING_ALONE),
+    )
+    export = ExportPlan(
+        model=name,
+        task=task.name,
+        settings=settings,
+        geometry=geometry,
+        classes=info.classes,
+        scored=scored,
+        opset=params.export.opset,
+        tolerance=params.export.tolerance,
+        latency_runs=params.export.latency_runs,
+        code=code.digest(modules.export, without=(*_LEARNING_ALONE, *_ONLY_SEEN[:3])),
+    )
+    register = RegisterPlan(model=name, code=code.digest(modules.register))
+    taken = (sized, normalised, scored_by)
+    return ModelPlans(train, evaluate, export, register, tuple(decision for decision in taken if decision is not None))
+
+
+class _Modules:
+    """The modules that the stages of one model begin with."""
+
+    def __init__(self, settings: ModelSettings, task: Task, metrics: tuple[str, ...]) -> None:
+        network = f"{ARCHITECTURES[settings.arch]}.network"
+        learning = f"{tasks.TASKS[task.name]}.learning"
+        scoring = f"{tasks.TASKS[task.name]}.task"
+        figures = [metrics_catalog.METRICS[word] for word in metrics]
+        runtime = f"segline_runtime.{task.name}"
+        self.train = ["segline.training.train", network, learning, runtime, *_losses(settings)]
+        self.evaluate = ["segline.evaluation.stage", network, learning, scoring, runtime, *figures]
+        self.export = ["segline.export.stage", network, learning, scoring, runtime, *figures]
+        self.register = ["segline_runtime.pyfunc", runtime]
+
+
+def _losses(settings: ModelSettings) -> list[str]:
+    loss = getattr(settings, "loss", None)
+    return [LOSSES[name] for name in loss.terms()] if isinstance(loss, LossSum) else []
+
+
+def _of_task(words: tuple[str, ...], task: Task) -> tuple[str, ...]:
+    """Those of the chosen metrics that score the task, which always is scored by its own."""
+    chosen = [word for word in words if metrics_catalog.get(word).task == task.name]
+    return tuple(dict.fromkeys([*chosen, task.metrics[0]]))
+
+
+def _parts(info: DatasetInfo, holdout: float) -> tuple[Part, Part]:
+    """What is trained on, and what steers the training: never the images that are scored at the end."""
+    train = Part("train", info.split_hashes["train"])
+    if info.scored != "val" and info.counts.get("val"):
+        return train, Part("val", info.split_hashes["val"])
+    held = Part("train", info.split_hashes["train"], holdout)
+    return held, held
+
+
+def _class_weights(name: str, settings: ModelSettings, info: DatasetInfo) -> dict[str, tuple[float, ...]]:
+    loss = getattr(settings, "loss", None)
+    found: dict[str, tuple[float, ...]] = {}
+    for word, term in loss.terms().items() if isinstance(loss, LossSum) else ():
+        try:
+            weights = class_weights(term.wanted_class_weights, info.class_pixels, info.class_image_pixels)
+        except ParametersError as error:
+            raise ParametersError(*(f"models.{name}.loss.{word}: {problem}" for problem in error.problems)) from None
+        if weights is not None:
+            found[word] = weights
+    return found
+
+
+def _weights_digest(name: str, settings: ModelSettings, roots: tuple[Path, ...]) -> str | None:
+    if settings.weights_file is None:
+        return None
+    file = weights_path(settings.weights_file, *roots)
+    if not file.is_file():
+        raise ParametersError(
+            f"models.{name}.weights: '{settings.weights_file}' is neither imagenet nor none, and no such file exists. Give the path of a state-dict file."
+        )
+    return file_digest(file)
+
+
+def weights_path(given: str, *roots: Path) -> Path:
+    """The weight file that params.yaml names: absolute, with ~, or relative to the checkout; of several checkouts, the first that has it."""
+    path = Path(given).expanduser()
+    places = [path] if path.is_absolute() else [root / path for root in roots]
+    return next((place for place in places if place.is_file()), places[0])

@@ -1,0 +1,81 @@
+"""The stages `params` and `plan`: write the plans, and nothing that did not change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from segline.data.store import PreparedDataset
+from segline.errors import ParametersError, SeglineError
+from segline.files import whole, write_json
+from segline.layout import Checkout, PlanFolder
+from segline.params import Params
+from segline.plan import plans
+from segline.plan.code import Code
+from segline.plan.data import data_plans
+from segline.plan.resolve import ModelPlans, resolve, weights_path
+from segline.tasks import catalog as tasks
+
+_README = "README.md"
+
+
+def write_data_plans(params: Params, checkout: Checkout) -> None:
+    """Write `data/params/`, and a link in `data/weights/` for each weight file: DVC then sees when the content behind a path changes."""
+    download, prepare = data_plans(params, Code(checkout.root / "src"))
+    with whole(checkout.data_plan.path) as folder:
+        folder.mkdir()
+        download.write(folder / checkout.data_plan.download.name)
+        prepare.write(folder / checkout.data_plan.prepare.name)
+    _link_weights(params, checkout)
+
+
+def write_plans(params: Params, checkout: Checkout) -> None:
+    """Write `data/plan/`, a folder per model. Raises a SeglineError with the problems of all models."""
+    dataset = PreparedDataset(checkout.prepared)
+    code = Code(checkout.root / "src")
+    found: dict[str, ModelPlans] = {}
+    problems: list[str] = []
+    for name, settings in params.models.items():
+        try:
+            dataset.require(tasks.get(settings.task).truth, name)
+            found[name] = resolve(name, settings, params=params, info=dataset.info, code=code, roots=(checkout.root, checkout.main))
+        except SeglineError as error:
+            problems += error.problems
+    if problems:
+        raise ParametersError(*dict.fromkeys(problems))
+    with whole(checkout.plans) as folder:
+        for name, model in found.items():
+            _write(model, PlanFolder(folder / name))
+
+
+def _write(model: ModelPlans, folder: PlanFolder) -> None:
+    folder.path.mkdir(parents=True)
+    plans.write(model.train, folder.train)
+    plans.write(model.evaluate, folder.evaluate)
+    plans.write(model.export, folder.export)
+    plans.write(model.register, folder.register)
+    write_json(folder.decisions, [asdict(decision) for decision in model.decisions])
+
+
+def _link_weights(params: Params, checkout: Checkout) -> None:
+    wanted: dict[str, Path] = {}
+    for name, settings in params.models.items():
+        if settings.weights_file is not None:
+            wanted[name] = weights_path(settings.weights_file, checkout.root, checkout.main).resolve()
+    checkout.weights.mkdir(parents=True, exist_ok=True)
+    for link in checkout.weights.iterdir():
+        if link.name != _README and (link.name not in wanted or not link.is_symlink() or link.readlink() != wanted[link.name]):
+            link.unlink()
+    for name, file in wanted.items():
+        link = checkout.weights / name
+        if file.is_file() and not link.is_symlink():
+            _link(link, file)
+
+
+def _link(link: Path, file: Path) -> None:
+    try:
+        os.symlink(file, link)
+    except OSError:  # Windows lets not everybody make links; a copy is watched less well, but is there
+        shutil.copyfile(file, link)

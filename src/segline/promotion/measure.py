@@ -1,0 +1,81 @@
+"""What a version's ONNX model counts on the scored split. The same content on the same split is run once: the counts are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segline import registry
+from segline.data.store import PreparedDataset
+from segline.errors import DataError, ModelError, RegistryError
+from segline.evaluation.evaluate import evaluate
+from segline.inference.predict import load_predictor
+from segline.metrics import counts_file
+from segline.metrics.base import Counts
+from segline.registry import Version
+from segline.tasks import catalog as tasks
+
+
+def candidate_counts(store: str, version: Version, dataset: PreparedDataset, kept: Path | None, *, progress: bool) -> Counts | str:
+    """Counts of the version that is to be promoted, or a sentence that says why there are none. `kept`: the folder of kept counts, if any.
+
+    Its files are asked for in any case: a model that is gone is not promoted. Raises RegistryError when they are.
+    """
+    with registry.onnx_file(store=store, version=version) as file:
+        return _kept(version, dataset, kept) or _counted(file, version, dataset, kept, progress)
+
+
+def incumbent_counts(store: str, version: Version, dataset: PreparedDataset, kept: Path | None, *, progress: bool) -> Counts | str:
+    """As `candidate_counts`, of the version that would be replaced: where its counts are kept, its files are not asked for; when they are gone,
+    the sentence says so, and `--force` can pass over it."""
+    found = _kept(version, dataset, kept)
+    if found is not None:
+        return found
+    try:
+        with registry.onnx_file(store=store, version=version) as file:
+            return _counted(file, version, dataset, kept, progress)
+    except RegistryError as error:
+        return str(error)
+
+
+def _counted(file: Path, version: Version, dataset: PreparedDataset, kept: Path | None, progress: bool) -> Counts | str:
+    predictor = load_predictor(file)
+    specification = predictor.specification
+    names = [info.name for info in specification.classes]
+    if strangers := _other_classes(version, names, dataset):
+        return strangers
+    task = tasks.get(specification.task)
+    try:
+        dataset.require(task.truth, specification.model)
+    except DataError as error:
+        return str(error)
+    split = dataset.split(dataset.info.scored, (task.truth,))
+    counts = evaluate(predictor.predict, split, task.scorer(specification.classes), progress=progress).counts
+    place = _place(version, dataset, kept)
+    if place is not None:
+        counts_file.save(counts, place)
+    return counts
+
+
+def _kept(version: Version, dataset: PreparedDataset, kept: Path | None) -> Counts | None:
+    """None where they are not kept, cannot be read, or are of other classes than the data."""
+    place = _place(version, dataset, kept)
+    if place is None or not place.is_file():
+        return None
+    try:
+        counts = counts_file.load(place)
+    except ModelError:
+        return None  # a broken or later file is of no use; it is written anew
+    return None if _other_classes(version, counts.classes, dataset) else counts
+
+
+def _place(version: Version, dataset: PreparedDataset, kept: Path | None) -> Path | None:
+    if kept is None or version.digest is None:
+        return None
+    return kept / f"{version.digest}-{dataset.info.split_hashes[dataset.info.scored]}.npz"
+
+
+def _other_classes(version: Version, theirs: list[str] | tuple[str, ...], dataset: PreparedDataset) -> str | None:
+    ours = [info.name for info in dataset.info.classes]
+    if list(theirs) == ours:
+        return None
+    return f"version {version.number} knows the classes {', '.join(theirs)}; the data in {dataset.folder} has {', '.join(ours)}"

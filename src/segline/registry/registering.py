@@ -1,0 +1,157 @@
+"""From the model folder to a version: the one that has its content already, or a new one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segline import tracking
+from segline.card import ModelCard
+from segline.errors import ModelError, RegistryError
+from segline.layout import ModelFolder
+from segline.provenance import file_digest
+from segline.registry.client import asked
+from segline.registry.packaging import save
+from segline.registry.receipt import Receipt
+from segline.registry.version import CANDIDATE, FORMAT, Version, versions
+from segline.tracking.store import shown
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def register(*, store: str, folder: ModelFolder) -> Receipt:
+    """Make the model folder's ONNX model the `candidate` of `<dataset>-<model>`: a version that has this content already, or a new one.
+
+    What a version is worth (figures, split, latency, parity) is that of the folder now, also where the content was registered before. With the model
+    goes trained_on.json, where the folder has one. Its run is looked up by key, or rebuilt from the folder. An upload that was cut off is never taken
+    for a version.
+
+    Raises ModelError when the folder is not complete, RegistryError when parity did not pass, TrackingError when the store does not answer.
+    """
+    card = ModelCard.read(folder.card)
+    metrics, parity = _read(folder.metrics, "evaluate"), _read(folder.parity, "export")
+    if not folder.onnx.is_file():
+        raise ModelError(f"{folder.path} holds no {folder.onnx.name}; run `dvc repro export@{folder.name}` first.")
+    if parity.get("passed") is not True:
+        raise RegistryError(
+            f"{folder.parity} says that the ONNX model of '{folder.name}' is not proved equal to the trained one, so it is not registered. "
+            f"Run `dvc repro -f export@{folder.name}` and see what it says."
+        )
+    digest = file_digest(folder.onnx)
+    if parity.get("sha256") != digest:
+        raise RegistryError(f"{folder.parity} proves another file than {folder.onnx}. Run `dvc repro -f export@{folder.name}`, which writes both.")
+    run_id = tracking.record(store=store, folder=folder, strict=True)
+    name = card.registered_name
+    worth = _worth(metrics, parity)
+    with asked(store) as client:
+        there = next((version for version in versions(store=store, name=name) if version.digest == digest), None)
+        if there is None:
+            model_id = _upload(client, run_id, card, folder, digest)
+            number = _create_version(client, name, model_id, run_id, _origin(card, folder, digest) | worth)
+        else:
+            number = there.number
+            _refresh(client, there, worth)
+        client.set_registered_model_alias(name, CANDIDATE, str(number))
+    return Receipt(name, number, digest, run_id, shown(store))
+
+
+def fill(*, store: str, folders: Sequence[ModelFolder]) -> list[Receipt]:
+    """Register each exported model whose content the registry lacks, as it does when it is new or was emptied."""
+    lacking = [folder for folder in folders if folder.onnx.is_file() and with_content(store=store, folder=folder) is None]
+    return [register(store=store, folder=folder) for folder in lacking]
+
+
+def with_content(*, store: str, folder: ModelFolder) -> Version | None:
+    """The version that holds the folder's model.onnx, if any."""
+    digest = file_digest(folder.onnx)
+    name = ModelCard.read(folder.card).registered_name
+    return next((version for version in versions(store=store, name=name) if version.digest == digest), None)
+
+
+def outdated(*, version: Version, folder: ModelFolder) -> bool:
+    """Whether the registry's figures of a version are not those of the folder that holds its content."""
+    if not (folder.metrics.is_file() and folder.parity.is_file()):
+        return False
+    worth = _worth(_read(folder.metrics, "evaluate"), _read(folder.parity, "export"))
+    return any(version.tags.get(key) != value for key, value in worth.items())
+
+
+def _read(file: Path, stage: str) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise ModelError(f"{file.parent} holds no {file.name}; run `dvc repro {stage}@{file.parent.name}` first.") from None
+    except ValueError as error:
+        raise ModelError(f"{file} cannot be read ({error}); run `dvc repro -f -s {stage}@{file.parent.name}` to write it anew.") from None
+    assert isinstance(values, dict), f"{file} holds no mapping"
+    return values
+
+
+def _origin(card: ModelCard, folder: ModelFolder, digest: str) -> dict[str, str]:
+    """Tags that say what a version is; they never change."""
+    tags = {
+        "segline.format": str(FORMAT),
+        "segline.digest": digest,
+        "segline.key": card.key,
+        "segline.task": card.task,
+        "segline.commit": card.commit or "none",
+    }
+    if folder.trained_on.is_file():
+        tags["segline.trained_on"] = str(len(_read(folder.trained_on, "train")["images"]))
+    return tags
+
+
+def _worth(metrics: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that say how good a version is."""
+    figures = {key: round(value, 6) for key, value in metrics.items() if isinstance(value, float) and "/" not in key}
+    return {
+        "segline.split": str(parity["split"]),
+        "segline.split_hash": str(parity["split_hash"]),
+        "segline.parity": "passed",
+        "segline.latency_ms": f"{parity['latency']['median_ms']:.6g}",
+        "segline.metrics": json.dumps(figures),
+    }
+
+
+def _refresh(client: MlflowClient, version: Version, worth: Mapping[str, str]) -> None:
+    for key, value in worth.items():
+        if version.tags.get(key) != value:
+            client.set_model_version_tag(version.name, str(version.number), key, value)
+
+
+def _upload(client: MlflowClient, run_id: str, card: ModelCard, folder: ModelFolder, digest: str) -> str:
+    """The id of the run's logged model with this content, uploaded whole; half-uploaded ones are removed."""
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    experiment = client.get_run(run_id).info.experiment_id
+    for earlier in client.search_logged_models([experiment], filter_string=f"tags.`segline.digest` = '{digest}'"):
+        if earlier.source_run_id != run_id:
+            continue
+        if earlier.status == LoggedModelStatus.READY:
+            return str(earlier.model_id)
+        client.delete_logged_model(earlier.model_id)
+    logged = client.create_logged_model(experiment, name=card.registered_name, source_run_id=run_id, tags={"segline.digest": digest}, model_type=card.task)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    with tempfile.TemporaryDirectory(prefix="segline-register-") as temporary:
+        local = Path(temporary) / "model"
+        trained_on = folder.trained_on if folder.trained_on.is_file() else None
+        save(file=folder.onnx, target=local, trained_on=trained_on, run_id=run_id, model_id=logged.model_id)
+        client.log_model_artifacts(logged.model_id, str(local))
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    return str(logged.model_id)
+
+
+def _create_version(client: MlflowClient, name: str, model_id: str, run_id: str, tags: dict[str, str]) -> int:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(name, f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id)
+    return int(version.version)

@@ -1,0 +1,193 @@
+"""What the registry says of a model's versions; giving one of them an alias."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from segline.errors import RegistryError
+from segline.registry.client import asked
+from segline.tracking.store import shown
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CANDIDATE, STAGING, PRODUCTION = "candidate", "staging", "production"
+ALIASES = (CANDIDATE, STAGING, PRODUCTION)
+
+FORMAT = 2
+"""Of the tags, in the tag `segline.format`; versions of the first format have none."""
+
+_URI = re.compile(r"models:/+(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model, as the registry describes it."""
+
+    name: str
+    number: int
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    created: datetime
+    run_id: str | None
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.number}"
+
+    @property
+    def digest(self) -> str | None:
+        """sha256 of its model.onnx; None for a version that Segline did not make."""
+        return self.tags.get("segline.digest")
+
+    @property
+    def split_hash(self) -> str | None:
+        """Of the images and the truth that `metrics` were measured on."""
+        return self.tags.get("segline.split_hash")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Its figures when it was registered, the main ones first, without those of single classes."""
+        figures: dict[str, float] = json.loads(self.tags.get("segline.metrics", "{}"))
+        return figures
+
+    @property
+    def parity(self) -> bool:
+        """Whether its ONNX model was proved equal to the trained one."""
+        return self.tags.get("segline.parity") == "passed"
+
+    @property
+    def task(self) -> str:
+        """Raises RegistryError for a version that Segline did not register, or a later Segline did."""
+        task = self.tags.get("segline.task")
+        if task is None:
+            raise RegistryError(f"{self.name} version {self.number} was not registered by Segline, so its gates are unknown. Choose another with --version N.")
+        if self.format > FORMAT:
+            raise RegistryError(
+                f"{self.name} version {self.number} was registered by a later Segline (its format is {self.format}, this one knows {FORMAT}); update Segline."
+            )
+        return task
+
+    @property
+    def format(self) -> int:
+        """Of its tags."""
+        return int(self.tags.get("segline.format", 1))
+
+    @property
+    def trained_on(self) -> int | None:
+        """How many images it learnt from or was steered by; None where that was not kept. `segline.registry.trained_on` has their hashes."""
+        value = self.tags.get("segline.trained_on")
+        return None if value is None else int(value)
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median per image, as measured by export."""
+        value = self.tags.get("segline.latency_ms")
+        return None if value is None else float(value)
+
+
+def names(*, store: str) -> list[str]:
+    """All registered models."""
+    with asked(store) as client:
+        return sorted(_all_names(client))
+
+
+def versions(*, store: str, name: str) -> list[Version]:
+    """The versions of one model, newest first; none where there is no such model."""
+    with asked(store) as client:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            aliases: dict[str, str] = client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return []
+            raise
+        found: list[Any] = []
+        page = None
+        while page != "":
+            answer = client.search_model_versions(f"name = '{name}'", page_token=page)
+            found += answer
+            page = answer.token or ""
+    numbered = [
+        Version(
+            name,
+            int(v.version),
+            tuple(sorted((a for a, held in aliases.items() if int(held) == int(v.version)), key=_alias_order)),
+            dict(v.tags),
+            datetime.fromtimestamp(v.creation_timestamp / 1000, UTC),
+            v.run_id or None,
+        )
+        for v in found
+    ]
+    return sorted(numbered, key=lambda v: -v.number)
+
+
+def require(*, store: str, name: str) -> list[Version]:
+    """As `versions`, at least one. Raises RegistryError, naming the models there are."""
+    there = versions(store=store, name=name)
+    if not there:
+        raise RegistryError(_no_model(name, names(store=store), store))
+    return there
+
+
+def find(*, store: str, name: str, alias: str | None = None, number: int | None = None) -> Version:
+    """The version that holds an alias, or that has a number. Raises RegistryError, naming what there is."""
+    assert (alias is None) != (number is None), "one of alias and number"
+    there = require(store=store, name=name)
+    for version in there:
+        if alias in version.aliases or version.number == number:
+            return version
+    held = ", ".join(f"version {v.number}" + (f" ({', '.join(v.aliases)})" if v.aliases else "") for v in there)
+    wanted = f"version {number}" if alias is None else f"version with the alias '{alias}'"
+    raise RegistryError(f"The registered model '{name}' has no {wanted}; it has {held}.")
+
+
+def holder(*, store: str, name: str, alias: str) -> Version | None:
+    """The version that holds an alias, if any."""
+    return next((v for v in versions(store=store, name=name) if alias in v.aliases), None)
+
+
+def resolve(*, store: str, uri: str) -> Version:
+    """The version that `models:/<name>@<alias>` or `models:/<name>/<number>` means. Raises RegistryError."""
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise RegistryError(f"'{uri}' is no address of a registered model; write models:/<name>@<alias> or models:/<name>/<version>.")
+    number = match["version"]
+    return find(store=store, name=match["name"], alias=match["alias"], number=None if number is None else int(number))
+
+
+def move(*, store: str, version: Version, alias: str, tags: Mapping[str, str]) -> None:
+    """Write the tags to a version, then give it the alias; cut off between the two, the alias has not moved and the tags tell of the attempt."""
+    with asked(store) as client:
+        for key, value in tags.items():
+            client.set_model_version_tag(version.name, str(version.number), key, value)
+        client.set_registered_model_alias(version.name, alias, str(version.number))
+
+
+def _all_names(client: MlflowClient) -> list[str]:
+    found: list[str] = []
+    page = None
+    while page != "":
+        answer = client.search_registered_models(page_token=page)
+        found += [model.name for model in answer]
+        page = answer.token or ""
+    return found
+
+
+def _alias_order(alias: str) -> tuple[int, str]:
+    return (ALIASES.index(alias) if alias in ALIASES else len(ALIASES), alias)
+
+
+def _no_model(name: str, there: list[str], store: str) -> str:
+    where = f"The registry {shown(store)} has no model '{name}'"
+    if not there:
+        return f"{where}; it is empty. Run `dvc repro`, whose last stage registers each model."
+    near = difflib.get_close_matches(name, there, n=1)
+    return f"{where}; it has {', '.join(there)}." + (f" Did you mean '{near[0]}'?" if near else "")

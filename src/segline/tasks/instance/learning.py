@@ -1,0 +1,110 @@
+"""Instance segmentation, the torch half: batches of images and objects, the detector's own losses, the graph.
+
+A network of this task has `loss(images, targets)` and `detect(image, size)`; see `segline.models.maskrcnn.network.InstanceNetwork`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segline.data.store import Sample
+from segline.models.settings import ModelSettings
+from segline.tasks.graph import EvalGraph, Sides, evaluating, normalised
+from segline_runtime.specification import Specification
+
+SMALLEST_BOX = 1.0
+"""Pixels; a box that a crop left thinner than this has no area to learn from and turns the loss NaN."""
+
+
+class Detector(Protocol):
+    """What an instance network can do. Boxes are xyxy in pixels of the network's input."""
+
+    def loss(self, images: Sequence[Tensor], targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Normalised images `(C, h, w)` and their `boxes` `(N, 4)`, `labels` `(N,)`, `masks` `(N, h, w)` → named losses."""
+
+    def detect(self, image: Tensor, size: Sides) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A normalised image `(C, h, w)` with its content's size → boxes `(N, 4)`, labels `(N,)`, scores `(N,)`, masks `(N, M, M)` per box."""
+
+
+class InstanceBatch(NamedTuple):
+    """Images, which may differ in size, and their objects."""
+
+    images: list[Tensor]  # each (C, h, w), values of the image kind
+    targets: list[dict[str, Tensor]]  # each: boxes float32 (N, 4) xyxy pixels, labels int64 (N,), masks uint8 (N, h, w)
+
+
+class InstanceLearning:
+    """See `segline.tasks.learning.Learning`."""
+
+    def criterion(self, settings: ModelSettings, network: nn.Module, class_weights: Mapping[str, Sequence[float]]) -> None:  # noqa: ARG002
+        return None
+
+    def collate(self, samples: Sequence[Sample]) -> InstanceBatch:
+        return InstanceBatch([_image(sample) for sample in samples], [_target(sample) for sample in samples])
+
+    def to_device(self, batch: InstanceBatch, device: torch.device) -> InstanceBatch:
+        images = [image.to(device, non_blocking=True) for image in batch.images]
+        targets = [{name: value.to(device, non_blocking=True) for name, value in target.items()} for target in batch.targets]
+        return InstanceBatch(images, targets)
+
+    def losses(self, network: nn.Module, criterion: nn.Module | None, batch: InstanceBatch, specification: Specification) -> dict[str, Tensor]:  # noqa: ARG002
+        parts = _detector(network).loss([normalised(image, specification) for image in batch.images], batch.targets)
+        return {**parts, "loss": torch.stack(list(parts.values())).sum()}
+
+    def graph(self, network: nn.Module, specification: Specification) -> EvalGraph:
+        return InstanceGraph(network, specification)
+
+
+class InstanceGraph(EvalGraph):
+    """A detector for one image, with the resizing of its geometry; the masks stay as the mask head gives them, per box.
+
+    Its labels are the specification's class ids; 0 is its background. Pasting the masks into the image is `segline_runtime.instance`.
+    """
+
+    inputs: ClassVar = {"images": {1: "height", 2: "width"}}
+    outputs: ClassVar = {name: {0: "detections"} for name in ("boxes", "labels", "scores", "masks")}
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images `(1, H, W, C)` → detections by falling score.
+
+        Boxes float32 `(N, 4)` xyxy in pixels of the input, labels int64 `(N,)`, scores float32 `(N,)`, masks float32 `(N, 28, 28)` in 0…1.
+        """
+        fitted, content = self._fitted(images)
+        with evaluating(self.network):
+            boxes, labels, scores, masks = _detector(self.network).detect(fitted[0], content)
+        if self.specification.geometry.fit == "native":
+            return boxes, labels, scores, masks
+        size = torch._shape_as_tensor(images)[1:3].to(torch.float32)
+        resized = torch.stack([torch.as_tensor(side) for side in content]).to(torch.float32)
+        ratio = (size / resized).to(images.device)
+        return boxes * ratio.flip(0).repeat(2), labels, scores, masks
+
+
+LEARNING = InstanceLearning()
+
+
+def _detector(network: Any) -> Detector:
+    return cast("Detector", network)
+
+
+def _image(sample: Sample) -> Tensor:
+    values = np.ascontiguousarray(sample.image.transpose(2, 0, 1))
+    return torch.from_numpy(values if values.dtype == np.uint8 else values.astype(np.float32))
+
+
+def _target(sample: Sample) -> dict[str, Tensor]:
+    """Crowds teach nothing: torchvision has no way to leave them out of the loss other than not to show them."""
+    assert sample.instances is not None
+    found = sample.instances
+    sides = found.boxes[:, 2:] - found.boxes[:, :2]
+    keep = ~found.crowd & (sides >= SMALLEST_BOX).all(axis=1)
+    return {
+        "boxes": torch.from_numpy(found.boxes[keep].astype(np.float32)).reshape(-1, 4),
+        "labels": torch.from_numpy(found.labels[keep].astype(np.int64)),
+        "masks": torch.from_numpy(found.masks[keep].astype(np.uint8)),
+    }

@@ -1,0 +1,48 @@
+"""Instance segmentation, the light half: objects, each with class, score, box and mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from segline.data.store import Sample, Truth
+from segline.drawing.sheet import Panels
+from segline.metrics.instance import InstanceScorer
+from segline.tasks.base import Picture
+from segline.tasks.instance import drawing
+from segline.tasks.instance.disagreement import disagreement
+from segline.tasks.instance.results import InstanceResults
+from segline_runtime.instance import InstancePrediction
+from segline_runtime.predictions import Prediction
+from segline_runtime.specification import ClassInfo, Specification
+
+
+class InstanceTask:
+    """See `segline.tasks.base.Task`."""
+
+    name: str = "instance"
+    truth: Truth = "instances"
+    metric: str = "mask_ap"
+    metrics: tuple[str, ...] = ("mask_ap", "box_ap", "object_support")
+    gross: ClassVar[Mapping[str, float]] = {"unmatched_confident": 0.1}
+
+    def scorer(self, classes: Sequence[ClassInfo]) -> InstanceScorer:
+        return InstanceScorer(classes)
+
+    def disagreement(self, first: Prediction, second: Prediction) -> dict[str, float]:
+        """See `segline.tasks.instance.disagreement`."""
+        assert isinstance(first, InstancePrediction) and isinstance(second, InstancePrediction)
+        return disagreement(first, second)
+
+    def overlay(self, image: Picture, prediction: Prediction, classes: Sequence[ClassInfo]) -> Picture:
+        return drawing.overlay(image, prediction, classes)
+
+    def panels(self, sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], image: Picture) -> Panels:
+        return drawing.panels(sample, prediction, classes, image)
+
+    def result_files(self, out: Path, specification: Specification, *, probabilities: bool) -> InstanceResults:
+        return InstanceResults(out, specification, probabilities=probabilities)
+
+
+TASK = InstanceTask()

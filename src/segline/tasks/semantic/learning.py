@@ -1,0 +1,93 @@
+"""Semantic segmentation, the torch half: batches of images and index masks, the criterion, the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segline.data.store import IGNORE, Sample
+from segline.losses.criterion import Criterion
+from segline.models.semantic import MAIN, SemanticNetwork
+from segline.models.semantic_settings import SemanticSettings
+from segline.models.settings import ModelSettings
+from segline.tasks.graph import EvalGraph, evaluating, normalised
+from segline_runtime.specification import Specification
+
+
+class SemanticBatch(NamedTuple):
+    """Images of one size; smaller ones are padded at the right and the bottom, where the mask says `ignore`."""
+
+    images: Tensor  # (B, C, h, w), values of the image kind
+    masks: Tensor  # (B, h, w) int64 class ids, 255 = ignore
+
+
+class SemanticLearning:
+    """See `segline.tasks.learning.Learning`."""
+
+    def criterion(self, settings: ModelSettings, network: nn.Module, class_weights: Mapping[str, Sequence[float]]) -> nn.Module:
+        assert isinstance(settings, SemanticSettings) and isinstance(network, SemanticNetwork)
+        return Criterion(settings.loss.terms(), class_weights=class_weights, output_weights=network.output_weights)
+
+    def collate(self, samples: Sequence[Sample]) -> SemanticBatch:
+        height = max(sample.image.shape[0] for sample in samples)
+        width = max(sample.image.shape[1] for sample in samples)
+        images = np.zeros((len(samples), samples[0].image.shape[2], height, width), dtype=_carried(samples[0].image.dtype))
+        masks = np.full((len(samples), height, width), IGNORE, dtype=np.int64)
+        for i, sample in enumerate(samples):
+            assert sample.mask is not None
+            h, w = sample.mask.shape
+            images[i, :, :h, :w] = sample.image.transpose(2, 0, 1)
+            masks[i, :h, :w] = sample.mask
+        return SemanticBatch(torch.from_numpy(images), torch.from_numpy(masks))
+
+    def to_device(self, batch: SemanticBatch, device: torch.device) -> SemanticBatch:
+        return SemanticBatch(batch.images.to(device, non_blocking=True), batch.masks.to(device, non_blocking=True))
+
+    def losses(self, network: nn.Module, criterion: nn.Module | None, batch: SemanticBatch, specification: Specification) -> dict[str, Tensor]:
+        assert criterion is not None
+        images = normalised(batch.images, specification).contiguous(memory_format=_format_of(network))
+        found: dict[str, Tensor] = criterion(network(images), batch.masks)
+        return found
+
+    def graph(self, network: nn.Module, specification: Specification) -> EvalGraph:
+        return SemanticGraph(network, specification)
+
+
+class SemanticGraph(EvalGraph):
+    """A semantic network with the resizing of its geometry, there and back."""
+
+    inputs: ClassVar = {"images": {0: "batch", 1: "height", 2: "width"}}
+    outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "probabilities": {0: "batch", 2: "height", 3: "width"}}
+    detail: ClassVar = frozenset({"probabilities"})
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images `(B, H, W, C)` → class ids uint8 `(B, H, W)` and probabilities float32 `(B, K, H, W)`, at the input's own size."""
+        fitted, (content_height, content_width) = self._fitted(images)
+        with evaluating(self.network):
+            logits = self.network(fitted)[MAIN].float()
+        fit = self.specification.geometry.fit
+        if fit == "letterbox":
+            logits = logits[:, :, :content_height, :content_width]
+        if fit != "native":
+            logits = functional.interpolate(logits, size=(images.shape[1], images.shape[2]), mode="bilinear", align_corners=False)
+        return logits.argmax(1).to(torch.uint8), logits.softmax(1)
+
+
+LEARNING = SemanticLearning()
+
+
+def _carried(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    """The type in which torch can carry an image's values."""
+    return dtype if dtype == np.uint8 else np.dtype(np.float32)
+
+
+def _format_of(network: nn.Module) -> torch.memory_format:
+    """channels_last where the network's weights are: mixing formats costs a copy in each layer."""
+    weights = (p for p in network.parameters() if p.dim() == 4 and p.shape[1] > 1)
+    last = any(p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous() for p in weights)
+    return torch.channels_last if last else torch.contiguous_format

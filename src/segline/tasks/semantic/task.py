@@ -1,0 +1,52 @@
+"""Semantic segmentation, the light half: a class for each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from segline.data.store import Sample, Truth
+from segline.drawing.sheet import Panels
+from segline.metrics.semantic import SemanticScorer
+from segline.tasks.base import Picture
+from segline.tasks.semantic import drawing
+from segline.tasks.semantic.results import SemanticResults
+from segline_runtime.predictions import Prediction
+from segline_runtime.semantic import SemanticPrediction
+from segline_runtime.specification import ClassInfo, Specification
+
+
+class SemanticTask:
+    """See `segline.tasks.base.Task`."""
+
+    name: str = "semantic"
+    truth: Truth = "index"
+    metric: str = "miou"
+    metrics: tuple[str, ...] = ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "class_support")
+    gross: ClassVar[Mapping[str, float]] = {"differing_pixels": 0.01}
+
+    def scorer(self, classes: Sequence[ClassInfo]) -> SemanticScorer:
+        return SemanticScorer(classes)
+
+    def disagreement(self, first: Prediction, second: Prediction) -> dict[str, float]:
+        """`differing_pixels`: share of the image; `probability`: largest difference of any class at any pixel, where both have probabilities."""
+        assert isinstance(first, SemanticPrediction) and isinstance(second, SemanticPrediction)
+        figures = {"differing_pixels": float(np.mean(first.class_ids != second.class_ids))}
+        if first.probabilities is not None and second.probabilities is not None:
+            figures["probability"] = float(np.abs(first.probabilities - second.probabilities).max())
+        return figures
+
+    def overlay(self, image: Picture, prediction: Prediction, classes: Sequence[ClassInfo]) -> Picture:
+        return drawing.overlay(image, prediction, classes)
+
+    def panels(self, sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], image: Picture) -> Panels:
+        return drawing.panels(sample, prediction, classes, image)
+
+    def result_files(self, out: Path, specification: Specification, *, probabilities: bool) -> SemanticResults:
+        return SemanticResults(out, specification, probabilities=probabilities)
+
+
+TASK = SemanticTask()

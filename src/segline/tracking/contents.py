@@ -1,0 +1,66 @@
+"""What a model folder says of its training and its figures: all that its run is to hold, read in one go."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segline import history
+from segline.card import ModelCard
+from segline.errors import ModelError
+from segline.layout import ModelFolder
+from segline.params import flatten_values
+
+SCORED = {"test": "test_", "val": "scored_val_"}
+"""Prefix of the final figures by split. `val_…` is taken by the epochs' figures, of the images that steered the training."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A model folder, or what there is of it while it is trained. NaN and infinities, which mean `not measured`, are left out."""
+
+    card: ModelCard
+    start_ms: int  # of the training, since 1970
+    end_ms: int
+    epochs: dict[int, dict[str, float]]  # metrics by epoch; an epoch without validation lacks some
+    scores: dict[str, float]  # the final figures: of metrics.json by split, of parity.json as `parity.…`
+    measured_on: dict[str, str]  # split and its hash
+    files: tuple[Path, ...]  # small enough to be kept with the run; weights and model.onnx are the registry's
+
+
+def read(folder: ModelFolder) -> Contents:
+    """Raises ModelError when the folder holds no card, or a file that cannot be read."""
+    card = ModelCard.read(folder.card)
+    rows = history.read(folder.history) if folder.history.is_file() else []
+    end_ms = int(1000 * folder.card.stat().st_mtime)
+    metrics, parity = _json(folder.metrics, "evaluate"), _json(folder.parity, "export")
+    prefix = SCORED.get(str(metrics.get("split")), f"{metrics.get('split')}_")
+    return Contents(
+        card=card,
+        start_ms=end_ms - int(1000 * float(card.training.get("seconds", 0))),
+        end_ms=end_ms,
+        epochs={int(row["epoch"]): _finite({name: value for name, value in row.items() if name != "epoch"}) for row in rows},
+        scores={prefix + name: value for name, value in _finite(metrics).items()} | _finite(flatten_values(parity, "parity") if parity else {}),
+        measured_on={name: value for name, value in metrics.items() if isinstance(value, str)},
+        files=tuple(path for path in (folder.card, folder.history, folder.metrics, folder.parity, folder.plots) if path.exists()),
+    )
+
+
+def _json(file: Path, stage: str) -> dict[str, Any]:
+    """The mapping in a file without its `version`, which is no figure; empty when there is no such file yet."""
+    if not file.is_file():
+        return {}
+    try:
+        values = json.loads(file.read_text())
+    except ValueError as error:
+        raise ModelError(f"{file} cannot be read ({error}); run `dvc repro -f -s {stage}@{file.parent.name}` to write it anew.") from None
+    assert isinstance(values, dict), f"{file} holds no mapping"
+    return {name: value for name, value in values.items() if name != "version"}
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)}

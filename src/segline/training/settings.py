@@ -1,0 +1,70 @@
+"""The sections `train` and `augment` of a model in params.yaml, and the section `runtime`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, model_serializer, model_validator
+
+from segline.settings import Count, Fraction, NotNegative, Positive, Section
+
+
+class Transform(Section):
+    """One random transform; written as albumentations' name over its arguments: `HorizontalFlip: {p: 0.5}`."""
+
+    name: str
+    arguments: dict[str, JsonValue] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name_over_its_arguments(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, dict) or len(value) != 1:
+            raise ValueError("each entry is one transform's name over its arguments, as in `- HorizontalFlip: {p: 0.5}`")
+        [(name, arguments)] = value.items()
+        return {"name": name, "arguments": {} if arguments is None else arguments}
+
+    @model_serializer
+    def _as_written(self) -> dict[str, dict[str, JsonValue]]:
+        return {self.name: self.arguments}
+
+
+class Train(Section):
+    """How one model is trained."""
+
+    epochs: Count = 30
+    batch_size: Count = 8  # images per step and process
+    accumulate: Count = 1  # steps whose gradients are added before the optimiser moves
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: Positive = 1e-3  # peak learning rate
+    momentum: Fraction = 0.9  # sgd only
+    weight_decay: NotNegative = 1e-4
+    schedule: Literal["cosine", "poly", "constant"] = "cosine"  # decay after the warm-up, by optimiser step
+    warmup: NotNegative = 1.0  # epochs of linear warm-up
+    encoder_lr_factor: Positive = 1.0  # the encoder's learning rate is lr times this: below 1 where its weights are pre-trained
+    freeze_encoder: NotNegative = 0.0  # epochs in which the encoder's weights and norm statistics stay as they are
+    clip: NotNegative | None = None  # largest gradient norm
+    early_stopping: Count | None = None  # validations without a better metric before the training stops
+    validate_every: Count = 1  # epochs
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of an exponential moving average of the weights, per optimiser step
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
+    channels_last: bool = True
+    holdout: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of train that steers the training where `val` is what is scored at the end
+
+    @model_validator(mode="after")
+    def _validates_at_least_once(self) -> Train:
+        if self.validate_every > self.epochs:
+            raise ValueError(f"validate_every is {self.validate_every} and epochs {self.epochs}; at least one epoch must be validated")
+        return self
+
+
+class Runtime(Section):
+    """Where a training runs. No result depends on it, so it is no DVC dependency and no part of any key."""
+
+    accelerator: str = "auto"  # auto, cpu, gpu, mps, …: Lightning's names
+    devices: int | Literal["auto"] = Field(default="auto", description="a number of devices, or auto")
+    nodes: Count = 1
+    strategy: str = "auto"  # auto, ddp, …: Lightning's names
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(default="auto", description="loader processes per training process, 0 or more, or auto")
+    lightning: dict[str, Any] = {}  # further arguments of lightning.Trainer

@@ -1,0 +1,93 @@
+"""Semantic segmentation: a class for each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segline_runtime.geometry import Window
+from segline_runtime.images import to_png
+from segline_runtime.specification import Specification, Tile
+from segline_runtime.task import Prediction, RuntimeTask
+
+
+@dataclass(frozen=True)
+class SemanticPrediction(Prediction):
+    """A class for each pixel."""
+
+    task: ClassVar[str] = "semantic"
+    class_ids: NDArray[np.uint8]  # (H, W)
+    probabilities: NDArray[np.float32] | None = None  # (C, H, W), on request
+
+
+class Semantic(RuntimeTask[SemanticPrediction]):
+    """Outputs: `class_ids` uint8 `(B, H, W)` and, where they are wanted, `probabilities` float32 `(B, K, H, W)`."""
+
+    name = "semantic"
+
+    def decode(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> list[SemanticPrediction]:  # noqa: ARG002
+        probabilities = outputs.get("probabilities")
+        return [SemanticPrediction(ids, None if probabilities is None else probabilities[i]) for i, ids in enumerate(outputs["class_ids"])]
+
+    def join(
+        self, windows: Sequence[Window], predictions: Iterable[SemanticPrediction], size: tuple[int, int], tile: Tile, *, probabilities: bool = False
+    ) -> SemanticPrediction:
+        """The class of the highest mean probability; a window counts the less, the nearer a pixel lies to where the window cuts the image.
+
+        Needs one float32 for each class and pixel of the image.
+        """
+        canvas: NDArray[np.float32] | None = None
+        total = np.zeros(size, dtype=np.float32)
+        for window, prediction in zip(windows, predictions, strict=True):
+            assert prediction.probabilities is not None, "windows are joined by their probabilities"
+            if canvas is None:
+                canvas = np.zeros((len(prediction.probabilities), *size), dtype=np.float32)
+            top, left, bottom, right = window
+            weights = blending_weights(window, size, tile.overlap)
+            canvas[:, top:bottom, left:right] += prediction.probabilities * weights
+            total[top:bottom, left:right] += weights
+        assert canvas is not None, "an image has at least one window"
+        class_ids = np.empty(size, dtype=np.uint8)
+        for row in range(size[0]):  # of all at once, numpy would make a second canvas
+            class_ids[row] = canvas[:, row].argmax(axis=0)
+        if not probabilities:
+            return SemanticPrediction(class_ids)
+        canvas /= total
+        return SemanticPrediction(class_ids, canvas)
+
+    def answer(self, prediction: SemanticPrediction, specification: Specification) -> dict[str, Any]:
+        """`task`, `size` [height, width], `mask` (base64 PNG of class ids), `classes` (`id`, `name`, `color`, `share` of the image)."""
+        ids = prediction.class_ids
+        counts = np.bincount(ids.ravel(), minlength=len(specification.classes))
+        classes = [{"id": c.id, "name": c.name, "color": list(c.color), "share": float(counts[c.id] / ids.size)} for c in specification.classes]
+        return {"task": prediction.task, "size": list(ids.shape), "mask": to_png(ids), "classes": classes}
+
+
+TASK = Semantic()
+
+
+def blending_weights(window: Window, size: tuple[int, int], overlap: int) -> NDArray[np.float32]:
+    """How much each pixel of a window counts, `(h, w)`, in 0…1 and never 0.
+
+    Within `overlap` pixels of an edge that cuts the image of `size`, the weight falls linearly towards it; those of two windows that share just
+    these pixels add up to 1. At the image's own border it does not fall.
+    """
+    top, left, bottom, right = window
+    rows = _ramp(top, bottom, size[0], overlap)
+    columns = _ramp(left, right, size[1], overlap)
+    return rows[:, None] * columns
+
+
+def _ramp(start: int, stop: int, length: int, overlap: int) -> NDArray[np.float32]:
+    """Weights of a window from `start` to `stop` of an axis of `length` pixels."""
+    weights = np.ones(stop - start, dtype=np.float32)
+    rising = (np.arange(stop - start, dtype=np.float32) + 1) / np.float32(overlap + 1)
+    if start > 0:
+        weights = np.minimum(weights, rising)
+    if stop < length:
+        weights = np.minimum(weights, rising[::-1])
+    return weights

@@ -1,0 +1,115 @@
+"""Small real parts for tests: prepared data, plans, model folders as `train` leaves them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segline.card import ModelCard
+from segline.data.download import download
+from segline.data.prepare import prepare
+from segline.data.sources import Shapes
+from segline.data.store import PreparedDataset
+from segline.layout import ModelFolder
+from segline.models import catalog as architectures
+from segline.models.settings import ModelSettings
+from segline.params import Evaluate, Export, Params, Tracking
+from segline.plan import plans as written
+from segline.plan.code import Code
+from segline.plan.resolve import ModelPlans, resolve
+from segline.provenance import versions
+from segline.tasks import catalog as tasks
+from segline.training.settings import Runtime
+from segline_runtime.specification import Specification
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SMALL: dict[str, dict[str, Any]] = {
+    "unet": {"arch": "unet", "encoder": "mobilenet_v2", "input": {"size": [64, 64]}},
+    "maskrcnn": {
+        "arch": "maskrcnn",
+        "encoder": "mobilenet_v3_small",
+        "input": {"size": [64, 64]},
+        "proposals": {"train_before_nms": 50, "train_after_nms": 20, "test_before_nms": 50, "test_after_nms": 10, "rpn_batch": 16, "box_batch": 8},
+        "predict": {"max_detections": 10},
+    },
+}
+"""An entry of `models:` for each architecture, as small as it gets."""
+
+
+def shapes_dataset(folder: Path, *, train: int = 4, val: int = 2, test: int = 3, size: tuple[int, int] = (64, 64)) -> PreparedDataset:
+    """Generated images with both kinds of truth, prepared below `folder`."""
+    source = Shapes(train=train, val=val, test=test, size=size)
+    download(source, root=folder / "raw", seed=0, target=folder / "raw")
+    prepare(source, raw=folder / "raw", root=folder / "raw", seed=0, target=folder / "prepared")
+    return PreparedDataset(folder / "prepared")
+
+
+def settings(arch: str, **changes: Any) -> ModelSettings:
+    """The settings of a small model; `changes` replace whole keys."""
+    return architectures.settings(arch).model_validate(SMALL[arch] | changes)
+
+
+@cache
+def code() -> Code:
+    return Code(ROOT / "src")
+
+
+def plans(
+    name: str, model: ModelSettings, dataset: PreparedDataset, *, seed: int = 0, evaluate: Evaluate | None = None, export: Export | None = None
+) -> ModelPlans:
+    """The plans of one model, as the stage `plan` makes them."""
+    params = Params(
+        seed=seed,
+        data=Shapes(),
+        models={name: model},
+        evaluate=evaluate or Evaluate(overlays=1, resamples=100),
+        export=export or Export(latency_runs=2),
+        promote={},
+        runtime=Runtime(accelerator="cpu", devices=1, workers=0),
+        tracking=Tracking(),
+    )
+    return resolve(name, model, params=params, info=dataset.info, code=code(), roots=(ROOT,))
+
+
+def card(plan: written.TrainPlan, dataset: PreparedDataset, **training: Any) -> ModelCard:
+    """The card that `train` writes for a plan."""
+    assert plan.mean is not None and plan.std is not None
+    specification = Specification(
+        task=plan.task,
+        model=plan.model,
+        dataset=plan.dataset,
+        classes=plan.classes,
+        geometry=plan.geometry,
+        mean=plan.mean,
+        std=plan.std,
+        image=plan.image,
+    )
+    summary = {"metric": f"val_{tasks.get(plan.task).metric}", "best_epoch": 1, "best": 0.0, "epochs": 1, "seconds": 1.0, "device": "cpu", "precision": "fp32"}
+    return ModelCard(
+        model=plan.model,
+        task=plan.task,
+        key=plan.key,
+        plan=plan.to_json(),
+        parts=plan.parts,
+        specification=specification,
+        dataset=dataset.info.to_dict(),
+        versions=versions(),
+        commit=None,
+        experiment=None,
+        training=summary | {"parameter_count": 1} | training,
+    )
+
+
+def untrained(folder: ModelFolder, plan: written.TrainPlan, dataset: PreparedDataset) -> None:
+    """A model folder as `train` leaves it, with the weights that the network began with."""
+    torch.manual_seed(0)
+    folder.path.mkdir(parents=True)
+    network = architectures.build(plan.settings, channels=plan.image.channels, classes=len(plan.classes))
+    torch.save(network.state_dict(), folder.weights)
+    folder.history.write_text(f"epoch,train_loss,val_{tasks.get(plan.task).metric},lr\n1,1.5,,0.1\n2,0.7,0.4,0.05\n")
+    folder.trained_on.write_text('{"version": 1, "images": []}\n')
+    card(plan, dataset).write(folder.card)

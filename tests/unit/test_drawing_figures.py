@@ -1,0 +1,71 @@
+"""Tables and figures: sorted as said, drawn for no, one and many classes, and equal for equal figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segline.drawing.confusion import confusion_picture
+from segline.drawing.curves import history_picture
+from segline.drawing.precision_recall import precision_recall_picture
+from segline.drawing.tables import class_picture, write_class_table, write_csv
+
+RECALLS = np.linspace(0, 1, 101)
+
+
+def _names(count: int) -> list[str]:
+    return [f"a class with the long name {i}" for i in range(count)]
+
+
+def _confusion(count: int, file: Path) -> None:
+    matrix = np.random.default_rng(0).integers(0, 1000, (count, count))
+    matrix[0] = 0  # a class without true pixels
+    confusion_picture(matrix, _names(count), file)
+
+
+def _classes(count: int, file: Path) -> None:
+    front = [None if i == 0 else i / count for i in range(count)]
+    class_picture(_names(count), {"IoU": front, "Dice": front}, file)
+
+
+def _precision_recall(count: int, file: Path) -> None:
+    curves = {name: RECALLS[::-1] ** (i + 1) for i, name in enumerate(_names(count))}
+    precision_recall_picture(RECALLS, curves, curves, file)
+
+
+def _history(count: int, file: Path) -> None:
+    rows = [{"epoch": float(i), "train_loss": 1 / (i + 1), "lr": 0.1} for i in range(count)]
+    for row in rows[1::2]:
+        row |= {"val_loss": 0.5, "val_miou": row["epoch"] / 40}
+    history_picture(rows, "miou", file)
+
+
+@pytest.mark.parametrize("draw", [_confusion, _classes, _precision_recall, _history])
+@pytest.mark.parametrize("count", [1, 7, 30])
+def test_figures_are_drawn_and_repeat(draw: Callable[[int, Path], None], count: int, tmp_path: Path) -> None:
+    draw(count, tmp_path / "a.png")
+    draw(count, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_nothing_to_draw_is_a_picture_too(tmp_path: Path) -> None:
+    precision_recall_picture(RECALLS, {}, {}, tmp_path / "pr.png")
+    class_picture([], {"IoU": [], "Dice": []}, tmp_path / "classes.png")
+    history_picture([], "miou", tmp_path / "history.png")
+    assert {file.name for file in tmp_path.iterdir()} == {"pr.png", "classes.png", "history.png"}
+
+
+def test_class_tables_are_sorted_by_their_last_column(tmp_path: Path) -> None:
+    write_class_table(tmp_path / "classes.csv", ["a", "b", "c", "d"], {"support": [1, 2, 0, 3], "iou": [0.5, 0.0, None, 0.9]})
+    assert (tmp_path / "classes.csv").read_text() == "class,support,iou\nd,3,0.9\na,1,0.5\nb,2,0.0\nc,0,\n"
+
+
+def test_csv_keeps_what_needs_quotes(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ["name", "score"], [("a, b", 1), ("ä", 2.5)])
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == 'name,score\n"a, b",1\nä,2.5\n'
