@@ -46,7 +46,7 @@ def main(parameters: Path) -> None:
             "parameters": parameters.resolve().relative_to(ROOT).as_posix(),
             "commit": commit(ROOT),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.system(), "python": platform.python_version()},
+            "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
             "load_before": round(os.getloadavg()[0], 2),
             "versions": versions(),
             "seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
@@ -60,11 +60,11 @@ def main(parameters: Path) -> None:
 
 
 def _write_parameters(source: Path, target: Path) -> None:
-    """The same parameters, with a data root that counts from this checkout."""
+    """The same parameters, with a folder of images that counts from this checkout."""
     yaml = YAML()
     values = yaml.load(source)
-    if values["data"]["dataset"] == "folder":
-        values["data"]["root"] = str((ROOT / values["data"]["root"]).resolve())
+    if values["data"]["source"] != "shapes":
+        values["data"]["source"] = str((ROOT / "data" / values["data"]["source"]).resolve())
     yaml.dump(values, target)
 
 
@@ -93,7 +93,7 @@ def _model(folder: Path) -> dict[str, Any]:
     return {
         "split": metrics["split"],
         "images": metrics["images"],
-        "metrics": {key: round(metrics[key], 4) for key in SHOWN if key in metrics},
+        "metrics": {key: round(metrics[key], 4) for word in SHOWN for key in (word, f"{word}_low", f"{word}_high") if key in metrics},
         "parity": {"metric": parity["metric"], "difference": parity["difference"], "worst": parity["worst"], "latency": parity["latency"]},
         "training": card["training"],
     }
