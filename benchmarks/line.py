@@ -46,7 +46,7 @@ def main(parameters: Path) -> None:
             "parameters": parameters.resolve().relative_to(ROOT).as_posix(),
             "commit": commit(ROOT),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
+            "machine": machine(),
             "load_before": round(os.getloadavg()[0], 2),
             "versions": versions(),
             "seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
@@ -97,6 +97,12 @@ def _model(folder: Path) -> dict[str, Any]:
         "parity": {"metric": parity["metric"], "difference": parity["difference"], "worst": parity["worst"], "latency": parity["latency"]},
         "training": card["training"],
     }
+
+
+def machine() -> dict[str, str | int | None]:
+    """What the figures were measured on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": _processor(), "cores": cores, "system": platform.system(), "python": platform.python_version()}
 
 
 def _processor() -> str:

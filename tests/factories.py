@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from segline.card import ModelCard
 from segline.data.download import download
+from segline.data.formats.base import SourceObject
+from segline.data.images import png
 from segline.data.prepare import prepare
 from segline.data.sources import Shapes
-from segline.data.store import PreparedDataset
+from segline.data.store import IGNORE, DatasetInfo, ImageSizes, PreparedDataset
+from segline.data.writer import SplitWriter
 from segline.layout import ModelFolder
 from segline.models import catalog as architectures
 from segline.models.settings import ModelSettings
@@ -23,7 +30,7 @@ from segline.plan.resolve import ModelPlans, resolve
 from segline.provenance import versions
 from segline.tasks import catalog as tasks
 from segline.training.settings import Runtime
-from segline_runtime.specification import Specification
+from segline_runtime.specification import ClassInfo, ImageKind, Specification
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,6 +53,60 @@ def shapes_dataset(folder: Path, *, train: int = 4, val: int = 2, test: int = 3,
     download(source, root=folder / "raw", seed=0, target=folder / "raw")
     prepare(source, raw=folder / "raw", root=folder / "raw", seed=0, target=folder / "prepared")
     return PreparedDataset(folder / "prepared")
+
+
+SQUARES = (ClassInfo(0, "ground", (40, 90, 200), False), ClassInfo(1, "square;box", (230, 60, 40), True), ClassInfo(2, "unseen", (9, 200, 9), True))
+
+
+def squares_dataset(
+    folder: Path, sizes: Sequence[tuple[int, int]], *, image: ImageKind | None = None, classes: Sequence[ClassInfo] = SQUARES
+) -> PreparedDataset:
+    """Images of these sizes (height, width) and of any kind: on dark ground a bright square from (10, 12) on, in the i-th of side 28 + i, in the last none.
+
+    The two topmost rows are ignored. All splits are equal.
+    """
+    image = image or ImageKind()
+    pixels = np.zeros(len(classes), np.int64)
+    for split in ("train", "val", "test"):
+        writer = SplitWriter(folder / split, classes, ("index", "instances"))
+        for i, (height, width) in enumerate(sizes):
+            square = np.zeros((height, width), np.bool_)
+            if i < len(sizes) - 1:
+                square[10 : 38 + i, 12 : 40 + i] = True
+            mask = square.astype(np.uint8)
+            mask[:2] = IGNORE
+            values = np.random.default_rng(i).random((height, width, image.channels)) * 0.24 + 0.7 * square[..., None]
+            suffix, content = _stored((values * image.scale).astype(image.dtype))
+            writer.add(f"image{i}", suffix, content, (height, width), mask, [SourceObject(1, square)] if square.any() else [])
+            pixels[:2] += np.bincount(mask[2:].ravel(), minlength=2)
+        split_hash = writer.finish()
+    count, middle = len(sizes), tuple(int(side) for side in np.median(sizes, axis=0))
+    info = DatasetInfo(
+        name="squares",
+        classes=tuple(classes),
+        image=image,
+        mean=(0.3,) * image.channels,
+        std=(0.2,) * image.channels,
+        class_pixels=tuple(int(n) for n in pixels),
+        class_image_pixels=tuple(int(n) for n in pixels),
+        counts={"train": count, "val": count, "test": count},
+        instance_counts={"train": count - 1, "val": count - 1, "test": count - 1},
+        truths=("index", "instances"),
+        fingerprint="f",
+        split_hashes=dict.fromkeys(("train", "val", "test"), split_hash),
+        licence="none",
+        image_size=ImageSizes(middle, middle, middle),
+    )
+    (folder / "dataset.json").write_text(json.dumps(info.to_dict()))
+    return PreparedDataset(folder)
+
+
+def _stored(pixels: np.ndarray) -> tuple[str, bytes]:
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return ".png", png(pixels)
+    stream = io.BytesIO()
+    np.save(stream, pixels)
+    return ".npy", stream.getvalue()
 
 
 def settings(arch: str, **changes: Any) -> ModelSettings:

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
 
 from segline import params
-from segline.data.sources import Shapes
+from segline.data.sources import DATA, SHAPES
 from segline.errors import ParametersError
 from segline.layout import Checkout
+from segline.sentences import nearest
 
 
 def check(checkout: Checkout) -> params.Params:
-    """Validate params.yaml for a run under DVC. Raises ParametersError with one sentence per problem."""
-    settings = params.read(checkout.params)
-    problems = list(_not_written(YAML(typ="safe", pure=True).load(checkout.params)))
-    if not isinstance(settings.data, Shapes):
-        problems += _about_source(settings.data.source, checkout)
-    if problems:
-        raise ParametersError(*(f"{checkout.params.name}: {problem}" for problem in problems))
-    return settings
-
-
-def _not_written(values: Any) -> Iterator[str]:
-    """dvc.yaml names `models` and `data.source`; without a model there is no valid file."""
+    """Validate params.yaml for a run under DVC. Raises ParametersError with one sentence per problem, those of `params.read` among them."""
+    problems: list[str] = []
+    settings = None
+    try:
+        settings = params.read(checkout.params)
+    except ParametersError as error:
+        problems += error.problems
+    values = params.load(checkout.params)
     if "data" not in values:
-        yield "data is missing; DVC knows no defaults, so write it out: `data: {source: shapes}`."
+        problems.append(f"{checkout.params.name}: data is missing; DVC knows no defaults, so write it out: `data: {{source: shapes}}`.")
+    source = values["data"].get("source") if isinstance(values.get("data"), dict) else None
+    if isinstance(source, str) and source != SHAPES:
+        problems += [f"{checkout.params.name}: {problem}" for problem in _about_source(source, checkout)]
+    if problems:
+        raise ParametersError(*problems)
+    assert settings is not None
+    return settings
 
 
 def _about_source(source: str, checkout: Checkout) -> Iterator[str]:
     if source.startswith("~"):
         yield f"data.source: DVC does not expand '~'; write '{Path(source).expanduser()}'."
         return
-    root, data = checkout.root.resolve(), checkout.root.resolve() / "data"
-    folder = (data / source).resolve()
+    root = checkout.root.resolve()
+    folder = (root / DATA / source).resolve()
     outputs: Iterable[Path] = (checkout.raw, checkout.prepared, checkout.plans, checkout.data_plan.path, checkout.models)
     clash = next((output for output in outputs if output.resolve().is_relative_to(folder) or folder.is_relative_to(output.resolve())), None)
     if not source or clash:
@@ -45,5 +47,18 @@ def _about_source(source: str, checkout: Checkout) -> Iterator[str]:
     elif root != checkout.main and not Path(source).is_absolute() and not folder.is_relative_to(root):
         yield (
             f"data.source is '{source}', which points elsewhere from the copy that DVC made of the checkout for this experiment. "
-            f"For `--temp` and `--queue` write it as an absolute path: '{(checkout.main / 'data' / source).resolve()}'."
+            f"For `--temp` and `--queue` write it as an absolute path: '{(checkout.main / DATA / source).resolve()}'."
         )
+    else:
+        yield from _about_folder(source, folder, root)
+
+
+def _about_folder(source: str, folder: Path, root: Path) -> Iterator[str]:
+    if folder.is_dir():
+        if not os.access(folder, os.R_OK | os.X_OK):
+            yield f"data.source: the folder '{source}' cannot be read. Check its permissions."
+    elif (root / source).is_dir():
+        yield f"data.source: relative folders count from {DATA}/; write '{os.path.relpath(root / source, root / DATA)}'."
+    else:
+        hint = f" Generated images are `source: {SHAPES}`." if nearest(source, [SHAPES]) else ""
+        yield f"data.source: the folder '{source}' does not exist. Give the path of the folder that holds your images.{hint}"

@@ -6,7 +6,7 @@ import os
 
 
 def tracking_uri() -> str | None:
-    """`MLFLOW_TRACKING_URI`: the tracking store; overrides `runtime.tracking_uri` of params.yaml."""
+    """`MLFLOW_TRACKING_URI`: the tracking store; overrides `tracking.uri` of params.yaml."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
 
 

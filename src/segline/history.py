@@ -23,12 +23,15 @@ def write(file: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def read(file: Path) -> list[dict[str, float]]:
-    """Raises ModelError when there is none, or it cannot be read."""
+    """Raises ModelError when there is none, it cannot be read, or a row has no epoch."""
     again = f"run `dvc repro -f train@{file.parent.name}`"
     try:
         with file.open(newline="") as stream:
-            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
+            rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
     except FileNotFoundError:
         raise ModelError(f"{file.parent} has no {file.name}; {again}.") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, csv.Error) as error:
         raise ModelError(f"{file} cannot be read ({error}); {again} to make it anew.") from None
+    if not all("epoch" in row for row in rows):
+        raise ModelError(f"{file} has a row without an epoch; {again} to make it anew.")
+    return rows

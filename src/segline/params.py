@@ -8,7 +8,6 @@ YAML is read as YAML 1.2 (ruamel.yaml), because DVC writes it so: `1e-05` is a n
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from segline.data.formats import catalog as formats
-from segline.data.sources import DATA, SHAPES, Folder, Shapes, name_of
+from segline.data.sources import SHAPES, Folder, Shapes, name_of
 from segline.errors import ParametersError, SeglineError
 from segline.models import catalog as architectures
 from segline.models.settings import ModelSettings
@@ -46,7 +45,7 @@ class Evaluate(Section):
 class Export(Section):
     """ONNX."""
 
-    opset: Annotated[int, Field(ge=18, le=22)] = 18
+    opset: Annotated[int, Field(ge=18, le=22)] = 18  # version of ONNX's operators
     tolerance: Positive = 0.001  # largest difference between the metric of the ONNX model and that of the trained model
     latency_runs: Count = 20  # images timed for the latency, batch 1
 
@@ -54,13 +53,13 @@ class Export(Section):
 class Tracking(Section):
     """Where runs and models are kept. No result depends on it."""
 
-    uri: str | None = None  # default: sqlite:///mlflow.db in the main checkout; MLFLOW_TRACKING_URI overrides
+    uri: str | None = None  # of an MLflow server or database; default: sqlite:///mlflow.db in the main checkout; the variable MLFLOW_TRACKING_URI overrides it
 
 
-class _Frame(Section):
+class Frame(Section):
     """The sections that are the same for every source and architecture."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of generated images, random splits and trainings
     data: dict[str, Any] = {"source": "shapes"}
     models: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     evaluate: Evaluate = Evaluate()
@@ -97,14 +96,13 @@ def read(path: Path) -> Params:
 
     Raises ParametersError with one sentence per problem of the file, each naming the key and, for an unknown key, the nearest right one.
     """
-    values = _load(path)
+    values = load(path)
     problems = Problems(path.name)
     data: Section | None = problems.validated(_source_class(values.get("data"), problems), values.get("data", {"source": "shapes"}), "data")
     models = _models(values.get("models"), problems)
-    frame = problems.validated(_Frame, values, "", inner=("data", "models"))
+    frame = problems.validated(Frame, values, "", inner=("data", "models"))
     if frame is not None:
         problems.add(*_promoted_models_exist(frame.promote, values.get("models")))
-    problems.add(*_about_folder(values.get("data"), path.parent))
     problems.raise_if_any()
     assert frame is not None and isinstance(data, Shapes | Folder)
     return Params(frame.seed, data, models, frame.evaluate, frame.export, frame.promote, frame.runtime, frame.tracking)
@@ -136,7 +134,8 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """The file as YAML 1.2. Raises ParametersError when it is none, or no mapping."""
     try:
         values = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
@@ -199,19 +198,3 @@ def _promoted_models_exist(promote: Mapping[str, Gates], entries: Any) -> Iterat
     for name in promote:
         if name not in names:
             yield f"promote.{name}: there is no model '{name}'; the models are {', '.join(names)}."
-
-
-def _about_folder(data: Any, checkout: Path) -> Iterator[str]:
-    """Whether the folder is there is told beside what else is wrong with the section."""
-    source = data.get("source") if isinstance(data, dict) else None
-    if not isinstance(source, str) or source == SHAPES:
-        return
-    root = checkout / DATA / Path(source).expanduser()
-    if root.is_dir():
-        if not os.access(root, os.R_OK | os.X_OK):
-            yield f"data.source: the folder '{source}' cannot be read. Check its permissions."
-    elif (checkout / source).is_dir():
-        yield f"data.source: relative folders count from data/; write '{os.path.relpath(checkout / source, checkout / DATA)}'."
-    else:
-        hint = f" Generated images are `source: {SHAPES}`." if nearest(source, [SHAPES]) else ""
-        yield f"data.source: the folder '{source}' does not exist. Give the path of the folder that holds your images.{hint}"

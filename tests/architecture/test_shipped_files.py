@@ -1,15 +1,25 @@
-"""What is shipped holds: parameter files are valid, the README's commands exist, versions are exact."""
+"""What is shipped holds: parameter files are valid, the README says what is there, versions are exact."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from typer.main import get_command
 
 from segline import params
+from segline.data.formats.catalog import FORMATS
+from segline.data.sources import Folder
+from segline.layout import ModelFolder
+from segline.losses.catalog import LOSSES
+from segline.metrics.catalog import METRICS
+from segline.models.catalog import ARCHITECTURES
+from segline.models.settings import Fit
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -23,13 +33,20 @@ def test_the_shipped_params_are_valid() -> None:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
 def test_examples_are_valid(file: Path, tmp_path: Path) -> None:
     text = file.read_text()
-    root = re.search(r"^ +root: (\S+)", text, re.MULTILINE)
-    assert root, f"{file.name} names no data.root"
-    # An example is copied over params.yaml, so its data root counts from the checkout; whether that data is here does not matter.
-    (tmp_path / "params.yaml").write_text(text.replace(root[1], str(tmp_path)))
-    settings = params.read(tmp_path / "params.yaml")
-    assert settings.data.dataset == "folder"
+    source = re.search(r"^ +source: (\S+)", text, re.MULTILINE)
+    assert source, f"{file.name} names no data.source"
+    # Whether that data is here does not matter.
+    (tmp_path / "params.yaml").write_text(text.replace(source[1], str(tmp_path)))
+    assert isinstance(params.read(tmp_path / "params.yaml").data, Folder)
     assert text.startswith("#"), f"{file.name} does not begin with its command and its score"
+
+
+def test_the_readmes_parameters_are_valid(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    text = "\n".join(blocks).replace("/data/street", str(tmp_path))
+    (tmp_path / "params.yaml").write_text(text)
+    settings = params.read(tmp_path / "params.yaml")
+    assert set(settings.models) == {"street"} and isinstance(settings.data, Folder)
 
 
 def _commands() -> list[str]:
@@ -44,8 +61,9 @@ def test_readme_has_commands() -> None:
 
 
 def test_readme_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {word for command in _commands() for words in re.findall(r"\bmake((?: [a-z]+)+)", command) for word in words.split()}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "\n".join([*_commands(), *re.findall(r"`(make [a-z -]+)`", README.read_text())])
+    named = {word for words in re.findall(r"\bmake((?: [a-z-]+)+)", text) for word in words.split()}
     assert named and named <= targets
 
 
@@ -71,11 +89,62 @@ def test_readme_files_exist() -> None:
     assert not missing
 
 
+def _table(column: str) -> dict[str, str]:
+    """A table of the README that begins with a column of this name: first cell → second cell."""
+    found = re.search(rf"^\| {re.escape(column)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", README.read_text(), re.MULTILINE)
+    assert found, f"README.md has no table that begins with {column}"
+    return {cells[1].strip(): cells[2].strip() for cells in (line.split("|") for line in found[1].splitlines())}
+
+
+def _words(text: str | Iterable[str]) -> list[str]:
+    return re.findall(r"`([^`]+)`", text if isinstance(text, str) else " ".join(text))
+
+
+def test_readme_names_what_the_catalogues_have() -> None:
+    choices = _table("choice")
+    assert _words(_table("`format`")) == list(FORMATS)
+    assert _words(choices["`arch`"]) == list(ARCHITECTURES)
+    assert _words(choices["`loss` (semantic)"]) == list(LOSSES)
+    assert _words(choices["`evaluate.metrics`"]) == list(METRICS)
+    fits = re.search(r"`input\.fit` is ([^;]+);", README.read_text())
+    assert fits and _words(fits[1]) == list(Fit.__args__)  # type: ignore[attr-defined]
+
+
+def test_readme_names_every_file_of_a_model_folder() -> None:
+    folder = ModelFolder(Path("models"))
+    properties = [name for name, value in vars(ModelFolder).items() if isinstance(value, property) and name != "name"]
+    there = {getattr(folder, name).name for name in properties}
+    assert {word.rstrip("/") for word in _words(_table("file"))} == there
+
+
+def test_readme_names_every_stage_in_order() -> None:
+    stages = list(YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"])
+    line = re.search(r"^params\.yaml ─► (.*)$", README.read_text(), re.MULTILINE)
+    assert line and [name.removesuffix("@<model>") for name in line[1].split(" ─► ")] == stages
+    assert {script.stem for script in (ROOT / "pipeline").glob("*.py")} - {"here"} == set(stages)
+
+
+def test_readme_describes_folders_that_are_there() -> None:
+    for cell in _table("where"):
+        first, *others = _words(cell)
+        folders = [ROOT / first, *((ROOT / first).parent / other for other in others)]
+        assert all(folder.is_dir() for folder in folders), cell
+
+
+def test_the_licence_is_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["license"] == "Apache-2.0"
+    assert project["license-files"] == ["LICENSE"]
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text and "Version 2.0" in text
+    assert all("Apache-2.0" in (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+
+
 def test_make_help_lists_every_target() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony
-    assert set(re.findall(r"^  make ([a-z]+)", shown, re.MULTILINE)) == set(phony[1].split())
+    assert set(re.findall(r"^  make ([a-z-]+)", shown, re.MULTILINE)) == set(phony[1].split())
 
 
 def test_constraints_are_exact_and_name_every_dependency() -> None:

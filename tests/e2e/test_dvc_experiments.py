@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
 
 import pytest
-from conftest import TinyCheckout
+from conftest import TinyCheckout, ran
+
+pytestmark = pytest.mark.slow
 
 TELLING = "\nprint(f'layout of {__file__}', file=__import__('sys').stderr)\n"
 MAIN_COPY = re.compile(r"^layout of (.*)/src/segline/layout\.py$", re.MULTILINE)
@@ -20,7 +23,7 @@ MAIN_COPY = re.compile(r"^layout of (.*)/src/segline/layout\.py$", re.MULTILINE)
 def checkout(make_tiny_checkout: Callable[[], TinyCheckout]) -> TinyCheckout:
     """A checkout with the U-Net alone, reproduced and committed, whose layout module says where it was loaded from."""
     checkout = make_tiny_checkout()
-    text = re.sub(r"  maskrcnn:\n    task.*?\n\n", "", checkout.params.read_text(), flags=re.DOTALL)
+    text = re.sub(r"  maskrcnn:\n    arch.*?\n\n", "", checkout.params.read_text(), flags=re.DOTALL)
     checkout.params.write_text(re.sub(r"  maskrcnn: .*\n", "", text))
     layout = checkout.root / "src" / "segline" / "layout.py"
     layout.write_text(layout.read_text() + TELLING)
@@ -41,7 +44,7 @@ def _experiments_in_the_logbook(checkout: TinyCheckout) -> set[str]:
 
 def test_in_the_workspace(checkout: TinyCheckout) -> None:
     output = checkout.run("dvc", "exp", "run", "-n", "plain", "-S", "models.unet.train.lr=1e-5").stdout
-    assert re.findall(r"^Running stage '([^']+)'", output, re.MULTILINE) == ["params", "train@unet", "evaluate@unet", "export@unet", "register@unet"]
+    assert ran(output) == ["params", "plan", "train@unet", "evaluate@unet", "export@unet", "register@unet"]
     row = _table(checkout)["plain"]
     assert float(row["models.unet.train.lr"]) == 1e-5
     assert 0 <= float(row["miou"]) <= 1
@@ -82,8 +85,14 @@ def test_from_the_queue(checkout: TinyCheckout) -> None:
     assert not list((checkout.root / ".dvc" / "tmp").rglob("mlflow.db"))
 
 
-def test_a_relative_data_root_elsewhere_is_told_in_a_copy(checkout: TinyCheckout) -> None:
-    (checkout.root.parent / "images").mkdir()
-    done = checkout.run("dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "data.root=../images", check=False)
+def test_a_relative_source_elsewhere_is_told_in_a_copy(checkout: TinyCheckout) -> None:
+    shutil.copytree(checkout.root / "data" / "raw", checkout.root.parent / "images")
+    text = checkout.params.read_text()
+    try:
+        checkout.params.write_text("data: {source: ../../images, format: coco}\n\n" + text[text.index("models:") :])
+        done = checkout.run("dvc", "exp", "run", "--temp", "-n", "elsewhere", check=False)
+    finally:
+        checkout.params.write_text(text)
     assert done.returncode != 0
     assert f"write it as an absolute path: '{(checkout.root.parent / 'images').resolve()}'" in done.stdout
+    assert "Traceback" not in done.stdout

@@ -18,6 +18,8 @@ import torch
 from conftest import TinyCheckout
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 MODELS = """\
 models:
   unet:
@@ -147,7 +149,9 @@ def _test_file(checkout: TinyCheckout) -> None:
 
 @_addition
 def _docstring(checkout: TinyCheckout) -> None:
-    checkout.edit('"""Mean and standard deviation that the encoder\'s weights expect."""', '"""What the weights expect."""', "src/segline/models/unet/network.py")
+    checkout.edit(
+        '"""Mean and standard deviation that the encoder\'s weights expect."""', '"""What the weights expect."""', "src/segline/models/unet/network.py"
+    )
 
 
 @_addition
@@ -170,11 +174,16 @@ def test_nothing_reruns_for(addition: str, changed: TinyCheckout) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
-        ("models/unet/network.py", "return SemanticNetwork(network,", "network.eval()\n    return SemanticNetwork(network,", _each("train evaluate export", UNETS)),
+        (
+            "models/unet/network.py",
+            "return SemanticNetwork(network,",
+            "network.eval()\n    return SemanticNetwork(network,",
+            _each("train evaluate export", UNETS),
+        ),
         ("losses/dice.py", "loss = 1 -", "loss = 1.0 -", _each("train", {"unet"})),
         ("losses/cross_entropy.py", "clamp(min=1)", "clamp(min=2)", _each("train", UNETS)),
-        ("metrics/dice.py", 'task = "semantic"', 'task = "semantic"\n    extra = 1', _each("evaluate export", UNETS)),
-        ("metrics/box_ap.py", 'task = "instance"', 'task = "instance"\n    extra = 1', _each("evaluate export", {"maskrcnn"})),
+        ("metrics/dice.py", 'counts = "pixels"', 'counts = "pixels"\n    extra = 1', _each("evaluate export", UNETS)),
+        ("metrics/object_support.py", 'counts = "detections"', 'counts = "detections"\n    extra = 1', _each("evaluate export", {"maskrcnn"})),
         ("drawing/curves.py", "linewidth=2", "linewidth=3", _each("evaluate", ALL)),
         ("training/schedule.py", "** 0.9", "** 0.8", _each("train", ALL)),
         ("data/formats/camvid.py", "UNLABELLED = 11", "UNLABELLED = 12", set()),
@@ -223,6 +232,7 @@ def test_one_image_more_in_train_trains(changed: TinyCheckout) -> None:
 
 
 def test_another_content_behind_the_same_weight_file_trains(changed: TinyCheckout) -> None:
+    assert _stale(changed) == set()
     _save_encoder(changed.root.parent / "encoder.pt", seed=1)
     status = json.loads(changed.run("dvc", "status", "--json").stdout.splitlines()[-1])
     assert set(status) == {"plan"}, "DVC sees it by itself"
@@ -236,5 +246,7 @@ def _add_image(images: Path, split: str) -> None:
     content = json.loads(annotations.read_text())
     content["images"].append({"id": 999, "file_name": "another.png", "height": 64, "width": 64})
     square = [10, 10, 40, 10, 40, 40, 10, 40]
-    content["annotations"].append({"id": 9999, "image_id": 999, "category_id": 1, "segmentation": [square], "bbox": [10, 10, 30, 30], "area": 900, "iscrowd": 0})
+    content["annotations"].append(
+        {"id": 9999, "image_id": 999, "category_id": 1, "segmentation": [square], "bbox": [10, 10, 30, 30], "area": 900, "iscrowd": 0}
+    )
     annotations.write_text(json.dumps(content))

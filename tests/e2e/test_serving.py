@@ -23,6 +23,8 @@ from servers import model_server
 from segline import registry
 from segline_runtime.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

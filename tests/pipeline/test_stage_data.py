@@ -16,7 +16,7 @@ from PIL import Image
 from segline.data.store import PreparedDataset
 
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = "models: {unet: {task: semantic}}\n"
+MODELS = "models: {unet: {arch: unet}}\n"
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def checkout(tmp_path):
     folder = tmp_path / "checkout"
     for part in ("src", "pipeline"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (folder / "params.yaml").write_text(MODELS + "data: {shapes: {train: 4, val: 2, test: 3, size: [64, 96]}}\n")
+    (folder / "data").mkdir()
+    (folder / "params.yaml").write_text(MODELS + "data: {source: shapes, train: 4, val: 2, test: 3, size: [64, 96]}\n")
     return folder
 
 
@@ -38,6 +39,12 @@ def stage(checkout, name, code=0):
     return done.stderr
 
 
+def make(checkout):
+    for name in ("params", "download", "prepare"):
+        stage(checkout, name)
+    return PreparedDataset(checkout / "data" / "prepared")
+
+
 def own_images(folder, count=6):
     for i in range(count):
         for sub, suffix, array in (("PNGImages", "", np.full((20, 24, 3), 10 * i)), ("PedMasks", "_mask", np.pad(np.ones((4, 4)), ((2, 14), (3, 17))))):
@@ -46,34 +53,27 @@ def own_images(folder, count=6):
 
 
 def test_shapes(checkout):
-    stage(checkout, "download")
-    stage(checkout, "prepare")
-    data = PreparedDataset(checkout / "data" / "prepared")
+    data = make(checkout)
     assert data.info.counts == {"train": 4, "val": 2, "test": 3}
     assert data.info.name == "shapes" and data.info.licence == "CC0" and data.info.truths == ("index", "instances")
     assert [c.name for c in data.info.classes] == ["background", "circle", "square", "triangle", "cross"]
-    for sample in data.split("test"):
+    for sample in data.split("test", data.info.truths):
         assert sample.image.shape == (64, 96, 3)
         painted = np.zeros((64, 96), dtype=int)
         for label, mask in zip(sample.instances.labels, sample.instances.masks, strict=True):
             painted[mask] = label
         assert (painted == sample.mask).all()
-    fingerprint = data.info.fingerprint
-    stage(checkout, "download")
-    stage(checkout, "prepare")
-    assert PreparedDataset(checkout / "data" / "prepared").info.fingerprint == fingerprint
+    assert make(checkout).info == data.info
 
 
 @pytest.mark.parametrize("place", ["relative", "absolute"])
 def test_a_folder_of_ones_own(checkout, place):
     own_images(checkout.parent / "My images")
-    root = "../My images" if place == "relative" else checkout.parent / "My images"
-    (checkout / "params.yaml").write_text(MODELS + f"data: {{dataset: folder, root: '{root}', format: pennfudan}}\n")
-    stage(checkout, "download")
+    source = "../../My images" if place == "relative" else checkout.parent / "My images"
+    (checkout / "params.yaml").write_text(MODELS + f"data: {{source: '{source}', format: pennfudan}}\n")
+    info = make(checkout).info
     manifest = json.loads((checkout / "data" / "raw" / "manifest.json").read_text())
     assert len(manifest["files"]) == 12
-    stage(checkout, "prepare")
-    info = PreparedDataset(checkout / "data" / "prepared").info
     assert info.name == "my_images" and sum(info.counts.values()) == 6
     own_images(checkout.parent / "My images", 7)
     assert "changed since `download`" in stage(checkout, "prepare", 2)
@@ -84,7 +84,7 @@ def test_a_folder_of_ones_own(checkout, place):
 
 def test_a_temporary_copy_reads_the_folder_of_the_main_checkout(checkout):
     own_images(checkout / "data" / "own")
-    (checkout / "params.yaml").write_text(MODELS + "data: {dataset: folder, format: pennfudan}\n")
+    (checkout / "params.yaml").write_text(MODELS + "data: {source: own, format: pennfudan}\n")
     copy = checkout / ".dvc" / "tmp" / "exps" / "tmp1"
     copy.mkdir(parents=True)
     for part in ("src", "pipeline"):
@@ -92,19 +92,23 @@ def test_a_temporary_copy_reads_the_folder_of_the_main_checkout(checkout):
     shutil.copy(checkout / "params.yaml", copy)
     (copy / "data" / "own").mkdir(parents=True)
     (copy / "data" / "own" / "README.md").write_text("committed")
-    stage(copy, "download")
-    stage(copy, "prepare")
-    assert sum(PreparedDataset(copy / "data" / "prepared").info.counts.values()) == 6
+    assert sum(make(copy).info.counts.values()) == 6
     assert not (checkout / "data" / "raw").exists()
 
 
 def test_mistakes_end_in_sentences(checkout):
+    for name in ("download", "prepare"):
+        assert "run `dvc repro params` (or `python pipeline/params.py`)" in stage(checkout, name, 2)
+    stage(checkout, "params")
     assert "run `dvc repro download`" in stage(checkout, "prepare", 2)
     (checkout / "data" / "own").mkdir(parents=True)
-    (checkout / "params.yaml").write_text(MODELS + "data: {dataset: folder, format: pennfudan}\n")
+    (checkout / "params.yaml").write_text(MODELS + "data: {source: own, format: pennfudan}\n")
+    stage(checkout, "params")
     assert "holds no images" in stage(checkout, "download", 2)
     own_images(checkout / "data" / "own")
     (checkout / "data" / "own" / "PNGImages" / "im0.png").write_bytes(b"")
     stage(checkout, "download")
     assert stage(checkout, "prepare", 2).startswith("error: PNGImages/im0.png cannot be decoded")
-    assert sorted(f.name for f in (checkout / "data").iterdir()) == ["own", "raw"]
+    assert sorted(f.name for f in (checkout / "data").iterdir()) == ["own", "params", "raw", "weights"]
+    shutil.rmtree(checkout / "data" / "own")
+    assert "the folder 'own' does not exist" in stage(checkout, "download", 2)

@@ -1,4 +1,4 @@
-"""Evaluation of a split: figures, ranking, files; and the whole stage with small untrained networks."""
+"""Evaluation of a split: figures, ranking, files; the whole stage with small untrained networks; and models of the first version."""
 
 from __future__ import annotations
 
@@ -9,132 +9,121 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import factories
 import numpy as np
 import pytest
-import torch
+from model_parts import prepared
 from numpy.typing import NDArray
-from PIL import Image
-from pycocotools import mask as rle
 
-from segline.card import ModelCard
-from segline.data.store import IGNORE, DatasetInfo, PreparedDataset
+from segline.data.store import PreparedDataset, Split
 from segline.errors import DataError, ModelError, ParametersError
-from segline.evaluation.evaluate import evaluate, write
+from segline.evaluation.evaluate import Evaluation, Predict, evaluate
+from segline.evaluation.report import write_figures, write_plots
 from segline.evaluation.stage import evaluate_model
 from segline.layout import ModelFolder
+from segline.metrics import catalog, counts_file
+from segline.metrics.figures import figures
 from segline.metrics.instance import InstanceScorer
 from segline.metrics.semantic import SemanticScorer
-from segline.params import InstanceModel, SemanticModel
-from segline.provenance import Provenance
-from segline.tasks import registry as tasks
+from segline.params import Evaluate
+from segline.plan.plans import EvaluatePlan
+from segline.tasks import catalog as tasks
 from segline_runtime.predictions import InstancePrediction, Prediction, SemanticPrediction
-from segline_runtime.specification import ClassInfo, Specification
+from segline_runtime.predictor import Predictor
 
-CLASSES = (ClassInfo(0, "ground", (40, 90, 200), False), ClassInfo(1, "square;box", (230, 60, 40), True), ClassInfo(2, "unseen", (9, 200, 9), True))
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1"
+CLASSES = factories.SQUARES
 SIZES = [(64, 96), (96, 64), (64, 96), (80, 80), (64, 64), (64, 96), (72, 64)]
+BOTH = ("index", "instances")
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> PreparedDataset:
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     """Seven images of different sizes; a bright square on dark ground, none in the last."""
-    folder = tmp_path / "prepared"
-    split = folder / "test"
-    (split / "images").mkdir(parents=True)
-    (split / "masks").mkdir()
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for i, (height, width) in enumerate(SIZES):
-        square = np.zeros((height, width), np.bool_)
-        if i < len(SIZES) - 1:
-            square[10 : 40 + i, 12 : 40 + i] = True
-            code = rle.encode(np.asfortranarray(square, np.uint8))
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": i + 1,
-                    "category_id": 1,
-                    "iscrowd": 0,
-                    "area": int(square.sum()),
-                    "bbox": [12, 10, 28 + i, 30 + i],
-                    "segmentation": {**code, "counts": code["counts"].decode()},
-                }
-            )
-        pixels = np.random.default_rng(i).integers(0, 60, (height, width, 3)) + 180 * square[..., None]
-        mask = square.astype(np.uint8)
-        mask[:2] = IGNORE
-        Image.fromarray(pixels.astype(np.uint8)).save(split / "images" / f"image{i}.png")
-        Image.fromarray(mask).save(split / "masks" / f"image{i}.png")
-        images.append({"id": i + 1, "file_name": f"image{i}.png", "height": height, "width": width})
-    (split / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": []}))
-    info = DatasetInfo(
-        name="squares", classes=CLASSES, axes="HWC", channels=3, dtype="uint8", mean=(0.3,) * 3, std=(0.2,) * 3, class_pixels=(9, 9, 0),
-        class_image_pixels=(9, 9, 0), counts={"test": len(SIZES)}, instance_counts={"test": 6}, truths=("index", "instances"), fingerprint="f",
-        split_hashes={"test": "abc"}, licence="none",
-    )  # fmt: skip
-    (folder / "dataset.json").write_text(json.dumps(info.to_dict()))
-    return PreparedDataset(folder)
+    return factories.squares_dataset(tmp_path_factory.mktemp("squares"), SIZES)
 
 
-def _bright(images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+@pytest.fixture(scope="module")
+def split(dataset: PreparedDataset) -> Split:
+    return dataset.split("test", BOTH)
+
+
+def figures_of(evaluation: Evaluation, task: str) -> dict[str, float]:
+    return figures(evaluation.counts, [catalog.get(word) for word in tasks.get(task).metrics], CLASSES)
+
+
+def _bright(images: Sequence[NDArray[Any]]) -> list[Prediction]:
     """Perfect, but for images of 80 × 80, where it sees nothing."""
     return [SemanticPrediction(((image.mean(axis=2) > 120) & (image.shape[0] != 80)).astype(np.uint8)) for image in images]
 
 
-def _bright_objects(images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+def _bright_objects(images: Sequence[NDArray[Any]]) -> list[Prediction]:
     found: list[Prediction] = []
-    for [prediction], image in ((_bright([image]), image) for image in images):
+    for prediction in _bright(images):
         assert isinstance(prediction, SemanticPrediction)
         masks = prediction.class_ids.astype(np.bool_)[None]
         masks = masks[masks.any(axis=(1, 2))]
-        size = 28 + (next((i for i, s in enumerate(SIZES) if s == image.shape[:2]), 0))
-        boxes = np.array([[12, 10, 12 + size, 12 + size]] * len(masks), np.float32).reshape(-1, 4)
+        corners = [(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) for rows, columns in map(np.nonzero, masks)]
+        boxes = np.array(corners, np.float32).reshape(-1, 4)
         found.append(InstancePrediction(np.full(len(masks), 0.9, np.float32), np.ones(len(masks), np.int64), boxes, masks))
     return found
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
-def test_figures_and_ranking_do_not_depend_on_the_batches(dataset: PreparedDataset, batch_size: int) -> None:
+def test_figures_and_ranking_do_not_depend_on_the_batches(split: Split, batch_size: int) -> None:
     seen: list[int] = []
 
-    def predict(images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+    def predict(images: Sequence[NDArray[Any]]) -> list[Prediction]:
         seen.append(len(images))
         return _bright(images)
 
-    evaluation = evaluate(predict, dataset.split("test"), SemanticScorer(CLASSES), batch_size=batch_size)
+    evaluation = evaluate(predict, split, SemanticScorer(CLASSES), batch_size=batch_size)
     assert max(seen) == min(batch_size, len(SIZES))
     assert sum(seen) == len(SIZES)
     assert [image.name for image in evaluation.ranking] == ["image0", "image1", "image2", "image4", "image5", "image6", "image3"]
     assert [image.index for image in evaluation.ranking] == [0, 1, 2, 4, 5, 6, 3]
     assert evaluation.ranking[0].score == 1
     assert evaluation.ranking[-1].score < 0.5
-    assert evaluation.metrics["iou/ground"] < 1
-    assert "iou/unseen" not in evaluation.metrics
+    found = figures_of(evaluation, "semantic")
+    assert found["iou/ground"] < 1
+    assert "iou/unseen" not in found
+    assert evaluation.counts.images == tuple(f"image{i}" for i in range(7))
+    assert evaluation.counts.hashes == tuple(split.hashes())
 
 
-def test_a_predictor_that_loses_an_image_is_a_bug(dataset: PreparedDataset) -> None:
+def test_a_predictor_that_loses_an_image_is_a_bug(split: Split) -> None:
     with pytest.raises(ValueError, match="zip"):
-        evaluate(lambda images: _bright(images)[:-1], dataset.split("test"), SemanticScorer(CLASSES), batch_size=3)
+        evaluate(lambda images: _bright(images)[:-1], split, SemanticScorer(CLASSES), batch_size=3)
+
+
+def report(evaluation: Evaluation, predict: Predict, split: Split, task: str, out: Path, *, overlays: int, draw: Any = lambda _: None) -> dict[str, float]:
+    """Plots first, as the stage does."""
+    light = tasks.get(task)
+    write_plots(evaluation, predict=predict, split=split, task=light, classes=CLASSES, overlays=overlays, plots=out / "plots", draw=draw)
+    return write_figures(
+        evaluation,
+        metrics=[catalog.get(word) for word in light.metrics],
+        classes=CLASSES,
+        resamples=100,
+        split=split,
+        split_hash="abc",
+        metrics_file=out / "metrics.json",
+        counts=out / "counts.npz",
+    )
 
 
 @pytest.mark.parametrize(("overlays", "best", "worst"), [(2, 2, 2), (0, 0, 0), (5, 5, 2), (12, 7, 0)])
-def test_files_written(dataset: PreparedDataset, tmp_path: Path, overlays: int, best: int, worst: int) -> None:
-    split = dataset.split("test")
+def test_files_written(split: Split, tmp_path: Path, overlays: int, best: int, worst: int) -> None:
     evaluation = evaluate(_bright, split, SemanticScorer(CLASSES))
     out = tmp_path / "out"
-    write(
-        evaluation,
-        predict=_bright,
-        split=split,
-        split_hash="abc",
-        classes=CLASSES,
-        overlays=overlays,
-        metrics_file=out / "metrics.json",
-        plots=out / "plots",
-        draw=lambda folder: (folder / "own.txt").touch(),
-    )
+    returned = report(evaluation, _bright, split, "semantic", out, overlays=overlays, draw=lambda folder: (folder / "own.txt").touch())
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics == {"split": "test", "split_hash": "abc", "images": 7, **evaluation.metrics}
+    assert metrics == {"version": 1, "split": "test", "split_hash": "abc", "images": 7, **returned}
+    assert returned.items() >= figures_of(evaluation, "semantic").items()
+    assert returned["miou_low"] <= returned["miou"] <= returned["miou_high"]
     assert "iou/square_box" in metrics
+    counts = counts_file.load(out / "counts.npz")
+    assert (counts.images, counts.hashes) == (evaluation.counts.images, evaluation.counts.hashes)
     with (out / "plots" / "per_image.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["name"] for row in rows] == [image.name for image in evaluation.ranking]
@@ -146,83 +135,129 @@ def test_files_written(dataset: PreparedDataset, tmp_path: Path, overlays: int, 
     assert {file.name for file in (out / "plots").iterdir()} == {
         "classes.csv", "classes.png", "confusion_matrix.csv", "confusion_matrix.png", "overlays", "own.txt", "per_image.csv"
     }  # fmt: skip
-    assert {file.name for file in out.iterdir()} == {"metrics.json", "plots"}
+    assert {file.name for file in out.iterdir()} == {"metrics.json", "counts.npz", "plots"}
 
 
-def test_instances(dataset: PreparedDataset, tmp_path: Path) -> None:
-    split = dataset.split("test")
+def test_instances(split: Split, tmp_path: Path) -> None:
     evaluation = evaluate(_bright_objects, split, InstanceScorer(CLASSES), batch_size=2)
     assert evaluation.ranking[-1].name == "image3"
     assert evaluation.ranking[-1].score == 0
     assert {image.name: image.score for image in evaluation.ranking}["image6"] == 1
-    assert evaluation.metrics["mask_ap"] == pytest.approx(84 / 101)  # 5 of 6 found, none wrong
-    write(
-        evaluation, predict=_bright_objects, split=split, split_hash="abc", classes=CLASSES, overlays=1, metrics_file=tmp_path / "m.json", plots=tmp_path / "p"
-    )
-    assert {file.name for file in (tmp_path / "p" / "overlays").iterdir()} == {"best_1_image0.png", "worst_1_image3.png"}
+    assert figures_of(evaluation, "instance")["mask_ap"] == pytest.approx(84 / 101)  # 5 of 6 found, none wrong
+    report(evaluation, _bright_objects, split, "instance", tmp_path, overlays=1)
+    assert {file.name for file in (tmp_path / "plots" / "overlays").iterdir()} == {"best_1_image0.png", "worst_1_image3.png"}
 
 
-def test_a_failure_leaves_nothing_half_written(dataset: PreparedDataset, tmp_path: Path) -> None:
-    split = dataset.split("test")
+def test_a_failure_leaves_nothing_half_written(split: Split, tmp_path: Path) -> None:
     evaluation = evaluate(_bright, split, SemanticScorer(CLASSES))
-    out = tmp_path / "out"
 
-    def broken(images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+    def broken(images: Sequence[NDArray[Any]]) -> list[Prediction]:
         raise RuntimeError(f"no more memory for {len(images)} images")
 
     with pytest.raises(RuntimeError, match="no more memory"):
-        write(evaluation, predict=broken, split=split, split_hash="abc", classes=CLASSES, overlays=2, metrics_file=out / "metrics.json", plots=out / "plots")
-    assert list(out.iterdir()) == []
+        report(evaluation, broken, split, "semantic", tmp_path / "out", overlays=2)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
-def _train_nothing(folder: ModelFolder, task_name: str, classes: tuple[ClassInfo, ...] = CLASSES) -> None:
-    """The folder of a model as `train` leaves it, with the weights that the network began with."""
-    torch.manual_seed(0)
-    task = tasks.get(task_name)
-    entry = SemanticModel(task="semantic", encoder="mobilenet_v2") if task_name == "semantic" else InstanceModel(task="instance", encoder="mobilenet_v3_small")
-    model = entry.model_dump(mode="json")
-    specification = Specification(
-        task=task_name, model=folder.name, dataset="squares", classes=classes, image_size=(64, 64), resize=task.resize, mean=(0.3,) * 3, std=(0.2,) * 3
-    )
-    network = task.build(model, specification)
-    folder.path.mkdir(parents=True)
-    torch.save(network.state_dict(), folder.weights)
-    folder.history.write_text(f"epoch,train_loss,val_{task.metric},lr\n1,1.5,,0.1\n2,0.7,0.4,0.05\n")
-    ModelCard(
-        model=folder.name, task=task_name, parameters={"seed": 0, "image_size": (64, 64), "model": model}, specification=specification,
-        provenance=Provenance("p", "d", "c"), dataset={"name": "squares"}, versions={}, commit=None, experiment=None, training={},
-    ).write(folder.card)  # fmt: skip
-
-
-@pytest.mark.parametrize(("task", "figures", "plots"), [
-    ("semantic", {"miou", "mdice", "pixel_accuracy", "iou/ground"}, {"confusion_matrix.png", "training_curves.png", "overlays", "per_image.csv"}),
-    ("instance", {"mask_ap", "mask_ap50", "box_ap", "box_ap50"}, {"pr_curve.png", "pr_curve.csv", "training_curves.png", "overlays", "per_image.csv"}),
-])  # fmt: skip
-def test_the_stage(dataset: PreparedDataset, tmp_path: Path, task: str, figures: set[str], plots: set[str]) -> None:
+def untrained(tmp_path: Path, arch: str, dataset: PreparedDataset, **changes: Any) -> tuple[ModelFolder, EvaluatePlan]:
+    """The folder of a model as `train` leaves it, with the weights that the network began with; and the plan of its evaluation."""
     folder = ModelFolder(tmp_path / "models" / "m")
-    _train_nothing(folder, task)
-    returned = evaluate_model(folder, dataset, overlays=1, accelerator="cpu", progress=False)
+    plans = factories.plans("m", factories.settings(arch, **changes), dataset)
+    factories.untrained(folder, plans.train, dataset)
+    return folder, plans.evaluate
+
+
+@pytest.mark.parametrize(("arch", "wanted", "plots"), [
+    ("unet", {"miou", "miou_low", "miou_high", "mdice", "pixel_accuracy", "iou/ground"}, {"confusion_matrix.png"}),
+    ("maskrcnn", {"mask_ap", "mask_ap_low", "mask_ap50", "box_ap", "box_ap50"}, {"pr_curve.png", "pr_curve.csv"}),
+])  # fmt: skip
+def test_the_stage(dataset: PreparedDataset, tmp_path: Path, arch: str, wanted: set[str], plots: set[str]) -> None:
+    folder, plan = untrained(tmp_path, arch, dataset)
+    returned = evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
     written = json.loads(folder.metrics.read_text())
-    assert figures <= set(written)
+    assert wanted <= set(written)
     assert {key: written[key] for key in returned} == returned
-    assert (written["split"], written["split_hash"], written["images"]) == ("test", "abc", 7)
-    assert plots <= {file.name for file in folder.plots.iterdir()}
-    first = {file.name: file.read_bytes() for file in folder.plots.rglob("*.*")}
-    evaluate_model(folder, dataset, overlays=1, accelerator="cpu", progress=False)
-    assert {file.name: file.read_bytes() for file in folder.plots.rglob("*.*")} == first  # the same files byte for byte, so that DVC sees no change
+    assert (written["split"], written["split_hash"], written["images"]) == ("test", dataset.info.split_hashes["test"], 7)
+    assert plots | {"training_curves.png", "overlays", "per_image.csv"} <= {file.name for file in folder.plots.iterdir()}
+    assert len(counts_file.load(folder.counts)) == 7
+    first = {file.name: file.read_bytes() for file in folder.path.rglob("*.*")}
+    evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
+    assert {file.name: file.read_bytes() for file in folder.path.rglob("*.*")} == first  # the same files byte for byte, so that DVC sees no change
+
+
+@pytest.mark.parametrize("arch", ["unet", "maskrcnn"])
+@pytest.mark.parametrize(
+    "fit",
+    [{"fit": "letterbox", "size": [64, 96]}, {"fit": "native"}, {"fit": "native", "tile": {"size": [48, 48], "overlap": 16}}],
+    ids=["letterbox", "native", "tile"],
+)
+def test_the_stage_with_every_fit(dataset: PreparedDataset, tmp_path: Path, arch: str, fit: dict[str, Any]) -> None:
+    folder, plan = untrained(tmp_path, arch, dataset, input=fit)
+    figures = evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
+    assert 0 <= figures[tasks.get(plan.task).metric] < 0.6
+
+
+@pytest.mark.parametrize("arch", ["unet", "maskrcnn"])
+def test_how_it_predicts_is_the_plans_and_needs_no_new_training(tmp_path: Path, dataset: PreparedDataset, arch: str) -> None:
+    """A training's settings beside it: size, fit and thresholds may be chosen anew."""
+    folder, _ = untrained(tmp_path, arch, dataset)
+    changes: dict[str, Any] = {"input": {"size": [96, 96], "fit": "letterbox"}}
+    if arch == "maskrcnn":
+        changes["predict"] = {"score_threshold": 0.99}
+    plan = factories.plans("m", factories.settings(arch, **changes), dataset).evaluate
+    found = evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
+    if arch == "maskrcnn":
+        assert found["mask_ap"] == 0, "nothing is that sure of itself"
+
+
+def test_the_chosen_metrics_are_told_and_no_other(dataset: PreparedDataset, tmp_path: Path) -> None:
+    folder, _ = untrained(tmp_path, "unet", dataset)
+    plan = factories.plans("m", factories.settings("unet"), dataset, evaluate=Evaluate(metrics=["pixel_accuracy"], overlays=0, resamples=100)).evaluate
+    found = evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
+    assert {key for key in found if "/" not in key} == {"pixel_accuracy", "pixel_accuracy_low", "pixel_accuracy_high", "miou", "miou_low", "miou_high"}
 
 
 def test_mistakes_are_told_in_sentences(dataset: PreparedDataset, tmp_path: Path) -> None:
-    folder = ModelFolder(tmp_path / "models" / "m")
+    folder, plan = ModelFolder(tmp_path / "models" / "m"), factories.plans("m", factories.settings("unet"), dataset).evaluate
     with pytest.raises(ModelError, match="holds no trained model"):
-        evaluate_model(folder, dataset, overlays=1, progress=False)
-    _train_nothing(folder, "semantic", CLASSES[:2])
+        evaluate_model(plan, folder, dataset, progress=False)
+    other = factories.squares_dataset(tmp_path / "other", SIZES, classes=CLASSES[:2])
+    untrained(tmp_path, "unet", other)
     with pytest.raises(ModelError, match=r"trained on the classes ground, square;box, and the prepared data has ground, square;box, unseen"):
-        evaluate_model(folder, dataset, overlays=1, progress=False)
+        evaluate_model(plan, folder, dataset, progress=False)
     with pytest.raises(ParametersError, match=r"runtime.accelerator is 'abacus'"):
-        evaluate_model(folder, dataset, overlays=1, accelerator="abacus", progress=False)
-    dataset.info = replace(dataset.info, truths=("instances",))
-    with pytest.raises(DataError, match="learns from class masks"):
-        evaluate_model(folder, dataset, overlays=1, progress=False)
+        evaluate_model(plan, folder, dataset, accelerator="abacus", progress=False)
+    of_other = factories.plans("m", factories.settings("unet"), other).evaluate
+    without = PreparedDataset(other.folder)
+    without.info = replace(without.info, truths=("instances",))
+    with pytest.raises(DataError, match="has no class masks"):
+        evaluate_model(of_other, folder, without, progress=False)
+    without.info = replace(without.info, truths=BOTH, split_hashes={"test": "changed"})
+    with pytest.raises(DataError, match="is not the one that the plan was made for"):
+        evaluate_model(of_other, folder, without, progress=False)
+    with pytest.raises(ModelError, match="does not hold the network that its plan describes"):
+        evaluate_model(factories.plans("m", factories.settings("unet", encoder="resnet18"), other).evaluate, folder, other, progress=False)
+    folder.weights.write_bytes(b"broken")
+    with pytest.raises(ModelError, match="does not hold the network that its plan describes"):
+        evaluate_model(of_other, folder, other, progress=False)
+    folder.weights.unlink()
+    with pytest.raises(ModelError, match=r"has a card but no weights\.pt"):
+        evaluate_model(of_other, folder, other, progress=False)
     assert not folder.metrics.exists()
     assert not folder.plots.exists()
+
+
+@pytest.mark.parametrize("name", ["semantic", "instance"])
+def test_models_of_the_first_version_are_scored(name: str, dataset: PreparedDataset, tmp_path: Path) -> None:
+    predictor = Predictor(GOLDEN / f"{name}.onnx", threads=1)
+    task = tasks.get(predictor.specification.task)
+    data = PreparedDataset(prepared(tmp_path)) if name == "semantic" else dataset
+    split = data.split("test", [task.truth])
+    classes = predictor.specification.classes if name == "semantic" else CLASSES
+    found = evaluate(predictor.predict, split, task.scorer(classes))
+    told = figures(found.counts, [catalog.get(word) for word in task.metrics], classes)
+    assert len(found.counts) == len(split)
+    if name == "semantic":
+        assert told["miou"] == 1.0, "it was made to call bright what is bright"
+    else:
+        assert told["mask_ap"] == 0.0, "it finds the same two objects in every image, and neither is there"

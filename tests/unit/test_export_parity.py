@@ -1,60 +1,57 @@
-"""Parity: what agreement and disagreement look like, and that a model which fails leaves nothing behind."""
+"""Parity: what the proof of an equal model holds, that another model fails, and that a model which fails leaves nothing behind."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import factories
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from pycocotools import mask as rle
 from torch import nn
 
-from segline.data.store import Split
-from segline.errors import ExportError
-from segline.export.disagreement import disagreement, match
+from segline.data.store import PreparedDataset, Split
+from segline.errors import DataError, ExportError, ModelError
+from segline.export import stage
 from segline.export.onnx import write_onnx
 from segline.export.parity import latency, prove
-from segline.metrics.semantic import SemanticScorer
-from segline.tasks.graphs import SemanticGraph
-from segline_runtime.predictions import InstancePrediction, SemanticPrediction
+from segline.export.stage import export
+from segline.layout import ModelFolder
+from segline.metrics import catalog
+from segline.metrics.figures import figures
+from segline.models.semantic import SemanticNetwork
+from segline.tasks import catalog as tasks
+from segline.tasks.graph import EvalGraph
+from segline_runtime.predictions import SemanticPrediction
 from segline_runtime.predictor import Predictor
-from segline_runtime.specification import ClassInfo, Specification
+from segline_runtime.specification import Geometry, ImageKind, Specification, Tile
 
-CLASSES = tuple(ClassInfo(i, f"class {i}", (40 * i, 90, 10), i > 0) for i in range(3))
-SPECIFICATION = Specification("semantic", "m", "d", CLASSES, (32, 64), "stretch", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
-SIZES = [(32, 64), (40, 30), (64, 64)]
+CLASSES = factories.SQUARES
+SPECIFICATION = Specification("semantic", "m", "d", CLASSES, Geometry("stretch", (32, 64)), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+SIZES = [(48, 64), (64, 50), (80, 80)]
+TASK = tasks.get("semantic")
+METRICS = [catalog.get(word) for word in TASK.metrics]
 
 
-def graph(seed: int, specification: Specification = SPECIFICATION) -> SemanticGraph:
+def graph(seed: int, specification: Specification = SPECIFICATION) -> EvalGraph:
     torch.manual_seed(seed)
-    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, len(CLASSES), 3, padding=1))
-    return SemanticGraph(network, specification)
+    channels = specification.image.channels
+    layers = nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, len(CLASSES), 3, padding=1))
+    return tasks.learning("semantic").graph(SemanticNetwork(layers, stride=2), specification)
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
-    """Three images of different sizes, one without objects, with both kinds of truth."""
-    folder = tmp_path_factory.mktemp("prepared") / "test"
-    rng = np.random.default_rng(0)
-    for name in ("images", "masks"):
-        (folder / name).mkdir(parents=True)
-    images, annotations = [], []
-    for i, (height, width) in enumerate(SIZES):
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / "images" / f"{i}.png")
-        mask = np.zeros((height, width), np.uint8)
-        if i:
-            mask[5:20, 6:25] = i
-            encoded = rle.encode(np.asfortranarray(mask > 0).astype(np.uint8))
-            segmentation = {"size": encoded["size"], "counts": encoded["counts"].decode()}
-            annotations.append({"id": i, "image_id": i, "category_id": i, "bbox": [6, 5, 19, 15], "area": 285, "iscrowd": 0, "segmentation": segmentation})
-        Image.fromarray(mask).save(folder / "masks" / f"{i}.png")
-        images.append({"id": i, "file_name": f"{i}.png", "height": height, "width": width})
-    (folder / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": []}))
-    return Split(folder, ("index", "instances"))
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """Three images of different sizes, one without objects."""
+    return factories.squares_dataset(tmp_path_factory.mktemp("squares"), SIZES)
+
+
+@pytest.fixture(scope="module")
+def split(dataset: PreparedDataset) -> Split:
+    return dataset.split("test", ["index"])
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +61,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def proved(trained: SemanticGraph, file: Path, split: Split, tolerance: float = 0.001) -> dict:
-    return prove(trained, file, split, lambda: SemanticScorer(CLASSES), metric="miou", tolerance=tolerance, latency_runs=3, opset=18, progress=False)
+def proved(trained: EvalGraph, file: Path, split: Split, tolerance: float = 0.001) -> dict[str, Any]:
+    return prove(trained, file, split, TASK, metrics=METRICS, tolerance=tolerance, latency_runs=3, opset=18, progress=False)
 
 
 def test_the_proof_of_an_equal_model(file: Path, split: Split) -> None:
@@ -78,8 +75,9 @@ def test_the_proof_of_an_equal_model(file: Path, split: Split) -> None:
     assert proof["images"] == 3
     assert proof["worst"]["differing_pixels"]["value"] <= 0.001
     assert 0 < proof["worst"]["probability"]["value"] < 1e-4
-    assert proof["worst"]["probability"]["image"] in {"0", "1", "2"}
-    assert [case["size"] for case in proof["other_sizes"]] == [[24, 48], [48, 96], [64, 32], [32, 64], [32, 64]]
+    assert proof["worst"]["probability"]["image"] in {"image0", "image1", "image2"}
+    assert [case["size"] for case in proof["other_sizes"]] == [[36, 48], [72, 96], [64, 48], [48, 64], [48, 64]]
+    assert [case["input"] for case in proof["other_sizes"]] == ["scaled by 0.75", "scaled by 1.5", "transposed", "dark", "batch of two"]
     assert proof["latency"]["runs"] == 3
     assert 0 < proof["latency"]["median_ms"] <= proof["latency"]["p95_ms"]
     assert proof["latency"]["provider"] == "CPUExecutionProvider"
@@ -89,13 +87,13 @@ def test_the_proof_of_an_equal_model(file: Path, split: Split) -> None:
 
 def test_another_model_fails_with_both_figures(file: Path, split: Split) -> None:
     other = graph(1)
-    scorer = SemanticScorer(CLASSES)
+    scorer = TASK.scorer(CLASSES)
     for sample in split:
         scorer.add(SemanticPrediction(other.run(sample.image[None])["class_ids"][0]), sample)
     with pytest.raises(ExportError, match="not the trained model") as caught:
         proved(other, file, split)
     first = caught.value.problems[0]
-    assert f"{scorer.metrics()['miou']:.6f} trained" in first
+    assert f"{figures(scorer.counts(), METRICS, CLASSES)['miou']:.6f} trained" in first
     assert f"{proved(graph(0), file, split)['onnx']:.6f} exported" in first
 
 
@@ -104,63 +102,63 @@ def test_a_graph_that_computes_something_else_fails_however_lenient_the_toleranc
         proved(graph(1), file, split, tolerance=1.0)
 
 
-def test_latency_is_of_the_whole_way_from_image_to_prediction(file: Path) -> None:
-    figures = latency(Predictor(file, threads=1), np.zeros((20, 30, 3), np.uint8), 5)
-    assert figures["image_size"] == [20, 30]
-    assert figures["batch"] == 1
-
-
-def semantic(ids: list[list[int]], probability: float | None = None) -> SemanticPrediction:
-    array = np.array(ids, np.uint8)
-    return SemanticPrediction(array, None if probability is None else np.full((2, *array.shape), probability, np.float32))
-
-
-def test_semantic_disagreement() -> None:
-    figures = disagreement(semantic([[0, 1], [1, 1]], 0.5), semantic([[0, 1], [1, 0]], 0.75))
-    assert figures == {"differing_pixels": 0.25, "probability": 0.25}
-    assert disagreement(semantic([[0, 1]]), semantic([[0, 1]], 0.5)) == {"differing_pixels": 0.0}
-
-
-def instances(boxes: list[list[float]], labels: list[int], scores: list[float]) -> InstancePrediction:
-    masks = np.zeros((len(boxes), 40, 40), np.bool_)
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
-        mask[int(y0) : int(y1), int(x0) : int(x1)] = True
-    return InstancePrediction(np.array(scores, np.float32), np.array(labels, np.int64), np.array(boxes, np.float32).reshape(-1, 4), masks)
-
-
-def test_detections_are_matched_not_compared_by_place() -> None:
-    boxes = [[0, 0, 10, 10], [20, 20, 30, 30], [0, 20, 10, 30]]
-    first = instances(boxes, [1, 1, 2], [0.9, 0.8, 0.7])
-    swapped = instances([boxes[1], boxes[0], boxes[2]], [1, 1, 2], [0.8, 0.9, 0.7])
-    assert sorted(match(first, swapped)) == [(0, 1), (1, 0), (2, 2)]
-    assert set(disagreement(first, swapped).values()) == {0.0}
-
-
-def test_instance_disagreement() -> None:
-    first = instances([[0, 0, 10, 10], [20, 20, 30, 30], [0, 20, 10, 30]], [1, 1, 2], [0.9, 0.8, 0.7])
-    second = instances([[0, 0, 10, 8], [20, 20, 30, 30]], [1, 2], [0.6, 0.8])
-    figures = disagreement(first, second)
-    assert figures["box_px"] == 2
-    assert figures["score"] == pytest.approx(0.3)
-    assert figures["mask_iou_loss"] == pytest.approx(0.2)
-    assert figures["unmatched"] == 3
-    assert figures["unmatched_confident"] == pytest.approx(3 / 5)
-    weak = instances([[0, 20, 10, 30], [30, 0, 40, 10]], [2, 1], [0.3, 0.2])
-    assert disagreement(weak, instances([], [], []))["unmatched"] == 2
-    assert disagreement(weak, instances([], [], []))["unmatched_confident"] == 0
-
-
-def test_no_detections_agree() -> None:
-    nothing, something = instances([], [], []), instances([[0, 0, 5, 5]], [1], [0.5])
-    assert set(disagreement(nothing, nothing).values()) == {0.0}
-    assert disagreement(nothing, something)["unmatched_confident"] == 1
-
-
-def test_two_detections_of_one_object_need_two_partners() -> None:
-    twice, once = instances([[0, 0, 10, 10], [0, 0, 10, 9]], [1, 1], [0.9, 0.8]), instances([[0, 0, 10, 9]], [1], [0.9])
-    assert match(twice, once) == [(1, 0)]
-
-
 def test_equal_graphs_of_other_preprocessing_are_not_equal(file: Path, split: Split) -> None:
     with pytest.raises(ExportError):
         proved(graph(0, replace(SPECIFICATION, mean=(0.0, 0.0, 0.9))), file, split)
+
+
+@pytest.mark.parametrize("geometry", [Geometry("letterbox", (32, 64)), Geometry("native", None, Tile((32, 32), 8))], ids=lambda g: g.fit)
+def test_other_fits_are_proved_too(tmp_path: Path, split: Split, geometry: Geometry) -> None:
+    trained = graph(0, replace(SPECIFICATION, geometry=geometry))
+    write_onnx(trained, trained.specification, tmp_path / "m.onnx", 18)
+    proof = proved(trained, tmp_path / "m.onnx", split)
+    assert proof["difference"] <= 0.001
+    assert max(case["differing_pixels"] for case in proof["other_sizes"]) < 0.001
+
+
+@pytest.mark.parametrize("kind", [ImageKind(channels=1), ImageKind(channels=5, dtype="float32", scale=1.0), ImageKind(dtype="uint16", scale=65535.0)])
+def test_other_kinds_of_images_are_proved_too(tmp_path: Path, kind: ImageKind) -> None:
+    data = factories.squares_dataset(tmp_path / "data", SIZES, image=kind)
+    specification = replace(SPECIFICATION, image=kind, mean=(0.4,) * kind.channels, std=(0.2,) * kind.channels)
+    write_onnx(graph(0, specification), specification, tmp_path / "m.onnx", 18)
+    proof = proved(graph(0, specification), tmp_path / "m.onnx", data.split("test", ["index"]))
+    assert 0 < proof["worst"]["probability"]["value"] < 1e-4
+    assert max(case["differing_pixels"] for case in proof["other_sizes"]) < 0.001
+
+
+def test_latency_is_of_the_whole_way_from_image_to_prediction(file: Path) -> None:
+    found = latency(Predictor(file, threads=1), np.zeros((20, 30, 3), np.uint8), 5)
+    assert found["image_size"] == [20, 30]
+    assert found["batch"] == 1
+
+
+@pytest.mark.parametrize("arch", ["unet", "maskrcnn"])
+def test_the_stage(dataset: PreparedDataset, tmp_path: Path, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ModelFolder(tmp_path / "models" / "m")
+    plans = factories.plans("m", factories.settings(arch), dataset)
+    with pytest.raises(ModelError, match="holds no trained model"):
+        export(plans.export, folder, dataset, progress=False)
+    factories.untrained(folder, plans.train, dataset)
+    export(plans.export, folder, dataset, progress=False)
+    proof = json.loads(folder.parity.read_text())
+    assert proof["passed"] and proof["split_hash"] == plans.export.scored.hash and proof["opset"] == plans.export.opset
+    assert Predictor(folder.onnx, threads=1).specification.geometry == plans.export.geometry
+
+    def another(graph: EvalGraph, specification: Specification, file: Path, opset: int, **_: Any) -> None:
+        """A file of other weights: what a broken exporter would leave."""
+        for weight in graph.network.parameters():
+            weight.data.mul_(-1.5)
+        write_onnx(graph, specification, file, opset)
+        for weight in graph.network.parameters():
+            weight.data.div_(-1.5)
+
+    if arch == "unet":
+        monkeypatch.setattr(stage, "write_onnx", another)
+        with pytest.raises(ExportError, match="not the trained model"):
+            export(plans.export, folder, dataset, progress=False)
+    else:
+        with pytest.raises(DataError, match="is not the one that the plan was made for"):
+            export(replace(plans.export, scored=replace(plans.export.scored, hash="other")), folder, dataset, progress=False)
+    assert not folder.onnx.exists()
+    assert not folder.parity.exists()
+    assert not list(folder.path.glob(".*"))

@@ -209,7 +209,7 @@ def test_an_unknown_metric_is_told_with_the_nearest_names() -> None:
     with pytest.raises(ParametersError, match=r"There is no metric 'mask_app'.*mask_ap"):
         catalog.get("mask_app")
     for word in catalog.METRICS:
-        assert catalog.get(word).task == ("semantic" if word in SEMANTIC else "instance")
+        assert catalog.get(word).counts == ("pixels" if word in SEMANTIC else "detections")
 
 
 def test_a_thousand_images_take_no_time_to_speak_of() -> None:

@@ -153,10 +153,10 @@ class _Hub(BaseHTTPRequestHandler):
 
     files: ClassVar[dict[str, bytes]] = {}
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._answer(body=False)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import evaluate, models, predict, promote, status, store
+from segline.cli import evaluate, models, parameters, predict, promote, status, store
 from segline.errors import told_in_sentences
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
@@ -44,3 +44,4 @@ app.command()(status.sync)
 app.command()(store.store)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(parameters.parameters)

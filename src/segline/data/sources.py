@@ -38,11 +38,12 @@ Name = Annotated[str, AfterValidator(_registry_safe)]
 class Shapes(Section):
     """The generated data set."""
 
-    source: Literal["shapes"] = "shapes"
-    name: Name | None = None  # used in the registry; default: shapes
-    train: Count = 400  # images
-    val: Count = 40
-    test: Count = 60
+    source: Literal["shapes"] = "shapes"  # a folder of this name is written ./shapes
+    # of the data set, in the registry: a lower-case letter or digit, then also _; default: shapes
+    name: Name | None = None
+    train: Count = 400  # images to train on
+    val: Count = 40  # images that steer the training
+    test: Count = 60  # images that are scored
     size: Size = (96, 128)  # height, width of the generated images, pixels
 
 
@@ -50,8 +51,8 @@ class Splits(Section):
     """How a folder without official splits is divided; what is left is `train`."""
 
     method: Method = "random"  # random: seeded shuffle; every: each n-th name in sorted order, n = 1 / fraction
-    val: Fraction = 0.15
-    test: Fraction = 0.15
+    val: Fraction = 0.15  # share of the images
+    test: Fraction = 0.15  # share of the images
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> Splits:
@@ -63,9 +64,10 @@ class Splits(Section):
 class Folder(Section):
     """A folder of annotated images. Each format adds its own keys."""
 
-    source: str  # the folder: absolute, with ~, or relative to the folder data/ of the checkout; watched by DVC, never copied
+    source: str  # absolute, or relative to the folder data/ of the checkout; DVC watches it, and nothing is changed in it
     format: str  # the layout in which it is annotated
-    name: Name | None = None  # used in the registry; default: the name of the folder
+    # of the data set, in the registry: a lower-case letter or digit, then also _; default: the name of the folder
+    name: Name | None = None
     # auto: 8 bits per channel become RGB (grey is repeated), all else stays as it is; rgb: 8-bit RGB alone; grey: one channel; as_is: nothing is converted
     images: Images = "auto"
     splits: Splits = Splits()  # where the data has no official splits

@@ -10,14 +10,16 @@ from segline.data.sources import Folder
 from segline.data.store import TRUTHS
 from segline.errors import DataError
 from segline.evaluation.evaluate import evaluate
+from segline.inference.predict import load_predictor
 from segline.metrics import catalog
 from segline.metrics.figures import figures
-from segline.inference.predict import load_predictor
 from segline.tasks import catalog as tasks
 
 
 def evaluate_folder(file: Path, settings: Folder, *, progress: bool = True) -> tuple[dict[str, float], int, str]:
-    """Score the ONNX model `file` on all images of the folder `settings.source`, at their own size: the figures, the number of images, and the hash of images and truth.
+    """Score the ONNX model `file` on all images of the folder `settings.source`, at their own size.
+
+    Gives the figures, the number of images, and the hash of images and truth.
 
     `settings`: how the folder is annotated, by the format's own keys; classes are matched with the model's by name.
     Raises ModelError for the model, DataError for the data.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -55,7 +54,7 @@ def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trai
             raise ValueError(f"{len(missing)} weights missing, {len(fit.unexpected_keys)} unknown")
     except FileNotFoundError:
         raise ModelError(f"{folder.path} has a card but no {folder.weights.name}; run `dvc repro -f train@{folder.name}`.") from None
-    except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch raises many kinds for a file that is not its own
         raise ModelError(f"{folder.weights} does not hold the network that its plan describes ({error}); run `dvc repro -f train@{folder.name}`.") from None
     network.eval()
     return Trained(card, specification, task, learning.graph(network, specification).to(device))

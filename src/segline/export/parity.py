@@ -158,12 +158,12 @@ def _batches(graph: EvalGraph, predictor: Predictor, images: Pixels) -> tuple[li
 
 
 def _gross(other_sizes: Iterable[dict[str, Any]], task: Task) -> Iterator[str]:
-    for figures in other_sizes:
+    for compared in other_sizes:
         for name, limit in task.gross.items():
-            if figures.get(name, 0.0) > limit:
-                height, width = figures["size"]
+            if compared.get(name, 0.0) > limit:
+                height, width = compared["size"]
                 where = f"On an image of {height}×{width} pixels ({figures['input']})"
-                yield f"{where}, trained and ONNX model differ: {name} is {figures[name]:.4f}, above {limit:g}"
+                yield f"{where}, trained and ONNX model differ: {name} is {compared[name]:.4f}, above {limit:g}"
 
 
 def _difference(first: float, second: float) -> float:

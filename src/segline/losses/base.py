@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class LossSettings(Section):
     """The keys of one loss. In params.yaml a number alone is its weight: `dice: 1.0`."""
 
-    weight: NotNegative = 1.0  # in the sum
+    weight: NotNegative = 1.0  # of the loss in the sum
 
     @property
     def wanted_class_weights(self) -> ClassWeights:

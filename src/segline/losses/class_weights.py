@@ -24,7 +24,8 @@ _ENET_OFFSET = 1.02
 def class_weights(choice: ClassWeights, pixels: Sequence[int], image_pixels: Sequence[int]) -> tuple[float, ...] | None:
     """One weight per class id, or None for `none`.
 
-    pixels: of each class in the training split; image_pixels: of the images that contain the class. A class that never occurs has the weight 1: no pixel asks for it.
+    pixels: of each class in the training split; image_pixels: of the images that contain the class.
+    A class that never occurs has the weight 1: no pixel asks for it.
     Raises ParametersError when a given list is not as long as there are classes.
     """
     if choice == "none":

@@ -66,7 +66,7 @@ class AveragePrecision:
     rule. Sizes are by the area of the true mask, also for boxes. Crowds are neither to be found nor wrong when found.
     """
 
-    task = "instance"
+    counts = "detections"
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

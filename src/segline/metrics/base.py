@@ -58,8 +58,8 @@ class Metric(Protocol):
     """From counts to figures. One module for each, which holds it as `METRIC`; `segline.metrics.catalog` lists them."""
 
     @property
-    def task(self) -> str:
-        """Whose counts it reads."""
+    def counts(self) -> str:
+        """The kind of counts that it reads (`Counts.kind`)."""
 
     @property
     def headline(self) -> str | None:

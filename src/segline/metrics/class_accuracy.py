@@ -21,7 +21,7 @@ def class_accuracy(sums: Sums) -> Values:
 class ClassAccuracy:
     """`mean_class_accuracy`."""
 
-    task = "semantic"
+    counts = "pixels"
     headline = "mean_class_accuracy"
 
     def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:  # noqa: ARG002

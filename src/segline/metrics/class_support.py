@@ -16,7 +16,7 @@ from segline_runtime.specification import ClassInfo
 class ClassSupport:
     """`support/<class>`; 0 for a class that the split lacks."""
 
-    task = "semantic"
+    counts = "pixels"
     headline = None
 
     def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:

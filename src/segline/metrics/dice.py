@@ -21,7 +21,7 @@ def dice(sums: Sums) -> Values:
 class Dice:
     """`mdice`: mean over the classes that take part; `dice/<class>`."""
 
-    task = "semantic"
+    counts = "pixels"
     headline = "mdice"
 
     def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:

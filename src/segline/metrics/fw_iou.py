@@ -22,7 +22,7 @@ def frequency_weighted_iou(sums: Sums) -> Values:
 class FrequencyWeightedIoU:
     """`fw_iou`."""
 
-    task = "semantic"
+    counts = "pixels"
     headline = "fw_iou"
 
     def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:  # noqa: ARG002

@@ -21,7 +21,7 @@ def iou(sums: Sums) -> Values:
 class IoU:
     """`miou`: mean over the classes that take part; `iou/<class>`."""
 
-    task = "semantic"
+    counts = "pixels"
     headline = "miou"
 
     def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:

@@ -24,7 +24,7 @@ def image_scores(counts: PixelCounts) -> Values:
 class IoUPerImage:
     """`miou_per_image`."""
 
-    task = "semantic"
+    counts = "pixels"
     headline = "miou_per_image"
 
     def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:  # noqa: ARG002

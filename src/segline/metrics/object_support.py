@@ -16,7 +16,7 @@ from segline_runtime.specification import ClassInfo
 class ObjectSupport:
     """`support/<class>`; 0 for a class that the split lacks."""
 
-    task = "instance"
+    counts = "detections"
     headline = None
 
     def figures(self, counts: DetectionCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:

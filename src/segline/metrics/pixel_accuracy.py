@@ -21,7 +21,7 @@ def pixel_accuracy(sums: Sums) -> Values:
 class PixelAccuracy:
     """`pixel_accuracy`."""
 
-    task = "semantic"
+    counts = "pixels"
     headline = "pixel_accuracy"
 
     def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:  # noqa: ARG002

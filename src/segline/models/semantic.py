@@ -18,7 +18,10 @@ class SemanticNetwork(nn.Module):
     """
 
     def __init__(self, network: nn.Module, *, stride: int, encoder: nn.Module | None = None, output_weights: Mapping[str, float] | None = None) -> None:
-        """stride: of the deepest feature map. encoder: the part of `network` that pre-trained weights are for. output_weights: share of each output in the loss."""
+        """stride: of the deepest feature map. encoder: the part of `network` that pre-trained weights are for.
+
+        output_weights: share of each auxiliary output in the loss; the main one has 1.
+        """
         super().__init__()
         self.network = network
         self.stride = stride

@@ -12,4 +12,4 @@ class SemanticSettings(ModelSettings):
     """A network that gives each pixel a class; its loss is a weighted sum of losses of the catalogue."""
 
     task: ClassVar[str] = "semantic"
-    loss: Loss = Loss.of(cross_entropy=1.0)
+    loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised

@@ -17,7 +17,7 @@ Fit = Literal["stretch", "shorter_side", "letterbox", "native"]
 class Tile(Section):
     """Windows of one size, in pixels of the image: large images are predicted window by window, and trained on in crops of that size."""
 
-    size: Size
+    size: Size  # height, width
     overlap: Count = 64  # pixels that neighbours share
 
     @model_validator(mode="after")
@@ -30,13 +30,15 @@ class Tile(Section):
 class Input(Section):
     """How an image becomes the network's input: resized (antialiased when it shrinks), padded, cropped for training, cut into tiles for prediction."""
 
-    size: Size | Literal["auto"] = Field(default="auto", description="[height, width] in pixels (each 32 to 8192), or auto: the data's median image, at most 512 long")
+    size: Size | Literal["auto"] = Field(
+        default="auto", description="[height, width] in pixels (each 32 to 8192), or auto: the data's median image, at most 512 long"
+    )
     # stretch: to exactly `size`; shorter_side: shorter side to min(size), longer at most max(size); letterbox: into `size`, padded; native: as it is
     fit: Fit = "stretch"
     crop: Size | None = None  # training sees random crops of this size, cut out after augmentation
-    tile: Tile | None = None  # needs `fit: native`
-    mean: list[float] | None = None  # per channel, of values scaled to 0…1; default: what the weights were trained with, or the data's own
-    std: list[Positive] | None = None  # likewise
+    tile: Tile | None = None  # for large images; needs `fit: native`
+    mean: list[float] | None = None  # mean per channel, of values scaled to 0…1; default: what the weights were trained with, or the data's own
+    std: list[Positive] | None = None  # standard deviation, likewise
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Input:
@@ -77,9 +79,9 @@ class ModelSettings(Section):
     export_sizes: ClassVar[Literal["any", "fixed"]] = "any"
     """Whether the exported network takes inputs of any size; `fixed` needs `input.fit` stretch or letterbox."""
 
-    arch: str
+    arch: str  # the architecture; it decides which further keys there are
     input: Input = Input()
-    augment: list[Transform] = []  # random transforms in order, before the crop: [{HorizontalFlip: {p: 0.5}}]
+    augment: list[Transform] = []  # random transforms of albumentations, in order, before the crop: `[{HorizontalFlip: {p: 0.5}}]`
     train: Train = Train()
     predict: Predict = Predict()
 

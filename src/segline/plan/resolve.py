@@ -113,10 +113,11 @@ class _Modules:
         learning = f"{tasks.TASKS[task.name]}.learning"
         scoring = f"{tasks.TASKS[task.name]}.task"
         figures = [metrics_catalog.METRICS[word] for word in metrics]
+        compared = [metrics_catalog.METRICS[word] for word in task.metrics]
         runtime = f"segline_runtime.{task.name}"
         self.train = ["segline.training.train", network, learning, runtime, *_losses(settings)]
         self.evaluate = ["segline.evaluation.stage", network, learning, scoring, runtime, *figures]
-        self.export = ["segline.export.stage", network, learning, scoring, runtime, *figures]
+        self.export = ["segline.export.stage", network, learning, scoring, runtime, *compared]
         self.register = ["segline_runtime.pyfunc", runtime]
 
 
@@ -127,7 +128,7 @@ def _losses(settings: ModelSettings) -> list[str]:
 
 def _of_task(words: tuple[str, ...], task: Task) -> tuple[str, ...]:
     """Those of the chosen metrics that score the task, which always is scored by its own."""
-    chosen = [word for word in words if metrics_catalog.get(word).task == task.name]
+    chosen = [word for word in words if metrics_catalog.get(word).counts == task.counts]
     return tuple(dict.fromkeys([*chosen, task.metrics[0]]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -76,6 +75,6 @@ def _link_weights(params: Params, checkout: Checkout) -> None:
 
 def _link(link: Path, file: Path) -> None:
     try:
-        os.symlink(file, link)
+        link.symlink_to(file)
     except OSError:  # Windows lets not everybody make links; a copy is watched less well, but is there
         shutil.copyfile(file, link)

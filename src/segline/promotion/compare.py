@@ -76,7 +76,7 @@ def _metric(candidate: Contender, key: str, classes: Sequence[ClassInfo]) -> Met
         return None
     there: list[str] = []
     for metric in (catalog.get(word) for word in catalog.METRICS):
-        if metric.task != candidate.version.task:
+        if metric.counts != candidate.counts.kind:
             continue
         figures = metric.figures(candidate.counts, classes)
         if key in figures:

@@ -13,7 +13,7 @@ class Gates(Section):
     """What a version must reach to be promoted. Parity is always asked for."""
 
     metric: str | None = None  # key of metrics.json; default: the task's own (miou, mask_ap)
-    at_least: float | None = None
+    at_least: float | None = None  # what the metric must reach on the scored split
     not_worse_by: NotNegative = 0.0  # how far below the incumbent it may stay, both run on the same data
     confidence: Annotated[float, Field(ge=0.5, lt=1)] | None = None  # with which it must be shown to be not worse, e.g. 0.95; null: the figure decides
     latency_ms: Positive | None = None  # median per image, as measured by export

@@ -39,6 +39,7 @@ class Task(Protocol):
     name: str
     truth: Truth  # what it learns from and is scored by
     metric: str  # key of the figure that picks the best epoch; higher is better
+    counts: str  # kind of counts that its scorer keeps (`segline.metrics.base.Counts.kind`)
     metrics: tuple[str, ...]  # words of the metrics' catalogue that `evaluate.metrics: auto` means
     gross: Mapping[str, float]  # limits of `disagreement`, above which rounding cannot be the reason
 

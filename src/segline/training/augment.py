@@ -73,7 +73,7 @@ def resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """An image `(H, W, C)` at `size` (height, width), antialiased where it shrinks: the resizing of `segline.tasks.graph`, in the image's own type."""
     if image.shape[:2] == size:
         return image
-    values = torch.from_numpy(np.ascontiguousarray(image if image.dtype == np.uint8 else image.astype(np.float32))).permute(2, 0, 1)[None]
+    values = torch.from_numpy(np.array(image, dtype=np.uint8 if image.dtype == np.uint8 else np.float32)).permute(2, 0, 1)[None]
     smaller = functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
     array = smaller[0].permute(1, 2, 0).contiguous().numpy()
     return array if array.dtype == image.dtype else _rounded(array, image.dtype)

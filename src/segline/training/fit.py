@@ -75,7 +75,7 @@ def fit(
     device = trainer.strategy.root_device.type
     world = trainer.world_size
     place = {"rank": trainer.global_rank, "world": world, "workers": hardware.workers(runtime.workers, device, world)}
-    batch_size = settings.batch_size
+    batch_size = _per_process(settings.batch_size, world)
     batches = loaders.training_loader(
         train,
         learning=learning,
@@ -109,6 +109,12 @@ def fit(
         "parameter_count": parameters,
     }
     return Fitted(best.weights, history.rows, summary)
+
+
+def _per_process(batch_size: int, world: int) -> int:
+    if batch_size % world:
+        raise TrainingError(f"train.batch_size is {batch_size}, which {world} processes cannot share evenly; make it a multiple of {world}.")
+    return batch_size // world
 
 
 def _trainer(settings: Train, runtime: Runtime, callbacks: list[Callback]) -> tuple[lightning.Trainer, str]:

@@ -33,23 +33,23 @@ class Transform(Section):
 class Train(Section):
     """How one model is trained."""
 
-    epochs: Count = 30
-    batch_size: Count = 8  # images per step and process
+    epochs: Count = 30  # passes over the training images
+    batch_size: Count = 8  # images per step, over all processes: where a training runs does not change it
     accumulate: Count = 1  # steps whose gradients are added before the optimiser moves
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with Nesterov's momentum
     lr: Positive = 1e-3  # peak learning rate
     momentum: Fraction = 0.9  # sgd only
-    weight_decay: NotNegative = 1e-4
+    weight_decay: NotNegative = 1e-4  # of weights alone, not of biases and norms
     schedule: Literal["cosine", "poly", "constant"] = "cosine"  # decay after the warm-up, by optimiser step
     warmup: NotNegative = 1.0  # epochs of linear warm-up
     encoder_lr_factor: Positive = 1.0  # the encoder's learning rate is lr times this: below 1 where its weights are pre-trained
     freeze_encoder: NotNegative = 0.0  # epochs in which the encoder's weights and norm statistics stay as they are
     clip: NotNegative | None = None  # largest gradient norm
     early_stopping: Count | None = None  # validations without a better metric before the training stops
-    validate_every: Count = 1  # epochs
+    validate_every: Count = 1  # epochs from one validation to the next
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of an exponential moving average of the weights, per optimiser step
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
-    channels_last: bool = True
+    channels_last: bool = True  # memory layout of tensors; faster on most hardware
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of train that steers the training where `val` is what is scored at the end
 
     @model_validator(mode="after")
@@ -64,7 +64,7 @@ class Runtime(Section):
 
     accelerator: str = "auto"  # auto, cpu, gpu, mps, …: Lightning's names
     devices: int | Literal["auto"] = Field(default="auto", description="a number of devices, or auto")
-    nodes: Count = 1
+    nodes: Count = 1  # machines
     strategy: str = "auto"  # auto, ddp, …: Lightning's names
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(default="auto", description="loader processes per training process, 0 or more, or auto")
     lightning: dict[str, Any] = {}  # further arguments of lightning.Trainer

@@ -14,7 +14,7 @@ class Anchors(Section):
     """Anchor boxes: one size and the same ratios per pyramid level, finest level first."""
 
     sizes: list[Count] = [16, 32, 64, 128, 256]  # side of a square anchor, pixels of the network's input
-    ratios: list[Positive] = [0.5, 1.0, 2.0]  # height / width
+    ratios: list[Positive] = [0.5, 1.0, 2.0]  # height / width of the anchors
 
     @model_validator(mode="after")
     def _five_levels(self) -> Anchors:
@@ -26,10 +26,10 @@ class Anchors(Section):
 class Proposals(Section):
     """Sizes of the region proposal network and of the box head (torchvision's names in brackets)."""
 
-    train_before_nms: Count = 1000  # per pyramid level [rpn_pre_nms_top_n_train]
-    train_after_nms: Count = 200  # per image [rpn_post_nms_top_n_train]
-    test_before_nms: Count = 500  # [rpn_pre_nms_top_n_test]
-    test_after_nms: Count = 100  # [rpn_post_nms_top_n_test]
+    train_before_nms: Count = 1000  # best proposals per pyramid level that go into NMS in training [rpn_pre_nms_top_n_train]
+    train_after_nms: Count = 200  # proposals per image that it leaves [rpn_post_nms_top_n_train]
+    test_before_nms: Count = 500  # as train_before_nms, for prediction [rpn_pre_nms_top_n_test]
+    test_after_nms: Count = 100  # as train_after_nms, for prediction [rpn_post_nms_top_n_test]
     rpn_batch: Count = 128  # anchors sampled per image for the loss [rpn_batch_size_per_image]
     box_batch: Count = 64  # proposals sampled per image for the loss [box_batch_size_per_image]
 
@@ -39,7 +39,7 @@ class Detection(Predict):
 
     score_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.05  # detections below it are dropped
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # box IoU above which the weaker of two detections is dropped
-    max_detections: Count = 100  # per image
+    max_detections: Count = 100  # the best of an image that are kept
 
 
 class DetectorInput(Input):

@@ -80,7 +80,7 @@ class InstanceGraph(EvalGraph):
         if self.specification.geometry.fit == "native":
             return boxes, labels, scores, masks
         size = torch._shape_as_tensor(images)[1:3].to(torch.float32)
-        resized = torch.stack([torch.as_tensor(side) for side in content]).to(torch.float32)
+        resized = torch.stack([torch.ones(()) * side for side in content])
         ratio = (size / resized).to(images.device)
         return boxes * ratio.flip(0).repeat(2), labels, scores, masks
 

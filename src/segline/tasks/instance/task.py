@@ -24,6 +24,7 @@ class InstanceTask:
     name: str = "instance"
     truth: Truth = "instances"
     metric: str = "mask_ap"
+    counts: str = "detections"
     metrics: tuple[str, ...] = ("mask_ap", "box_ap", "object_support")
     gross: ClassVar[Mapping[str, float]] = {"unmatched_confident": 0.1}
 

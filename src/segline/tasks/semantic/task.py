@@ -25,6 +25,7 @@ class SemanticTask:
     name: str = "semantic"
     truth: Truth = "index"
     metric: str = "miou"
+    counts: str = "pixels"
     metrics: tuple[str, ...] = ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "class_support")
     gross: ClassVar[Mapping[str, float]] = {"differing_pixels": 0.01}
 

@@ -1,0 +1,130 @@
+"""The stage `plan` by its real entry point: what it writes, what it leaves as it was, weight files, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import TinyCheckout
+
+from segline.data.store import PreparedDataset
+from segline.layout import Checkout
+from segline.plan import plans
+from segline.provenance import file_digest
+
+FILES = ["decisions.json", "evaluate.json", "export.json", "register.json", "train.json"]
+
+
+@pytest.fixture(scope="module")
+def prepared(make_tiny_checkout: Callable[[], TinyCheckout]) -> TinyCheckout:
+    """A tiny checkout whose data is prepared."""
+    checkout = make_tiny_checkout()
+    for stage in ("params", "download", "prepare"):
+        checkout.run("python", f"pipeline/{stage}.py")
+    return checkout
+
+
+@pytest.fixture
+def checkout(prepared: TinyCheckout) -> Iterator[TinyCheckout]:
+    """The same, with params.yaml put back afterwards, and without plans."""
+    before = prepared.params.read_text()
+    yield prepared
+    prepared.params.write_text(before)
+    shutil.rmtree(prepared.root / "data" / "plan", ignore_errors=True)
+
+
+def plan(checkout: TinyCheckout) -> dict[str, str]:
+    """The plans' content, by path below data/plan."""
+    assert checkout.run("python", "pipeline/plan.py").stdout == ""
+    folder = Checkout(checkout.root).plans
+    return {file.relative_to(folder).as_posix(): file.read_text() for file in sorted(folder.rglob("*.json"))}
+
+
+def refused(checkout: TinyCheckout) -> str:
+    done = checkout.run("python", "pipeline/plan.py", check=False)
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stdout
+    return done.stdout
+
+
+def test_each_stage_of_each_model_gets_its_plan(checkout: TinyCheckout) -> None:
+    written = plan(checkout)
+    assert list(written) == [f"{model}/{file}" for model in ("maskrcnn", "unet") for file in FILES]
+    place = Checkout(checkout.root)
+    info = PreparedDataset(place.prepared).info
+    train = plans.read(plans.TrainPlan, place.plan("unet").train)
+    assert (train.training.split, train.training.hash) == ("train", info.split_hashes["train"])
+    assert (train.steering.split, train.steering.hash) == ("val", info.split_hashes["val"])
+    assert train.classes == info.classes
+    for kind, file in ((plans.EvaluatePlan, place.plan("unet").evaluate), (plans.ExportPlan, place.plan("unet").export)):
+        scored = plans.read(kind, file).scored
+        assert (scored.split, scored.hash) == ("test", info.split_hashes["test"])
+    assert plan(checkout) == written
+
+
+def test_a_change_of_one_model_leaves_the_other_models_plans(checkout: TinyCheckout) -> None:
+    before = plan(checkout)
+    checkout.edit("lr: 0.002", "lr: 0.003")
+    after = plan(checkout)
+    assert {name for name in before if before[name] != after[name]} == {"unet/train.json"}
+    checkout.edit("workers: 0", "workers: 2")
+    assert plan(checkout) == after
+
+
+def test_a_model_that_is_gone_has_no_plan(checkout: TinyCheckout) -> None:
+    plan(checkout)
+    text = checkout.params.read_text()
+    checkout.params.write_text("models:\n  unet: {arch: unet}\n" + text[text.index("evaluate:") : text.index("promote:")])
+    assert {name.split("/")[0] for name in plan(checkout)} == {"unet"}
+
+
+def test_auto_is_decided_and_the_reason_is_told(checkout: TinyCheckout) -> None:
+    checkout.edit("encoder: mobilenet_v2\n    input: {size: [64, 64]}", "encoder: mobilenet_v2")
+    decisions = json.loads(plan(checkout)["unet/decisions.json"])
+    [size] = [decision for decision in decisions if decision["key"] == "input.size"]
+    assert size["value"] == [64, 64] and "median training image has 64×64 pixels" in size["reason"]
+
+
+@pytest.mark.parametrize("given", ["relative", "absolute"])
+def test_the_content_of_a_weight_file_is_part_of_the_plan_and_its_path_is_watched(checkout: TinyCheckout, tmp_path: Path, given: str) -> None:
+    file = tmp_path / "encoder.pt" if given == "absolute" else checkout.root.parent / "encoder.pt"
+    file.write_bytes(b"weights")
+    checkout.edit("mobilenet_v2", f"mobilenet_v2\n    weights: {file if given == 'absolute' else '../encoder.pt'}")
+    checkout.run("python", "pipeline/params.py")
+    place = Checkout(checkout.root)
+    assert (place.weights / "unet").resolve() == file.resolve()
+    plan(checkout)
+    first = plans.read(plans.TrainPlan, place.plan("unet").train)
+    assert first.weights_digest == file_digest(file)
+    file.write_bytes(b"other weights")
+    plan(checkout)
+    second = plans.read(plans.TrainPlan, place.plan("unet").train)
+    assert second.weights_digest == file_digest(file)
+    assert second.key != first.key
+    checkout.edit(f"\n    weights: {file if given == 'absolute' else '../encoder.pt'}", "")
+    checkout.run("python", "pipeline/params.py")
+    assert [entry.name for entry in place.weights.iterdir()] == ["README.md"]
+
+
+def test_mistakes_of_all_models_are_told_together(checkout: TinyCheckout) -> None:
+    checkout.edit("mobilenet_v2", "mobilenet_v2\n    weights: nowhere.pt")
+    checkout.edit("mobilenet_v3_small", "mobilenet_v3_small\n    weights: /nowhere/at/all.pt")
+    told = refused(checkout)
+    assert "models.unet.weights: 'nowhere.pt' is neither imagenet nor none, and no such file exists" in told
+    assert "models.maskrcnn.weights: '/nowhere/at/all.pt' is neither imagenet nor none, and no such file exists" in told
+    assert not Checkout(checkout.root).plans.exists()
+
+
+def test_data_that_is_not_prepared_or_lacks_the_truth_is_told(checkout: TinyCheckout) -> None:
+    file = checkout.root / "data" / "prepared" / "dataset.json"
+    content = file.read_text()
+    try:
+        file.write_text(json.dumps(json.loads(content) | {"truths": ["index"]}))
+        assert "The model 'maskrcnn' learns from object masks (instance truth)" in refused(checkout)
+        file.unlink()
+        assert "run `dvc repro prepare` (or `python pipeline/prepare.py`) first" in refused(checkout)
+    finally:
+        file.write_text(content)

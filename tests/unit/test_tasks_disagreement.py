@@ -1,0 +1,67 @@
+"""How far two predictions for one image are apart: what parity and promotion tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segline.tasks import catalog as tasks
+from segline.tasks.instance.disagreement import disagreement, match
+from segline_runtime.predictions import InstancePrediction, SemanticPrediction
+
+
+def semantic(ids: list[list[int]], probability: float | None = None) -> SemanticPrediction:
+    array = np.array(ids, np.uint8)
+    return SemanticPrediction(array, None if probability is None else np.full((2, *array.shape), probability, np.float32))
+
+
+def test_semantic_disagreement() -> None:
+    apart = tasks.get("semantic").disagreement
+    assert apart(semantic([[0, 1], [1, 1]], 0.5), semantic([[0, 1], [1, 0]], 0.75)) == {"differing_pixels": 0.25, "probability": 0.25}
+    assert apart(semantic([[0, 1]]), semantic([[0, 1]], 0.5)) == {"differing_pixels": 0.0}
+
+
+def instances(boxes: list[list[float]], labels: list[int], scores: list[float]) -> InstancePrediction:
+    masks = np.zeros((len(boxes), 40, 40), np.bool_)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[int(y0) : int(y1), int(x0) : int(x1)] = True
+    return InstancePrediction(np.array(scores, np.float32), np.array(labels, np.int64), np.array(boxes, np.float32).reshape(-1, 4), masks)
+
+
+def test_detections_are_matched_not_compared_by_place() -> None:
+    boxes = [[0, 0, 10, 10], [20, 20, 30, 30], [0, 20, 10, 30]]
+    first = instances(boxes, [1, 1, 2], [0.9, 0.8, 0.7])
+    swapped = instances([boxes[1], boxes[0], boxes[2]], [1, 1, 2], [0.8, 0.9, 0.7])
+    assert sorted(match(first, swapped)) == [(0, 1), (1, 0), (2, 2)]
+    assert set(disagreement(first, swapped).values()) == {0.0}
+
+
+def test_instance_disagreement() -> None:
+    first = instances([[0, 0, 10, 10], [20, 20, 30, 30], [0, 20, 10, 30]], [1, 1, 2], [0.9, 0.8, 0.7])
+    second = instances([[0, 0, 10, 8], [20, 20, 30, 30]], [1, 2], [0.6, 0.8])
+    figures = tasks.get("instance").disagreement(first, second)
+    assert figures["box_px"] == 2
+    assert figures["score"] == pytest.approx(0.3)
+    assert figures["mask_iou_loss"] == pytest.approx(0.2)
+    assert figures["unmatched"] == 3
+    assert figures["unmatched_confident"] == pytest.approx(3 / 5)
+    weak = instances([[0, 20, 10, 30], [30, 0, 40, 10]], [2, 1], [0.3, 0.2])
+    assert disagreement(weak, instances([], [], []))["unmatched"] == 2
+    assert disagreement(weak, instances([], [], []))["unmatched_confident"] == 0
+
+
+def test_no_detections_agree() -> None:
+    nothing, something = instances([], [], []), instances([[0, 0, 5, 5]], [1], [0.5])
+    assert set(disagreement(nothing, nothing).values()) == {0.0}
+    assert disagreement(nothing, something)["unmatched_confident"] == 1
+
+
+def test_two_detections_of_one_object_need_two_partners() -> None:
+    twice, once = instances([[0, 0, 10, 10], [0, 0, 10, 9]], [1, 1], [0.9, 0.8]), instances([[0, 0, 10, 9]], [1], [0.9])
+    assert match(twice, once) == [(1, 0)]
+
+
+@pytest.mark.parametrize("name", tasks.TASKS)
+def test_the_gross_limits_are_figures_of_the_disagreement(name: str) -> None:
+    same = semantic([[0, 1]]) if name == "semantic" else instances([], [], [])
+    assert set(tasks.get(name).gross) <= set(tasks.get(name).disagreement(same, same))

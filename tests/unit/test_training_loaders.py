@@ -1,0 +1,96 @@
+"""What an epoch shows: the hold-out, the order, the batches; a function of (seed, epoch, index) alone."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import factories
+import numpy as np
+import pytest
+
+from segline.data.store import Sample, Split
+from segline.tasks import catalog as tasks
+from segline.training.augment import Augmentation
+from segline.training.holdout import holdout
+from segline.training.loaders import _Shuffle, training_loader, validation_loader
+from segline.training.settings import Transform
+from segline_runtime.specification import Geometry
+
+
+@pytest.mark.parametrize("count", [2, 9, 80, 367])
+def test_the_holdout_is_seeded_disjoint_and_of_the_asked_size(count: int) -> None:
+    kept, held = holdout(count, 0.1, seed=1)
+    assert sorted(kept + held) == list(range(count))
+    assert abs(len(held) - max(1, count * 0.1)) <= 8
+    assert holdout(count, 0.1, seed=1) == (kept, held)
+
+
+def test_the_holdout_takes_images_in_a_row() -> None:
+    _, held = holdout(400, 0.1, seed=0)
+    jumps = sum(b - a > 1 for a, b in pairwise(held))
+    assert jumps <= len(held) / 8
+
+
+def test_processes_share_an_epoch_evenly() -> None:
+    parts = []
+    for rank in range(3):
+        sampler = _Shuffle(10, seed=5, rank=rank, world=3)
+        sampler.set_epoch(2)
+        parts.append(list(sampler))
+    assert {len(part) for part in parts} == {4}
+    assert {i for part in parts for _, i in part} == set(range(10))
+    assert {epoch for part in parts for epoch, _ in part} == {2}
+
+
+def test_epochs_differ_and_repeat() -> None:
+    sampler = _Shuffle(50, seed=0, rank=0, world=1)
+    first = list(sampler)
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert [i for _, i in sampler] != [i for _, i in first]
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    folder: Path = tmp_path_factory.mktemp("shapes")
+    return factories.shapes_dataset(folder, train=7, size=(32, 48)).split("train", ["index", "instances"])
+
+
+def batches(split: Split, task: str = "semantic", **changes: Any) -> list[Any]:
+    flips = [Transform.model_validate(one) for one in ({"HorizontalFlip": {"p": 0.5}}, {"RandomBrightnessContrast": {"p": 1.0}})]
+    augmentation = Augmentation(flips, geometry=Geometry("stretch", (32, 32)))
+    arguments: dict[str, Any] = {"batch_size": 3, "seed": 1, "first_epoch": 0, "rank": 0, "world": 1, "workers": 0, "pin": False} | changes
+    return list(training_loader(split, learning=tasks.learning(task), augmentation=augmentation, **arguments))
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch(split: Split) -> None:
+    def shown(**changes: Any) -> bytes:
+        return b"".join(batch.images.numpy().tobytes() for batch in batches(split, **changes))
+
+    assert shown() == shown()
+    assert len({shown(), shown(seed=2), shown(first_epoch=1)}) == 3
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(3, [3, 3]), (7, [7]), (8, [7]), (2, [2, 2, 2])])
+def test_an_incomplete_last_batch_is_dropped_unless_it_is_the_only_one(split: Split, batch_size: int, sizes: list[int]) -> None:
+    assert [len(batch.images) for batch in batches(split, batch_size=batch_size)] == sizes
+
+
+def test_the_tasks_own_batches(split: Split) -> None:
+    [first, *_] = batches(split, "instance")
+    assert len(first.images) == len(first.targets) == 3
+    assert all(target["masks"].shape[1:] == (32, 32) for target in first.targets)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_validation_shows_each_image_once_and_untouched(split: Split, world: int) -> None:
+    seen: list[Sample] = []
+    for rank in range(world):
+        for batch in validation_loader(split, batch_size=2, rank=rank, world=world, workers=0):
+            seen += batch
+    assert sorted(sample.name for sample in seen) == [sample.name for sample in split]
+    by_name = {sample.name: sample for sample in split}
+    for sample in seen:
+        assert np.array_equal(sample.image, by_name[sample.name].image)

@@ -1,0 +1,136 @@
+"""Learning rates over time and over the network: warm-up, decay, a gentler or later encoder; weight decay for weights alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import factories
+import pytest
+import torch
+from torch import nn
+
+from segline.models import catalog
+from segline.training.optimizer import optimizer, schedule
+from segline.training.schedule import factor
+from segline.training.settings import Train
+
+
+@pytest.mark.parametrize("name", ["cosine", "poly"])
+def test_the_rate_warms_up_and_decays_to_nothing(name: str) -> None:
+    rates = [factor(step, schedule=name, warmup_steps=5, total_steps=50) for step in range(51)]
+    assert rates[:6] == sorted(rates[:6])
+    assert rates[5] == 1.0
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[50] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_constant_rate_stays() -> None:
+    assert factor(40, schedule="constant", warmup_steps=0, total_steps=50) == 1.0
+
+
+class Network(nn.Module):
+    """An encoder of 2 weights (and 3 that do not decay), a head of 1 (and 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, bias=False))
+        self.head = nn.Conv2d(4, 2, 1)
+
+
+def made(network: Network | None = None, **changes: Any) -> tuple[torch.optim.Optimizer, Network]:
+    network = network or Network()
+    return optimizer(network, network.encoder, Train(**{"lr": 0.1, "weight_decay": 0.01, **changes})), network
+
+
+def names_of(group: dict[str, Any], network: nn.Module) -> set[str]:
+    by_id = {id(weight): name for name, weight in network.named_parameters()}
+    return {by_id[id(weight)] for weight in group["params"]}
+
+
+def test_weights_decay_and_biases_and_norms_do_not() -> None:
+    moving, network = made()
+    decayed, free = moving.param_groups
+    assert names_of(decayed, network) == {"encoder.0.weight", "encoder.2.weight", "head.weight"}
+    assert names_of(free, network) == {"encoder.0.bias", "encoder.1.weight", "encoder.1.bias", "head.bias"}
+    assert [group["weight_decay"] for group in moving.param_groups] == [0.01, 0.0]
+    assert [group["lr"] for group in moving.param_groups] == [0.1, 0.1]
+
+
+def test_an_encoder_has_its_own_rate() -> None:
+    moving, network = made(encoder_lr_factor=0.25)
+    assert [names_of(group, network) for group in moving.param_groups] == [
+        {"encoder.0.weight", "encoder.2.weight"},
+        {"encoder.0.bias", "encoder.1.weight", "encoder.1.bias"},
+        {"head.weight"},
+        {"head.bias"},
+    ]
+    assert [group["lr"] for group in moving.param_groups] == [0.025, 0.025, 0.1, 0.1]
+    assert [group["weight_decay"] for group in moving.param_groups] == [0.01, 0.0, 0.01, 0.0]
+
+
+@pytest.mark.parametrize("arch", catalog.ARCHITECTURES)
+def test_every_trained_weight_of_an_architecture_is_in_one_group(arch: str) -> None:
+    network = catalog.build(factories.settings(arch), channels=3, classes=3)
+    moving = optimizer(network, network.encoder, Train(encoder_lr_factor=0.5))
+    grouped = [id(weight) for group in moving.param_groups for weight in group["params"]]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(weight) for weight in network.parameters() if weight.requires_grad}
+
+
+def test_weights_that_are_not_trained_are_in_no_group() -> None:
+    network = Network()
+    network.encoder[0].requires_grad_(False)
+    moving, _ = made(network)
+    assert not {"encoder.0.weight", "encoder.0.bias"} & {name for group in moving.param_groups for name in names_of(group, network)}
+
+
+def test_a_network_without_a_named_encoder_is_one_part() -> None:
+    network = Network()
+    moving = optimizer(network, None, Train(encoder_lr_factor=0.5, freeze_encoder=1))
+    assert [group["lr"] for group in moving.param_groups] == [1e-3, 1e-3]
+
+
+@pytest.mark.parametrize(("changes", "kind", "momentum"), [({}, torch.optim.AdamW, None), ({"optimizer": "sgd", "momentum": 0.8}, torch.optim.SGD, 0.8), ({"optimizer": "sgd", "momentum": 0.0}, torch.optim.SGD, 0.0)])  # fmt: skip
+def test_the_chosen_optimizer(changes: dict[str, Any], kind: type, momentum: float | None) -> None:
+    moving, _ = made(**changes)
+    assert type(moving) is kind
+    if momentum is not None:
+        assert {group["momentum"] for group in moving.param_groups} == {momentum}
+        assert {group["nesterov"] for group in moving.param_groups} == {momentum > 0}
+
+
+def rates(moving: torch.optim.Optimizer, settings: Train, steps: int) -> list[list[float]]:
+    """For each step, each group's rate."""
+    planned = schedule(moving, settings, steps)
+    found = []
+    for _ in range(steps):
+        found.append([group["lr"] for group in moving.param_groups])
+        moving.step()
+        planned.step()
+    return found
+
+
+def test_a_frozen_encoder_has_no_rate_until_it_joins_in() -> None:
+    changes = {"epochs": 5, "freeze_encoder": 2, "warmup": 1, "encoder_lr_factor": 0.5, "schedule": "poly"}
+    moving, _ = made(**changes)
+    found = rates(moving, Train(lr=0.1, **changes), 20)
+    for step, (weights, biases, head, head_biases) in enumerate(found):
+        expected = 0.1 * factor(step, schedule="poly", warmup_steps=4, total_steps=20)
+        assert head == head_biases == pytest.approx(expected)
+        assert weights == biases == pytest.approx(0.0 if step < 8 else expected / 2)
+    assert found[8][0] > 0
+
+
+def test_half_an_epoch_can_be_frozen_and_warmed_up() -> None:
+    changes = {"epochs": 2, "freeze_encoder": 0.5, "warmup": 0.5, "schedule": "constant"}
+    moving, _ = made(**changes)
+    found = rates(moving, Train(lr=0.1, **changes), 8)
+    assert [step[0] > 0 for step in found] == [False] * 2 + [True] * 6
+    assert [step[2] for step in found] == pytest.approx([0.1 / 3, 0.2 / 3] + [0.1] * 6)
+
+
+def test_a_warm_up_longer_than_the_training_ends_with_it() -> None:
+    moving, _ = made(epochs=1, warmup=10)
+    found = [step[0] for step in rates(moving, Train(lr=0.1, epochs=1, warmup=10), 4)]
+    assert found == sorted(found)
+    assert 0 < found[0] < found[-1] <= 0.1

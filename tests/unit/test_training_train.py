@@ -1,0 +1,150 @@
+"""A whole training on a few shapes: it learns, it writes what later stages read, and a frozen encoder stays as it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import factories
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segline import history
+from segline.card import ModelCard
+from segline.data.store import PreparedDataset
+from segline.errors import DataError, ModelError
+from segline.layout import ModelFolder
+from segline.models import catalog
+from segline.plan.plans import TrainPlan
+from segline.training.settings import Runtime
+from segline.training.train import train
+
+RUNTIME = Runtime(accelerator="cpu", devices=1, workers=0)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    return factories.shapes_dataset(tmp_path_factory.mktemp("shapes"), train=24, val=6, test=2, size=(64, 64))
+
+
+def plan_of(dataset: PreparedDataset, arch: str = "unet", **changes: Any) -> TrainPlan:
+    return factories.plans("m", factories.settings(arch, **changes), dataset).train
+
+
+def trained(plan: TrainPlan, dataset: PreparedDataset, tmp_path: Path, weights: Path | None = None) -> ModelFolder:
+    folder = ModelFolder(tmp_path / "models" / "m")
+    told: list[ModelFolder] = []
+
+    def follow(resumable: ModelFolder) -> Any:
+        assert ModelCard.read(resumable.card).training == {}
+        return lambda: told.append(resumable)
+
+    train(plan, dataset=dataset, runtime=RUNTIME, commit="c0ffee", resume_root=tmp_path / "resume", folder=folder, weights=weights, follow=follow)
+    assert len(told) == plan.settings.train.epochs
+    return folder
+
+
+def test_it_learns(dataset: PreparedDataset, tmp_path: Path) -> None:
+    changes = {"loss": {"cross_entropy": 1.0, "dice": 1.0}, "train": {"epochs": 8, "batch_size": 4, "lr": 0.004, "warmup": 0.5, "precision": "fp32"}}
+    plan = plan_of(dataset, **changes)
+    folder = trained(plan, dataset, tmp_path)
+    rows = history.read(folder.history)
+    assert [row["epoch"] for row in rows] == list(range(1, 9))
+    assert rows[-1]["train_loss"] < 0.7 * rows[0]["train_loss"]
+    assert set(rows[0]) >= {"train_loss", "train_cross_entropy", "train_dice", "val_miou", "val_pixel_accuracy", "lr", "seconds"}
+    best = max(row["val_miou"] for row in rows)
+    # Background everywhere, the best that knows nothing, has about 0.6 of the pixels and one class of five.
+    assert best > 0.25
+    card = ModelCard.read(folder.card)
+    assert card.training["best"] == pytest.approx(best)
+    assert rows[card.training["best_epoch"] - 1]["val_miou"] == pytest.approx(best)
+    assert (card.key, card.parts, card.commit) == (plan.key, plan.parts, "c0ffee")
+    assert card.training["parameter_count"] == sum(p.numel() for p in catalog.build(plan.settings, channels=3, classes=5).parameters())
+    of_both = {*dataset.split("train", []).hashes(), *dataset.split("val", []).hashes()}
+    assert set(json.loads(folder.trained_on.read_text())["images"]) == of_both
+    assert {file.name for file in folder.path.iterdir()} == {"weights.pt", "model.json", "history.csv", "trained_on.json"}
+    assert not list((tmp_path / "resume").iterdir())
+
+
+def _encoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What of a U-Net's state is the encoder's."""
+    return {name.removeprefix("network.encoder."): value for name, value in state.items() if name.startswith("network.encoder.")}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_frozen_encoder_stays_as_it_was_with_its_statistics(dataset: PreparedDataset, tmp_path: Path, optimizer: str) -> None:
+    train_ = {"epochs": 1, "batch_size": 8, "freeze_encoder": 1, "optimizer": optimizer, "lr": 0.01, "weight_decay": 0.1, "warmup": 0}
+    plan = plan_of(dataset, train=train_)
+    torch.manual_seed(plan.seed)
+    before = catalog.build(plan.settings, channels=3, classes=5).state_dict()
+    after = torch.load(trained(plan, dataset, tmp_path).weights, weights_only=True)
+    for name, value in _encoder(before).items():
+        assert torch.equal(_encoder(after)[name], value), name
+    assert len(_encoder(before)) > 100
+    assert any(not torch.equal(after[name], value) for name, value in before.items())
+    # The decoder's norms went on counting.
+    assert any(not torch.equal(after[name], value) for name, value in before.items() if "decoder" in name and name.endswith("running_mean"))
+
+
+def test_an_encoder_that_is_set_free_learns_with_its_statistics(dataset: PreparedDataset, tmp_path: Path) -> None:
+    plan = plan_of(dataset, train={"epochs": 2, "batch_size": 8, "freeze_encoder": 1, "schedule": "constant", "lr": 0.01})
+    torch.manual_seed(plan.seed)
+    network = catalog.build(plan.settings, channels=3, classes=5)
+    before = _encoder(network.state_dict())
+    seen: list[dict[str, Tensor]] = []
+
+    def follow(folder: ModelFolder) -> Any:
+        def notify() -> None:
+            state = torch.load(folder.path / "last.ckpt", map_location="cpu", weights_only=False)["state_dict"] if (folder.path / "last.ckpt").exists() else {}
+            seen.append(_encoder({name.removeprefix("network."): value for name, value in state.items()}))
+
+        return notify
+
+    folder = ModelFolder(tmp_path / "models" / "m")
+    train(plan, dataset=dataset, runtime=RUNTIME, commit=None, resume_root=tmp_path / "resume", folder=folder, weights=None, follow=follow)
+    checkpoints = [state for state in seen if state]
+    assert checkpoints, "the first epoch's checkpoint is there when the second is told"
+    assert all(torch.equal(checkpoints[0][name], value) for name, value in before.items())
+    rows = history.read(folder.history)
+    assert [row["lr"] for row in rows][1] == pytest.approx(0.01), "the history tells the encoder's rate, which has joined in"
+    best = ModelCard.read(folder.card).training["best_epoch"]
+    if best == 2:
+        after = _encoder(torch.load(folder.weights, weights_only=True))
+        norms = [name for name in before if name.endswith("running_mean")]
+        assert all(not torch.equal(after[name], before[name]) for name in norms)
+
+
+def test_a_detector_trains_and_writes_the_same_files(dataset: PreparedDataset, tmp_path: Path) -> None:
+    plan = plan_of(dataset, "maskrcnn", train={"epochs": 2, "batch_size": 6, "lr": 0.001, "encoder_lr_factor": 0.5, "clip": 5.0})
+    folder = trained(plan, dataset, tmp_path)
+    rows = history.read(folder.history)
+    assert set(rows[0]) >= {"train_loss", "train_loss_mask", "train_loss_classifier", "val_mask_ap", "val_box_ap"}
+    assert rows[1]["train_loss"] < rows[0]["train_loss"]
+    assert ModelCard.read(folder.card).training["metric"] == "val_mask_ap"
+
+
+def test_without_a_test_split_a_part_of_train_steers_and_val_is_never_seen(dataset: PreparedDataset, tmp_path: Path) -> None:
+    other = PreparedDataset(dataset.folder)
+    other.info = replace(other.info, counts={"train": 24, "val": 6})
+    plan = plan_of(other, train={"epochs": 1, "batch_size": 8, "holdout": 0.3})
+    folder = trained(plan, other, tmp_path)
+    assert json.loads(folder.trained_on.read_text())["images"] == sorted(other.split("train", []).hashes())
+    assert plan.steering.holdout == 0.3
+
+
+def test_the_plans_data_and_weights_are_asked_for(dataset: PreparedDataset, tmp_path: Path) -> None:
+    plan = plan_of(dataset)
+    with pytest.raises(DataError, match="The val split in .* is not the one that the plan was made for"):
+        trained(replace(plan, steering=replace(plan.steering, hash="other")), dataset, tmp_path)
+    file = tmp_path / "encoder.pt"
+    encoder = catalog.build(plan.settings, channels=3, classes=2).encoder
+    assert isinstance(encoder, nn.Module)
+    torch.save(encoder.state_dict(), file)
+    with_weights = plan_of(dataset, weights=str(file))
+    file.write_bytes(b"changed")
+    with pytest.raises(ModelError, match="is not there or was changed since the plan was made"):
+        trained(with_weights, dataset, tmp_path, weights=file)
+    assert not (tmp_path / "resume").exists()
