@@ -34,8 +34,8 @@ repro: $(INSTALLED)  ## the whole line, from images to a registered model; what 
 test: $(INSTALLED)  ## the tests, on two cores (WORKERS=1: on one, with readable output)
 	$(PYTEST) -m 'not slow'
 
-test-all: $(INSTALLED)  ## the tests with the slow ones: the whole line, servers, DVC's experiments
-	$(PYTEST)
+test-all: test  ## the tests, then the slow ones: every change and what it reruns, servers, DVC's experiments
+	$(PYTEST) -m slow
 
 check: $(INSTALLED)  ## format, lint and types, as CI asks for them
 	ruff format --check .

@@ -143,7 +143,7 @@ class Checkout:
 
     @property
     def weights(self) -> Path:
-        """params: a link for each weight file that params.yaml names, so that DVC sees when its content changes."""
+        """plan: a link for each weight file that params.yaml names, so that DVC sees when its content changes."""
         return self.root / "data" / "weights"
 
     @property

@@ -21,17 +21,19 @@ _README = "README.md"
 
 
 def write_data_plans(params: Params, checkout: Checkout) -> None:
-    """Write `data/params/`, and a link in `data/weights/` for each weight file: DVC then sees when the content behind a path changes."""
+    """Write `data/params/`."""
     download, prepare = data_plans(params, Code(checkout.root / "src"))
     with whole(checkout.data_plan.path) as folder:
         folder.mkdir()
         download.write(folder / checkout.data_plan.download.name)
         prepare.write(folder / checkout.data_plan.prepare.name)
-    _link_weights(params, checkout)
 
 
 def write_plans(params: Params, checkout: Checkout) -> None:
-    """Write `data/plan/`, a folder per model. Raises a SeglineError with the problems of all models."""
+    """Write `data/plan/`, a folder per model, and a link in `data/weights/` for each weight file. Raises a SeglineError with the problems of all models.
+
+    Through the links DVC sees when the content behind a path changes; the stage depends on the folder in which it makes them.
+    """
     dataset = PreparedDataset(checkout.prepared)
     code = Code(checkout.root / "src")
     found: dict[str, ModelPlans] = {}
@@ -44,6 +46,7 @@ def write_plans(params: Params, checkout: Checkout) -> None:
             problems += error.problems
     if problems:
         raise ParametersError(*dict.fromkeys(problems))
+    _link_weights(params, checkout)
     with whole(checkout.plans) as folder:
         for name, model in found.items():
             _write(model, PlanFolder(folder / name))

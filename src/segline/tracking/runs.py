@@ -184,7 +184,8 @@ def _dataset(card: ModelCard) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     info = card.dataset
-    images = {"type": "tensor", "tensor-spec": {"dtype": info.get("dtype", "uint8"), "shape": [-1, -1, -1, info.get("channels", 3)]}}
+    image = info.get("image", info)  # cards of the first version have no kind of image apart
+    images = {"type": "tensor", "tensor-spec": {"dtype": image.get("dtype", "uint8"), "shape": [-1, -1, -1, image.get("channels", 3)]}}
     dataset = Dataset(
         name=info["name"],
         digest=digest(card.data_hash)[:32],  # MLflow takes 36 characters; the hash as such is the tag segline.data
