@@ -44,13 +44,18 @@ def _about_source(source: str, checkout: Checkout) -> Iterator[str]:
     if not source or clash:
         where = f" ({clash.relative_to(checkout.root)})" if clash else ""
         yield f"data.source is '{source}', which is or holds a folder that the line writes{where}. Keep your images in a folder of their own."
-    elif root != checkout.main and not Path(source).is_absolute() and not folder.is_relative_to(root):
+    elif root != checkout.main and not Path(source).is_absolute() and _lacks(folder, root, checkout.main / DATA / source):
         yield (
-            f"data.source is '{source}', which points elsewhere from the copy that DVC made of the checkout for this experiment. "
+            f"data.source is '{source}', which is not in or points elsewhere from the copy that DVC made of the checkout for this experiment. "
             f"For `--temp` and `--queue` write it as an absolute path: '{(checkout.main / DATA / source).resolve()}'."
         )
     else:
         yield from _about_folder(source, folder, root)
+
+
+def _lacks(folder: Path, copy: Path, original: Path) -> bool:
+    """Whether a copy of the checkout has another folder, or none, in the place of the main checkout's: DVC copies what git tracks."""
+    return not folder.is_relative_to(copy) or (original.is_dir() and not folder.is_dir())
 
 
 def _about_folder(source: str, folder: Path, root: Path) -> Iterator[str]:

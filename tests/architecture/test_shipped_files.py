@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -151,8 +152,8 @@ def test_constraints_are_exact_and_name_every_dependency() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line) for line in lines)
     pinned = {_canonical(line.split("==")[0]) for line in lines}
-    project = (ROOT / "pyproject.toml").read_text()
-    asked = {_canonical(name) for name in re.findall(r'^  "([A-Za-z0-9._-]+)",', project, re.MULTILINE)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = {_canonical(name) for name in (*project["dependencies"], *project["optional-dependencies"]["dev"])}
     assert asked and asked <= pinned
 
 

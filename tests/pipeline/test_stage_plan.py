@@ -93,10 +93,9 @@ def test_the_content_of_a_weight_file_is_part_of_the_plan_and_its_path_is_watche
     file = tmp_path / "encoder.pt" if given == "absolute" else checkout.root.parent / "encoder.pt"
     file.write_bytes(b"weights")
     checkout.edit("mobilenet_v2", f"mobilenet_v2\n    weights: {file if given == 'absolute' else '../encoder.pt'}")
-    checkout.run("python", "pipeline/params.py")
     place = Checkout(checkout.root)
-    assert (place.weights / "unet").resolve() == file.resolve()
     plan(checkout)
+    assert (place.weights / "unet").resolve() == file.resolve()
     first = plans.read(plans.TrainPlan, place.plan("unet").train)
     assert first.weights_digest == file_digest(file)
     file.write_bytes(b"other weights")
@@ -105,7 +104,7 @@ def test_the_content_of_a_weight_file_is_part_of_the_plan_and_its_path_is_watche
     assert second.weights_digest == file_digest(file)
     assert second.key != first.key
     checkout.edit(f"\n    weights: {file if given == 'absolute' else '../encoder.pt'}", "")
-    checkout.run("python", "pipeline/params.py")
+    plan(checkout)
     assert [entry.name for entry in place.weights.iterdir()] == ["README.md"]
 
 

@@ -44,6 +44,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 
 
 @pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """Two of different sizes: where a network predicts."""
+    return factories.squares_dataset(tmp_path_factory.mktemp("few"), [(64, 72), (50, 64)])
+
+
+@pytest.fixture(scope="module")
 def split(dataset: PreparedDataset) -> Split:
     return dataset.split("test", BOTH)
 
@@ -191,29 +197,29 @@ def test_the_stage(dataset: PreparedDataset, tmp_path: Path, arch: str, wanted: 
     [{"fit": "letterbox", "size": [64, 96]}, {"fit": "native"}, {"fit": "native", "tile": {"size": [48, 48], "overlap": 16}}],
     ids=["letterbox", "native", "tile"],
 )
-def test_the_stage_with_every_fit(dataset: PreparedDataset, tmp_path: Path, arch: str, fit: dict[str, Any]) -> None:
-    folder, plan = untrained(tmp_path, arch, dataset, input=fit)
-    figures = evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
+def test_the_stage_with_every_fit(few: PreparedDataset, tmp_path: Path, arch: str, fit: dict[str, Any]) -> None:
+    folder, plan = untrained(tmp_path, arch, few, input=fit)
+    figures = evaluate_model(plan, folder, few, accelerator="cpu", progress=False)
     assert 0 <= figures[tasks.get(plan.task).metric] < 0.6
 
 
 @pytest.mark.parametrize("arch", ["unet", "maskrcnn"])
-def test_how_it_predicts_is_the_plans_and_needs_no_new_training(tmp_path: Path, dataset: PreparedDataset, arch: str) -> None:
+def test_how_it_predicts_is_the_plans_and_needs_no_new_training(tmp_path: Path, few: PreparedDataset, arch: str) -> None:
     """A training's settings beside it: size, fit and thresholds may be chosen anew."""
-    folder, _ = untrained(tmp_path, arch, dataset)
+    folder, _ = untrained(tmp_path, arch, few)
     changes: dict[str, Any] = {"input": {"size": [96, 96], "fit": "letterbox"}}
     if arch == "maskrcnn":
         changes["predict"] = {"score_threshold": 0.99}
-    plan = factories.plans("m", factories.settings(arch, **changes), dataset).evaluate
-    found = evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
+    plan = factories.plans("m", factories.settings(arch, **changes), few).evaluate
+    found = evaluate_model(plan, folder, few, accelerator="cpu", progress=False)
     if arch == "maskrcnn":
         assert found["mask_ap"] == 0, "nothing is that sure of itself"
 
 
-def test_the_chosen_metrics_are_told_and_no_other(dataset: PreparedDataset, tmp_path: Path) -> None:
-    folder, _ = untrained(tmp_path, "unet", dataset)
-    plan = factories.plans("m", factories.settings("unet"), dataset, evaluate=Evaluate(metrics=["pixel_accuracy"], overlays=0, resamples=100)).evaluate
-    found = evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
+def test_the_chosen_metrics_are_told_and_no_other(few: PreparedDataset, tmp_path: Path) -> None:
+    folder, _ = untrained(tmp_path, "unet", few)
+    plan = factories.plans("m", factories.settings("unet"), few, evaluate=Evaluate(metrics=["pixel_accuracy"], overlays=0, resamples=100)).evaluate
+    found = evaluate_model(plan, folder, few, accelerator="cpu", progress=False)
     assert {key for key in found if "/" not in key} == {"pixel_accuracy", "pixel_accuracy_low", "pixel_accuracy_high", "miou", "miou_low", "miou_high"}
 
 

@@ -11,6 +11,7 @@ import factories
 import pytest
 import torch
 
+from segline import params
 from segline.data.store import ImageSizes, PreparedDataset
 from segline.errors import ModelError, ParametersError
 from segline.losses.class_weights import class_weights
@@ -18,7 +19,7 @@ from segline.models.settings import ModelSettings
 from segline.params import Evaluate
 from segline.plan import plans as written
 from segline.plan.plans import EvaluatePlan, ExportPlan, Part, RegisterPlan, TrainPlan
-from segline.plan.resolve import ModelPlans, weights_path
+from segline.plan.resolve import ModelPlans, resolve, weights_path
 from segline_runtime.specification import Geometry, ImageKind, Tile
 
 ARCHITECTURES = tuple(factories.SMALL)
@@ -72,14 +73,17 @@ class TestInputSize:
         assert found.train.geometry == Geometry("native", None)
         assert "input.size" not in reasons(found)
 
-    def test_each_model_has_its_own(self, dataset: PreparedDataset) -> None:
-        """In one params.yaml."""
-        semantic = plans(dataset, "unet", "wide", input={"size": [256, 320]})
-        instance = plans(dataset, "maskrcnn", "narrow", input={"size": [96, 64]})
-        assert semantic.train.geometry == Geometry("stretch", (256, 320))
-        assert instance.train.geometry == Geometry("shorter_side", (96, 64))
-        assert semantic.export.geometry == semantic.train.geometry
-        assert instance.evaluate.geometry == instance.train.geometry
+    def test_models_of_different_sizes_stand_side_by_side(self, dataset: PreparedDataset, tmp_path: Path) -> None:
+        (tmp_path / "params.yaml").write_text(
+            "models:\n  wide: {arch: unet, input: {size: [256, 320]}}\n  narrow: {arch: maskrcnn, input: {size: [96, 64]}}\n  own: {arch: unet}\n"
+        )
+        given = params.read(tmp_path / "params.yaml")
+        found = {
+            name: resolve(name, settings, params=given, info=dataset.info, code=factories.code(), roots=(tmp_path,)) for name, settings in given.models.items()
+        }
+        geometries = [Geometry("stretch", (256, 320)), Geometry("shorter_side", (96, 64)), Geometry("stretch", (64, 64))]
+        for model, geometry in zip(found.values(), geometries, strict=True):
+            assert model.train.geometry == model.evaluate.geometry == model.export.geometry == geometry
 
 
 class TestNormalisation:

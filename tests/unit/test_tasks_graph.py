@@ -42,7 +42,10 @@ def picture(height: int, width: int, seed: int = 0, kind: ImageKind | None = Non
 def graph_of(arch: str, geometry: Geometry = STRETCH, kind: ImageKind | None = None, layers: nn.Module | None = None) -> EvalGraph:
     """Of a small network of the architecture, or of `layers`, which need no padding."""
     kind = kind or ImageKind()
-    changes = {"predict": {"score_threshold": 0.0, "max_detections": 15}} if arch == "maskrcnn" else {}
+    changes: dict[str, Any] = {}
+    if arch == "maskrcnn":  # of a smaller encoder's random weights, near ties would let rounding pick the detections
+        proposals = {"test_before_nms": 100, "test_after_nms": 50}
+        changes = {"encoder": "resnet18", "proposals": proposals, "predict": {"score_threshold": 0.0, "max_detections": 15}}
     model = factories.settings(arch, **changes)
     torch.manual_seed(0)
     network = SemanticNetwork(layers, stride=1) if layers is not None else catalog.build(model, channels=kind.channels, classes=len(CLASSES))
@@ -85,8 +88,8 @@ def test_the_graph_holds_no_second_copy_of_the_preprocessing(arch: str) -> None:
     ("geometry", "sizes"),
     [
         (Geometry("native", None), SIZES[:5]),
-        (Geometry("shorter_side", (64, 96)), [(64, 96), (32, 20), (40, 64), (1, 1)]),
-    ],  # enlarged by what floats hold exactly
+        (Geometry("shorter_side", (64, 96)), [(64, 96), (33, 20), (40, 64), (1, 1)]),
+    ],  # torchvision shrinks without a filter
     ids=["native", "shorter_side"],
 )
 def test_the_instance_graph_is_maskrcnns_own_forward(geometry: Geometry, sizes: Sequence[tuple[int, int]]) -> None:

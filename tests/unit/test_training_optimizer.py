@@ -90,7 +90,14 @@ def test_a_network_without_a_named_encoder_is_one_part() -> None:
     assert [group["lr"] for group in moving.param_groups] == [1e-3, 1e-3]
 
 
-@pytest.mark.parametrize(("changes", "kind", "momentum"), [({}, torch.optim.AdamW, None), ({"optimizer": "sgd", "momentum": 0.8}, torch.optim.SGD, 0.8), ({"optimizer": "sgd", "momentum": 0.0}, torch.optim.SGD, 0.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "kind", "momentum"),
+    [
+        ({}, torch.optim.AdamW, None),
+        ({"optimizer": "sgd", "momentum": 0.8}, torch.optim.SGD, 0.8),
+        ({"optimizer": "sgd", "momentum": 0.0}, torch.optim.SGD, 0.0),
+    ],
+)
 def test_the_chosen_optimizer(changes: dict[str, Any], kind: type, momentum: float | None) -> None:
     moving, _ = made(**changes)
     assert type(moving) is kind

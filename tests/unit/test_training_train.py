@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import factories
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,14 @@ from segline.card import ModelCard
 from segline.data.store import PreparedDataset
 from segline.errors import DataError, ModelError
 from segline.layout import ModelFolder
+from segline.metrics import catalog as metrics
+from segline.metrics.figures import figures
 from segline.models import catalog
 from segline.plan.plans import TrainPlan
+from segline.tasks import catalog as tasks
 from segline.training.settings import Runtime
 from segline.training.train import train
+from segline_runtime.predictions import SemanticPrediction
 
 RUNTIME = Runtime(accelerator="cpu", devices=1, workers=0)
 
@@ -47,17 +52,25 @@ def trained(plan: TrainPlan, dataset: PreparedDataset, tmp_path: Path, weights: 
     return folder
 
 
+def knowing_nothing(dataset: PreparedDataset) -> float:
+    """Mean IoU on val of who calls everything background."""
+    scorer = tasks.get("semantic").scorer(dataset.info.classes)
+    for sample in dataset.split("val", ["index"]):
+        scorer.add(SemanticPrediction(np.zeros(sample.image.shape[:2], np.uint8)), sample)
+    return figures(scorer.counts(), [metrics.get("iou")], dataset.info.classes)["miou"]
+
+
 def test_it_learns(dataset: PreparedDataset, tmp_path: Path) -> None:
-    changes = {"loss": {"cross_entropy": 1.0, "dice": 1.0}, "train": {"epochs": 8, "batch_size": 4, "lr": 0.004, "warmup": 0.5, "precision": "fp32"}}
-    plan = plan_of(dataset, **changes)
+    """Four classes that colour does not tell apart, from 24 images and no weights."""
+    schedule = {"epochs": 12, "batch_size": 4, "lr": 0.003, "precision": "fp32"}
+    plan = plan_of(dataset, encoder="resnet18", loss={"cross_entropy": 1.0, "dice": 1.0}, train=schedule)
     folder = trained(plan, dataset, tmp_path)
     rows = history.read(folder.history)
-    assert [row["epoch"] for row in rows] == list(range(1, 9))
-    assert rows[-1]["train_loss"] < 0.7 * rows[0]["train_loss"]
+    assert [row["epoch"] for row in rows] == list(range(1, 13))
+    assert rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
     assert set(rows[0]) >= {"train_loss", "train_cross_entropy", "train_dice", "val_miou", "val_pixel_accuracy", "lr", "seconds"}
     best = max(row["val_miou"] for row in rows)
-    # Background everywhere, the best that knows nothing, has about 0.6 of the pixels and one class of five.
-    assert best > 0.25
+    assert best > 1.4 * knowing_nothing(dataset)
     card = ModelCard.read(folder.card)
     assert card.training["best"] == pytest.approx(best)
     assert rows[card.training["best_epoch"] - 1]["val_miou"] == pytest.approx(best)
@@ -137,7 +150,7 @@ def test_without_a_test_split_a_part_of_train_steers_and_val_is_never_seen(datas
 
 def test_the_plans_data_and_weights_are_asked_for(dataset: PreparedDataset, tmp_path: Path) -> None:
     plan = plan_of(dataset)
-    with pytest.raises(DataError, match="The val split in .* is not the one that the plan was made for"):
+    with pytest.raises(DataError, match=r"The val split in .* is not the one that the plan was made for"):
         trained(replace(plan, steering=replace(plan.steering, hash="other")), dataset, tmp_path)
     file = tmp_path / "encoder.pt"
     encoder = catalog.build(plan.settings, channels=3, classes=2).encoder

@@ -162,7 +162,7 @@ def _gross(other_sizes: Iterable[dict[str, Any]], task: Task) -> Iterator[str]:
         for name, limit in task.gross.items():
             if compared.get(name, 0.0) > limit:
                 height, width = compared["size"]
-                where = f"On an image of {height}×{width} pixels ({figures['input']})"
+                where = f"On an image of {height}×{width} pixels ({compared['input']})"
                 yield f"{where}, trained and ONNX model differ: {name} is {compared[name]:.4f}, above {limit:g}"
 
 

@@ -64,8 +64,7 @@ class Run:
             metrics = [*self._lacking_steps(contents), *self._changed_scores(contents)]
             for some in _chunks(metrics, _METRICS_PER_CALL):
                 self._client.log_batch(self.id, metrics=some)
-            for name, value in contents.measured_on.items():
-                self._tag(f"segline.{name}", value)
+            self._tag_alone({f"segline.{name}": value for name, value in contents.measured_on.items()})
         for metric in metrics:
             self._steps.setdefault(metric.key, set()).add(metric.step)
         return len(metrics)
@@ -84,7 +83,7 @@ class Run:
                     self._client.log_artifacts(self.id, str(path), artifact_path=path.name)
                 else:
                     self._client.log_artifact(self.id, str(path))
-                self._client.set_tag(self.id, f"{_ARTIFACT_TAG}{path.name}", content)  # last: an upload that is cut off is done again
+                self._tag_alone({f"{_ARTIFACT_TAG}{path.name}": content})  # last: an upload that is cut off is done again
                 uploaded += 1
         return uploaded
 
@@ -115,6 +114,13 @@ class Run:
             self._tag(name, value)
         if self._found.inputs is None or not self._found.inputs.dataset_inputs:
             self._client.log_inputs(self.id, datasets=[_dataset(card)])
+
+    def _tag_alone(self, tags: dict[str, str]) -> None:
+        """Set the tags that differ; two processes that set a new one of the same run at once break an SQLite store."""
+        if any(self._found.data.tags.get(name) != value for name, value in tags.items()):
+            with creation_lock(self._store):
+                for name, value in tags.items():
+                    self._tag(name, value)
 
     def _tag(self, name: str, value: str) -> None:
         if self._found.data.tags.get(name) != value:
