@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
