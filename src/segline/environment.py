@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+_MOST_PER_NODE = 1024  # processes, so that numbers of two nodes differ
+
 
 def tracking_uri() -> str | None:
     """`MLFLOW_TRACKING_URI`: the tracking store; overrides `tracking.uri` of params.yaml."""
@@ -21,5 +23,9 @@ def home() -> str | None:
 
 
 def process_rank() -> int:
-    """`RANK` or `LOCAL_RANK`: which process of a distributed training this is; 0 is the one that writes."""
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+    """`RANK`, `LOCAL_RANK` with `NODE_RANK`, or SLURM's `SLURM_PROCID`: which process of a distributed training this is; 0 is the one that writes."""
+    if os.environ.get("RANK"):
+        return int(os.environ["RANK"])
+    if os.environ.get("LOCAL_RANK"):
+        return int(os.environ["LOCAL_RANK"]) + _MOST_PER_NODE * int(os.environ.get("NODE_RANK") or 0)
+    return int(os.environ.get("SLURM_PROCID") or 0)

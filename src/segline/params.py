@@ -18,9 +18,11 @@ from pydantic import BaseModel, Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from segline import choices
 from segline.data.formats import catalog as formats
 from segline.data.sources import SHAPES, Folder, Shapes, name_of
 from segline.errors import ParametersError, SeglineError
+from segline.metrics.catalog import METRICS
 from segline.models import catalog as architectures
 from segline.models.settings import ModelSettings
 from segline.promotion.gates import Gates
@@ -103,6 +105,7 @@ def read(path: Path) -> Params:
     frame = problems.validated(Frame, values, "", inner=("data", "models"))
     if frame is not None:
         problems.add(*_promoted_models_exist(frame.promote, values.get("models")))
+        problems.add(*_metrics_exist(frame.evaluate))
     problems.raise_if_any()
     assert frame is not None and isinstance(data, Shapes | Folder)
     return Params(frame.seed, data, models, frame.evaluate, frame.export, frame.promote, frame.runtime, frame.tracking)
@@ -191,6 +194,12 @@ def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
         if settings is not None:
             found[str(name)] = settings
     return found
+
+
+def _metrics_exist(evaluate: Evaluate) -> Iterator[str]:
+    for word in evaluate.metrics if isinstance(evaluate.metrics, list) else ():
+        if word not in METRICS:
+            yield f"evaluate.metrics: there is no metric '{word}'. {choices.hint(word, METRICS)}"
 
 
 def _promoted_models_exist(promote: Mapping[str, Gates], entries: Any) -> Iterator[str]:

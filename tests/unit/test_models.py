@@ -265,6 +265,15 @@ def test_a_network_is_padded_to_its_stride_and_its_outputs_come_back_at_the_inpu
     assert set(built.eval()(torch.rand(1, 3, 16, 16))) == {"logits"}
 
 
+def test_group_norm_keeps_the_activations_within_timms_batch_norm() -> None:
+    def activations(built: nn.Module) -> int:
+        return sum(isinstance(module, nn.Hardswish | nn.ReLU) for module in built.modules())
+
+    plain, grouped = (network("unet", encoder="tu-mobilenetv3_small_050", norm=norm) for norm in ("batch", "group"))
+    assert activations(grouped) == activations(plain) > 10
+    assert grouped.eval()(torch.rand(1, 3, 64, 64))["logits"].shape == (1, 3, 64, 64)
+
+
 def test_group_norm_keeps_scale_and_shift_and_divides_the_channels() -> None:
     norm = nn.BatchNorm2d(48)
     nn.init.uniform_(norm.weight)

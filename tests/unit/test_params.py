@@ -71,6 +71,8 @@ def test_the_shipped_file_is_valid() -> None:
         ("  devices: auto", "  devices: many", "runtime.devices is 'many'; it must be a number of devices, or auto."),
         ("metric: miou,", "metrc: miou,", "promote.unet.metrc is no known key; did you mean 'metric'?"),
         ("  maskrcnn: {metric", "  nobody: {metric", "promote.nobody: there is no model 'nobody'"),
+        ("  overlays: 4", "  metrics: [dise]", "evaluate.metrics: there is no metric 'dise'. Did you mean dice?"),
+        ("  workers: auto", "  lightning: {limit_train_batches: 0.1}", "runtime: lightning.limit_train_batches is none of the arguments that change no result"),
         ("  overlays: 4", "  overlays: null", "evaluate.overlays is empty (null)"),
     ],
 )

@@ -53,6 +53,7 @@ SAME = {
 }
 
 OTHER = {
+    "a logarithm": ("mask.sum() * scale", "mask.log(1)"),
     "a number": ("scale=2", "scale=3"),
     "an operator": ("mask.sum() * scale", "mask.sum() + scale"),
     "the kind of an error": ("raise DataError(", "raise ValueError("),

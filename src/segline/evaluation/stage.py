@@ -56,7 +56,8 @@ def evaluate_model(plan: EvaluatePlan, folder: ModelFolder, dataset: PreparedDat
 def _device(accelerator: str) -> torch.device:
     if accelerator == "auto":
         return best_device()
-    name = "cuda" if accelerator == "gpu" else accelerator
+    gpu = "cuda" if torch.cuda.is_available() or not torch.backends.mps.is_available() else "mps"
+    name = gpu if accelerator == "gpu" else accelerator
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

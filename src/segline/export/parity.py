@@ -66,11 +66,17 @@ def prove(
     trained, exported = (figures(scorer.counts(), metrics, classes) for scorer in scorers)
     differences = {key: _difference(trained.get(key, math.nan), exported.get(key, math.nan)) for key in trained.keys() | exported.keys()}
     largest = max(sorted(differences), key=lambda key: differences[key], default=metric)
-    difference = differences.get(metric, 0.0)
+    difference = differences.get(metric, math.nan)
     image = split[0].image
     other_sizes = list(_compare_other_sizes(graph, predictor, task, image))
     problems = [f"{text}. The export is not the trained model; try another export.opset." for text in _gross(other_sizes, task)]
-    if not difference <= tolerance:
+    if metric not in trained or metric not in exported:
+        problems.insert(
+            0,
+            f"Nothing is proved: {metric} is undefined on the {len(split)} images of {split.name}, which show nothing to be found. "
+            "Give that split images with annotated objects.",
+        )
+    elif not difference <= tolerance:
         problems.insert(
             0,
             f"The ONNX model is not the trained model: on {len(split)} images of {split.name}, {metric} is {trained.get(metric, math.nan):.6f} trained "

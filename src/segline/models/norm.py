@@ -11,7 +11,10 @@ def to_group_norm(network: nn.Module) -> nn.Module:
     """Put group norm in the place of each batch norm, with its scale and shift; at most `GROUPS` groups, fewer where the channels cannot be divided so."""
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            setattr(network, name, _like(child))
+            group = _like(child)
+            # timm's batch norm has the dropout and the activation that follow it inside.
+            inside = [part for part in (getattr(child, "drop", None), getattr(child, "act", None)) if isinstance(part, nn.Module)]
+            setattr(network, name, nn.Sequential(group, *inside) if inside else group)
         else:
             to_group_norm(child)
     return network

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from segline import errors
 from segline.provenance import digest
 
 DECIDES_NOTHING = (
@@ -37,15 +38,19 @@ DECIDES_NOTHING = (
     "segline.status",
     "segline.tasks.base",
     "segline.tracking*",
+    "segline.training.resume",
     "segline_runtime",
     "segline_runtime.errors",
+    "segline_runtime.predictions",
     "segline_runtime.tasks",
     "*.catalog",
     "*.settings",
 )
 """Patterns of modules that no digest covers."""
 
-_SAYS = frozenset({"print", "warn", "debug", "info", "warning", "error", "exception", "critical", "log"})
+_LOGGERS = frozenset({"log", "_log", "logger", "_logger", "logging", "warnings"})
+_LOGS = frozenset({"warn", "debug", "info", "warning", "error", "exception", "critical"})
+_ERRORS = frozenset(name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.SeglineError)) | {"InputError"}
 
 
 class Code:
@@ -68,6 +73,8 @@ class Code:
         left_out = (*DECIDES_NOTHING, *without)
         found: dict[str, Path] = {}
         waiting = list(modules)
+        for name in waiting:
+            assert self._find(name), f"there is no module {name}"
         seen: set[str] = set()
         while waiting:
             asked = waiting.pop()
@@ -114,6 +121,7 @@ def _imported(tree: ast.Module) -> Iterator[str]:
     """Dotted names of absolute imports of the project, also those inside functions; imports for type checkers alone do not count."""
     skipped: set[int] = set()
     for node in ast.walk(tree):
+        assert not (isinstance(node, ast.ImportFrom) and node.level), "relative imports are not followed"
         if isinstance(node, ast.If) and _is_type_checking(node.test):
             skipped.update(id(inner) for statement in node.body for inner in ast.walk(statement))
         elif id(node) in skipped:
@@ -160,10 +168,14 @@ def _is_text_alone(node: Any) -> bool:
 
 
 def _is_message(node: ast.AST, field: str) -> bool:
-    """What an exception, a warning, `print` or a logger is given, and what an assertion says."""
+    """What a user's mistake, `print` or a logger is told, and what an assertion says. What other calls are given may be computed with."""
     if isinstance(node, ast.Assert):
         return field == "msg"
     if not isinstance(node, ast.Call) or field not in ("args", "keywords"):
         return False
-    called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
-    return called in _SAYS or called.endswith(("Error", "Warning", "Exception"))
+    called = node.func
+    if isinstance(called, ast.Name):
+        return called.id == "print" or called.id in _ERRORS
+    if not isinstance(called, ast.Attribute):
+        return False
+    return called.attr in _LOGS and isinstance(called.value, ast.Name) and called.value.id in _LOGGERS

@@ -48,6 +48,7 @@ class TrainPlan:
     weights_digest: str | None  # of the content of a weight file
     training: Part
     steering: Part
+    metric: str  # that picks the best epoch
     code: str
     version: int = VERSION
 
@@ -67,9 +68,7 @@ class TrainPlan:
         return {"parameters": digest(values), "data": data, "code": code}
 
     def to_json(self) -> dict[str, Any]:
-        values = _plain(self)
-        values["settings"] = training_settings(self.settings)
-        return values
+        return _plain(self) | {"settings": training_settings(self.settings), "declared": declared(self.settings, "stride")}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
@@ -77,7 +76,7 @@ class TrainPlan:
         tuples = {name: None if values[name] is None else tuple(values[name]) for name in ("mean", "std")}
         return cls(
             **{
-                **values,
+                **{name: value for name, value in values.items() if name != "declared"},
                 **tuples,
                 "settings": settings_from(values["settings"]),
                 "geometry": geometry_from(values["geometry"]),
@@ -104,14 +103,15 @@ class InferencePlan:
     version: int = field(default=VERSION, kw_only=True)
 
     def to_json(self) -> dict[str, Any]:
-        return _plain(self) | {"settings": inference_settings(self.settings)}
+        names = ("stride", "exporter", "export_sizes") if isinstance(self, ExportPlan) else ("stride",)
+        return _plain(self) | {"settings": inference_settings(self.settings), "declared": declared(self.settings, *names)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError for what is no plan."""
         return cls(
             **{
-                **values,
+                **{name: value for name, value in values.items() if name != "declared"},
                 "settings": settings_from(values["settings"]),
                 "geometry": geometry_from(values["geometry"]),
                 "classes": classes_from(values["classes"]),
@@ -192,6 +192,11 @@ def inference_settings(settings: ModelSettings) -> dict[str, Any]:
     values = settings.model_dump(mode="json", exclude={"train", "augment", "loss"})
     values["input"]["crop"] = None
     return values
+
+
+def declared(settings: ModelSettings, *names: str) -> dict[str, Any]:
+    """What the architecture's class says of its network: no key of params.yaml, but part of what a stage makes."""
+    return {name: getattr(settings, name) for name in names}
 
 
 def settings_from(values: dict[str, Any]) -> ModelSettings:

@@ -74,6 +74,7 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
         weights_digest=_weights_digest(name, settings, roots),
         training=training,
         steering=steering,
+        metric=task.metric,
         code=code.digest(modules.train, without=(*_ONLY_SEEN, *_SCORING)),
     )
     evaluate = EvaluatePlan(

@@ -1,8 +1,8 @@
-"""The stages `params` and `plan`: write the plans, and nothing that did not change."""
+"""The stages `params` and `plan`: write the plans."""
 
 from __future__ import annotations
 
-import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,8 +16,6 @@ from segline.plan.code import Code
 from segline.plan.data import data_plans
 from segline.plan.resolve import ModelPlans, resolve, weights_path
 from segline.tasks import catalog as tasks
-
-_README = "README.md"
 
 
 def write_data_plans(params: Params, checkout: Checkout) -> None:
@@ -68,16 +66,12 @@ def _link_weights(params: Params, checkout: Checkout) -> None:
             wanted[name] = weights_path(settings.weights_file, checkout.root, checkout.main).resolve()
     checkout.weights.mkdir(parents=True, exist_ok=True)
     for link in checkout.weights.iterdir():
-        if link.name != _README and (link.name not in wanted or not link.is_symlink() or link.readlink() != wanted[link.name]):
+        # Only links are the line's own: who keeps weight files here keeps them.
+        if link.is_symlink() and link.readlink() != wanted.get(link.name):
             link.unlink()
     for name, file in wanted.items():
         link = checkout.weights / name
-        if file.is_file() and not link.is_symlink():
-            _link(link, file)
-
-
-def _link(link: Path, file: Path) -> None:
-    try:
-        link.symlink_to(file)
-    except OSError:  # Windows lets not everybody make links; a copy is watched less well, but is there
-        shutil.copyfile(file, link)
+        if file.is_file() and not link.is_symlink() and not link.exists():
+            # Windows lets not everybody make links; then a changed content is seen when the plan is made for another reason.
+            with suppress(OSError):
+                link.symlink_to(file)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from segline.tasks.graph import EvalGraph
 from segline_runtime import tasks
 from segline_runtime.predict import graph_input, predict
-from segline_runtime.predictions import Prediction
 from segline_runtime.specification import Specification
+from segline_runtime.task import Prediction
 
 
 class GraphPredictor:

@@ -64,7 +64,7 @@ class History(Callback):
         self.seconds += took
         epoch = trainer.current_epoch + 1
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("train_", "val_"))}
-        row: Row = {"epoch": epoch, **metrics, "lr": trainer.optimizers[0].param_groups[0]["lr"], "seconds": round(took, 3)}
+        row: Row = {"epoch": epoch, **metrics, "lr": trainer.optimizers[0].param_groups[-1]["lr"], "seconds": round(took, 3)}
         self.rows.append(row)
         self._tell(trainer, row)
 

@@ -64,7 +64,9 @@ def fit(
     monitor = f"val_{task.metric}"
     best, history = BestWeights(monitor), History(monitor, on_row)
     averaging = [EMAWeightAveraging(decay=settings.ema)] if settings.ema else []
-    stopping = [EarlyStopping(monitor, mode="max", patience=settings.early_stopping, check_on_train_epoch_end=False)] if settings.early_stopping else []
+    stopping = (
+        [EarlyStopping(monitor, mode="max", patience=settings.early_stopping, check_on_train_epoch_end=False, strict=False)] if settings.early_stopping else []
+    )
     newest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
     callbacks: list[Callback] = [SeedPerEpoch(seed), *averaging, best, *stopping, history, newest]
     trainer, precision = _trainer(settings, runtime, callbacks)

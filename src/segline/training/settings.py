@@ -59,6 +59,10 @@ class Train(Section):
         return self
 
 
+LIGHTNING = frozenset({"benchmark", "default_root_dir", "detect_anomaly", "deterministic", "enable_progress_bar", "plugins", "profiler"})
+"""Arguments of lightning.Trainer that say how it runs, and not what comes out."""
+
+
 class Runtime(Section):
     """Where a training runs. No result depends on it, so it is no DVC dependency and no part of any key."""
 
@@ -68,3 +72,13 @@ class Runtime(Section):
     strategy: str = "auto"  # auto, ddp, …: Lightning's names
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(default="auto", description="loader processes per training process, 0 or more, or auto")
     lightning: dict[str, Any] = {}  # further arguments of lightning.Trainer
+
+    @model_validator(mode="after")
+    def _changes_no_result(self) -> Runtime:
+        wrong = sorted(set(self.lightning) - LIGHTNING)
+        if wrong:
+            raise ValueError(
+                f"lightning.{wrong[0]} is none of the arguments that change no result ({', '.join(sorted(LIGHTNING))}); "
+                "what decides a training stands in `train`"
+            )
+        return self

@@ -53,14 +53,14 @@ def train(
     task, learning = tasks.get(plan.task), tasks.learning(plan.task)
     training, steering = _splits(dataset, plan, task.truth)
     settings = plan.settings
+    network = _network(plan, weights)  # first: it knows whether the encoder is there, whose statistics are asked for next
     specification = _specification(plan)
-    augmentation = Augmentation(  # before anything heavy: its mistakes are the user's
+    augmentation = Augmentation(
         settings.augment,
         geometry=plan.geometry,
         crop=settings.input.training_crop,
         padding=[value * plan.image.scale for value in specification.mean],
     )
-    network = _network(plan, weights)
     criterion = learning.criterion(settings, network, plan.class_weights)
     card = ModelCard(
         model=plan.model,
