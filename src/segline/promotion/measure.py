@@ -1,9 +1,12 @@
-"""What a version's ONNX model counts on the scored split. The same content on the same split is run once: the counts are kept."""
+"""What a version's ONNX model counts on the scored split. The same content on the same split, counted by the same code, is run once:
+the counts are kept."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+import segline
 from segline import registry
 from segline.data.store import PreparedDataset
 from segline.errors import DataError, ModelError, RegistryError
@@ -11,6 +14,7 @@ from segline.evaluation.evaluate import evaluate
 from segline.inference.predict import load_predictor
 from segline.metrics import counts_file
 from segline.metrics.base import Counts
+from segline.plan.code import Code
 from segline.registry import Version
 from segline.tasks import catalog as tasks
 
@@ -71,7 +75,15 @@ def _kept(version: Version, dataset: PreparedDataset, kept: Path | None) -> Coun
 def _place(version: Version, dataset: PreparedDataset, kept: Path | None) -> Path | None:
     if kept is None or version.digest is None:
         return None
-    return kept / f"{version.digest}-{dataset.info.split_hashes[dataset.info.scored]}.npz"
+    return kept / f"{version.digest}-{dataset.info.split_hashes[dataset.info.scored]}-{_rules(version.task)}.npz"
+
+
+@cache
+def _rules(task: str) -> str:
+    """Digest of the code that predicts and counts: what was counted by other rules is not compared with."""
+    source = Path(segline.__file__).parents[1]
+    counting = [f"{tasks.TASKS[task]}.task", f"segline_runtime.{task}"] if task in tasks.TASKS else []
+    return Code(source).digest(["segline.evaluation.evaluate", "segline_runtime.predictor", *counting])[:12]
 
 
 def _other_classes(version: Version, theirs: list[str] | tuple[str, ...], dataset: PreparedDataset) -> str | None:
