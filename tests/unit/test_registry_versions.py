@@ -18,6 +18,7 @@ from PIL import Image
 from segline import registry, tracking
 from segline.errors import ModelError, RegistryError, TrackingError
 from segline.provenance import file_digest
+from segline.registry import registering
 from segline.status import compare
 from segline_runtime.predictor import Predictor
 
@@ -55,6 +56,17 @@ def test_registering_again_makes_no_version_and_going_back_moves_the_candidate(s
     assert registry.register(store=store, folder=model_folder(path)) == first
     assert candidate(store) == 1
     assert [version.number for version in registry.versions(store=store, name="ramps-unet")] == [2, 1]
+
+
+def test_mended_code_of_the_runtime_makes_a_version_of_the_same_network(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = model_folder(tmp_path / "models" / "unet")
+    first = registry.register(store=store, folder=folder)
+    monkeypatch.setattr(registering, "runtime_digest", lambda _task: "mended")
+    second = registry.register(store=store, folder=folder)
+    assert (first.version, second.version, second.digest) == (1, 2, first.digest)
+    assert registry.register(store=store, folder=folder) == second
+    assert candidate(store) == 2
+    assert registry.versions(store=store, name="ramps-unet")[0].tags["segline.runtime"] == "mended"
 
 
 def test_what_a_version_is_worth_is_refreshed_when_its_content_is_registered_again(store: str, tmp_path: Path) -> None:

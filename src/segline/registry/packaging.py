@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 import segline_runtime
+from segline.plan.code import Code
 from segline.tracking.store import load_mlflow
 
 REQUIREMENTS = ("mlflow", "onnxruntime", "numpy", "pillow")
@@ -55,3 +56,8 @@ def _example() -> str:
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (128, 128, 128)).save(file, format="png")
     return base64.b64encode(file.getvalue()).decode()
+
+
+def runtime_digest(task: str) -> str:
+    """Of the code that a registered model carries and predicts with."""
+    return Code(Path(segline_runtime.__file__).parents[1]).digest(["segline_runtime.pyfunc", f"segline_runtime.{task}"])[:16]

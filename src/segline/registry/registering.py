@@ -14,7 +14,7 @@ from segline.errors import ModelError, RegistryError
 from segline.layout import ModelFolder
 from segline.provenance import file_digest
 from segline.registry.client import asked
-from segline.registry.packaging import save
+from segline.registry.packaging import runtime_digest, save
 from segline.registry.receipt import Receipt
 from segline.registry.version import CANDIDATE, FORMAT, Version, versions
 from segline.tracking.store import shown
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def register(*, store: str, folder: ModelFolder) -> Receipt:
-    """Make the model folder's ONNX model the `candidate` of `<dataset>-<model>`: a version that has this content already, or a new one.
+    """Make the model folder's ONNX model the `candidate` of `<dataset>-<model>`: a version that has this content, with the code that predicts
+    around it, already, or a new one.
 
     What a version is worth (figures, split, latency, parity) is that of the folder now, also where the content was registered before. With the model
     goes trained_on.json, where the folder has one. Its run is looked up by key, or rebuilt from the folder. An upload that was cut off is never taken
@@ -46,12 +47,12 @@ def register(*, store: str, folder: ModelFolder) -> Receipt:
         raise RegistryError(f"{folder.parity} proves another file than {folder.onnx}. Run `dvc repro -f export@{folder.name}`, which writes both.")
     run_id = tracking.record(store=store, folder=folder, strict=True)
     name = card.registered_name
-    worth = _worth(metrics, parity)
+    worth, runtime = _worth(metrics, parity), runtime_digest(card.task)
     with asked(store) as client:
-        there = next((version for version in versions(store=store, name=name) if version.digest == digest), None)
+        there = next((version for version in versions(store=store, name=name) if version.digest == digest and _carries(version.tags, runtime)), None)
         if there is None:
-            model_id = _upload(client, run_id, card, folder, digest)
-            number = _create_version(client, name, model_id, run_id, _origin(card, folder, digest) | worth)
+            model_id = _upload(client, run_id, card, folder, digest, runtime)
+            number = _create_version(client, name, model_id, run_id, _origin(card, folder, digest, runtime) | worth)
         else:
             number = there.number
             _refresh(client, there, worth)
@@ -91,11 +92,12 @@ def _read(file: Path, stage: str) -> dict[str, Any]:
     return values
 
 
-def _origin(card: ModelCard, folder: ModelFolder, digest: str) -> dict[str, str]:
+def _origin(card: ModelCard, folder: ModelFolder, digest: str, runtime: str) -> dict[str, str]:
     """Tags that say what a version is; they never change."""
     tags = {
         "segline.format": str(FORMAT),
         "segline.digest": digest,
+        "segline.runtime": runtime,
         "segline.key": card.key,
         "segline.task": card.task,
         "segline.commit": card.commit or "none",
@@ -117,24 +119,31 @@ def _worth(metrics: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, s
     }
 
 
+def _carries(tags: Mapping[str, str], runtime: str) -> bool:
+    """Whether a version predicts with this runtime; one of the first format does not say, and is left as it is."""
+    return tags.get("segline.runtime", runtime) == runtime
+
+
 def _refresh(client: MlflowClient, version: Version, worth: Mapping[str, str]) -> None:
     for key, value in worth.items():
         if version.tags.get(key) != value:
             client.set_model_version_tag(version.name, str(version.number), key, value)
 
 
-def _upload(client: MlflowClient, run_id: str, card: ModelCard, folder: ModelFolder, digest: str) -> str:
+def _upload(client: MlflowClient, run_id: str, card: ModelCard, folder: ModelFolder, digest: str, runtime: str) -> str:
     """The id of the run's logged model with this content, uploaded whole; half-uploaded ones are removed."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     experiment = client.get_run(run_id).info.experiment_id
     for earlier in client.search_logged_models([experiment], filter_string=f"tags.`segline.digest` = '{digest}'"):
-        if earlier.source_run_id != run_id:
+        if earlier.source_run_id != run_id or not _carries(earlier.tags, runtime):
             continue
         if earlier.status == LoggedModelStatus.READY:
             return str(earlier.model_id)
         client.delete_logged_model(earlier.model_id)
-    logged = client.create_logged_model(experiment, name=card.registered_name, source_run_id=run_id, tags={"segline.digest": digest}, model_type=card.task)
+    logged = client.create_logged_model(
+        experiment, name=card.registered_name, source_run_id=run_id, tags={"segline.digest": digest, "segline.runtime": runtime}, model_type=card.task
+    )
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     with tempfile.TemporaryDirectory(prefix="segline-register-") as temporary:
         local = Path(temporary) / "model"
