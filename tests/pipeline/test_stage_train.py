@@ -90,8 +90,13 @@ def rows(checkout: TinyCheckout, model: str = "unet") -> list[dict[str, float]]:
 
 
 def start(checkout: TinyCheckout, model: str = "unet") -> subprocess.Popen[str]:
-    command = [sys.executable, "pipeline/train.py", model]
-    return subprocess.Popen(command, cwd=checkout.root, env=checkout.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """As from a terminal: where the tests themselves run in the background, Ctrl-C is ignored, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a handler of Python's own is not inherited: the child begins with the default
+    try:
+        command = [sys.executable, "pipeline/train.py", model]
+        return subprocess.Popen(command, cwd=checkout.root, env=checkout.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> None:
