@@ -21,7 +21,6 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models.detection.image_list import ImageList
 
 from segline.data.store import Instances, Sample
 from segline.errors import ModelError
@@ -242,20 +241,6 @@ class TestWeightFiles:
     def test_a_file_that_is_not_there(self) -> None:
         with pytest.raises(ModelError, match="no such file exists"):
             network("unet", weights="nowhere.pt")
-
-
-def test_coordinates_are_made_in_full_precision_also_when_the_network_computes_in_bfloat16() -> None:
-    parts = network("maskrcnn").train().network
-    images = ImageList(torch.rand(1, 3, 64, 64), [(64, 64)])
-    target = {"boxes": torch.tensor([[3.3, 5.7, 40.1, 50.9]]), "labels": torch.tensor([1])}
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        features = parts.backbone(images.tensors)
-        anchors = parts.rpn.anchor_generator(images, list(features.values()))
-        heads = parts.rpn.head(list(features.values()))
-        proposals, _ = parts.rpn(images, features, [target])
-        logits, deltas = parts.roi_heads.box_predictor(parts.roi_heads.box_head(parts.roi_heads.box_roi_pool(features, proposals, [(64, 64)])))
-    for values in ([*features.values()], anchors, *heads, proposals, [logits, deltas]):
-        assert {value.dtype for value in values} == {torch.float32}
 
 
 class _Quarter(nn.Module):

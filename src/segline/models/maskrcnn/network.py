@@ -7,7 +7,6 @@ of which the predicted class's is taken.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,10 +38,6 @@ class InstanceNetwork(nn.Module):
     def __init__(self, network: MaskRCNN) -> None:
         super().__init__()
         self.network = network
-        # Anchors, proposals and targets take the type of what they are made from, and bfloat16 has 8 bits: whole pixels alone from 128 on.
-        for part in (network.backbone, network.rpn.head, network.roi_heads.box_predictor, network.roi_heads.mask_predictor):
-            assert isinstance(part, nn.Module)
-            part.register_forward_hook(_in_full_precision)
 
     @property
     def encoder(self) -> nn.Module | None:
@@ -96,15 +91,6 @@ def build(settings: Settings, *, channels: int, classes: int) -> InstanceNetwork
 def statistics(settings: Settings) -> encoders.Statistics | None:
     """Mean and standard deviation that the encoder's weights expect: torchvision trained all of its own with ImageNet's."""
     return None if settings.weights == encoders.NONE else encoders.IMAGENET_STATISTICS
-
-
-def _in_full_precision(_module: nn.Module, _inputs: Any, outputs: Any) -> Any:
-    """What a part of the network gives, as float32: a tensor, or named or listed ones. Without mixed precision nothing changes."""
-    if isinstance(outputs, Tensor):
-        return outputs.float()
-    if isinstance(outputs, dict):
-        return OrderedDict((name, value.float()) for name, value in outputs.items())
-    return type(outputs)(_in_full_precision(_module, _inputs, value) for value in outputs)
 
 
 def _norm(settings: Settings) -> type[nn.Module]:
