@@ -27,10 +27,10 @@ from segline.params import Evaluate, Export, Params, Tracking
 from segline.plan import plans as written
 from segline.plan.code import Code
 from segline.plan.resolve import ModelPlans, resolve
-from segline.provenance import versions
 from segline.tasks import catalog as tasks
 from segline.training.settings import Runtime
-from segline_runtime.specification import ClassInfo, ImageKind, Specification
+from segline.training.train import card_of, specification_of
+from segline_runtime.specification import ClassInfo, ImageKind
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -138,31 +138,8 @@ def plans(
 
 def card(plan: written.TrainPlan, dataset: PreparedDataset, **training: Any) -> ModelCard:
     """The card that `train` writes for a plan."""
-    assert plan.mean is not None and plan.std is not None
-    specification = Specification(
-        task=plan.task,
-        model=plan.model,
-        dataset=plan.dataset,
-        classes=plan.classes,
-        geometry=plan.geometry,
-        mean=plan.mean,
-        std=plan.std,
-        image=plan.image,
-    )
     summary = {"metric": f"val_{tasks.get(plan.task).metric}", "best_epoch": 1, "best": 0.0, "epochs": 1, "seconds": 1.0, "device": "cpu", "precision": "fp32"}
-    return ModelCard(
-        model=plan.model,
-        task=plan.task,
-        key=plan.key,
-        plan=plan.to_json(),
-        parts=plan.parts,
-        specification=specification,
-        dataset=dataset.info.to_dict(),
-        versions=versions(),
-        commit=None,
-        experiment=None,
-        training=summary | {"parameter_count": 1} | training,
-    )
+    return card_of(plan, specification_of(plan), dataset, None).finished(summary | {"parameter_count": 1} | training)
 
 
 def untrained(folder: ModelFolder, plan: written.TrainPlan, dataset: PreparedDataset) -> None:

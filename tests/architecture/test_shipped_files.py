@@ -19,7 +19,7 @@ from segline.layout import ModelFolder
 from segline.losses.catalog import LOSSES
 from segline.metrics.catalog import METRICS
 from segline.models.catalog import ARCHITECTURES
-from segline.models.settings import Fit
+from segline_runtime.specification import Fit
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segline.losses.base import LossSettings
 
 MAIN = "logits"
-"""Name of a network's main output; the others are auxiliary."""
+"""Name of a network's output that predicts; the others (auxiliary heads, deep supervision) only train."""
 
 
 class Criterion(nn.Module):

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-MAIN = "logits"
-"""The output that predicts; others (auxiliary heads, deep supervision) only train."""
+from segline.losses.criterion import MAIN
 
 
 class SemanticNetwork(nn.Module):

@@ -8,10 +8,8 @@ from pydantic import Field, model_validator
 
 from segline.settings import Count, Positive, Section, Size
 from segline.training.settings import Train, Transform
-from segline_runtime.specification import Geometry
+from segline_runtime.specification import Fit, Geometry
 from segline_runtime.specification import Tile as TileGeometry
-
-Fit = Literal["stretch", "shorter_side", "letterbox", "native"]
 
 
 class Tile(Section):

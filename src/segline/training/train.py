@@ -54,7 +54,7 @@ def train(
     training, steering = _splits(dataset, plan, task.truth)
     settings = plan.settings
     network = _network(plan, weights)  # first: it knows whether the encoder is there, whose statistics are asked for next
-    specification = _specification(plan)
+    specification = specification_of(plan)
     augmentation = Augmentation(
         settings.augment,
         geometry=plan.geometry,
@@ -62,19 +62,7 @@ def train(
         padding=[value * plan.image.scale for value in specification.mean],
     )
     criterion = learning.criterion(settings, network, plan.class_weights)
-    card = ModelCard(
-        model=plan.model,
-        task=plan.task,
-        key=plan.key,
-        plan=plan.to_json(),
-        parts=plan.parts,
-        specification=specification,
-        dataset=dataset.info.to_dict(),
-        versions=provenance.versions(),
-        commit=commit,
-        experiment=environment.experiment_name(),
-        training={},
-    )
+    card = card_of(plan, specification, dataset, commit)
 
     def run(resumable: ModelFolder) -> Fitted:
         checkpoint = resume.checkpoint(resumable.path)
@@ -111,7 +99,25 @@ def train(
             resume.discard(resumable)
 
 
-def _specification(plan: TrainPlan) -> Specification:
+def card_of(plan: TrainPlan, specification: Specification, dataset: PreparedDataset, commit: str | None) -> ModelCard:
+    """The card of a training that starts."""
+    return ModelCard(
+        model=plan.model,
+        task=plan.task,
+        key=plan.key,
+        plan=plan.to_json(),
+        parts=plan.parts,
+        specification=specification,
+        dataset=dataset.info.to_dict(),
+        versions=provenance.versions(),
+        commit=commit,
+        experiment=environment.experiment_name(),
+        training={},
+    )
+
+
+def specification_of(plan: TrainPlan) -> Specification:
+    """What a model trained by `plan` eats, and what its numbers mean."""
     mean, std = plan.mean, plan.std
     if mean is None or std is None:
         mean, std = architectures.pretrained_statistics(plan.settings) or IMAGENET_STATISTICS

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from segline.models.settings import Fit, Input, ModelSettings, Predict
+from segline.models.settings import Input, ModelSettings, Predict
 from segline.settings import Count, Positive, Section
+from segline_runtime.specification import Fit
 
 
 class Anchors(Section):

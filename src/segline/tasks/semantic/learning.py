@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segline.data.store import IGNORE, Sample
-from segline.losses.criterion import Criterion
-from segline.models.semantic import MAIN, SemanticNetwork
+from segline.losses.criterion import MAIN, Criterion
+from segline.models.semantic import SemanticNetwork
 from segline.models.semantic_settings import SemanticSettings
 from segline.models.settings import ModelSettings
 from segline.tasks.graph import EvalGraph, evaluating, normalised
