@@ -50,7 +50,7 @@ format: $(INSTALLED)  ## write the code as `make check` wants it, and docs/param
 ui: $(INSTALLED)  ## the MLflow UI on the line's own store, at http://127.0.0.1:5000 (PORT=…: another port)
 	@store="$$(segline store)" || exit; case "$$store" in \
 	  http*) echo "the store is the server $$store: open it in a browser";; \
-	  *) exec mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri "$$store" --default-artifact-root mlartifacts;; \
+	  *) exec segline store -- mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 --default-artifact-root mlartifacts;; \
 	esac
 
 constraints:  ## renew constraints.txt: the newest versions, in a fresh .venv

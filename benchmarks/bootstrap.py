@@ -51,7 +51,7 @@ def main() -> None:
         "numpy": np.__version__,
         "images": IMAGES,
         "detections": DETECTIONS,
-        "resamples": intervals.RESAMPLES,
+        "resamples": intervals.USUAL.resamples,
         "seconds": {name: _measured(word, make) for name, (word, make) in cases.items()},
     }
     target = ROOT / "benchmarks" / "bootstrap.json"

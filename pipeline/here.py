@@ -1,11 +1,16 @@
 """The checkout that a stage script belongs to. Imported first, so that a temporary copy made by DVC runs its own code."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
+
+from segline import signals  # noqa: E402
+
+signals.leave_at_once()  # before anything that takes its time to import
+
+from importlib.util import find_spec  # noqa: E402
 
 if find_spec("pydantic") is None:  # DVC runs the first `python` on PATH, whatever environment it lives in itself
     print(

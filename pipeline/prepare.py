@@ -13,7 +13,7 @@ def main() -> None:
     checkout = Checkout(here.ROOT)
     plan = data.read(checkout.data_plan.prepare)
     root = root_of(plan.settings, checkout.raw, checkout.main, checkout.root)
-    prepare(plan.settings, raw=checkout.raw, root=root, seed=plan.seed, target=checkout.prepared)
+    prepare(plan.settings, raw=checkout.raw, root=root, target=checkout.prepared)
 
 
 if __name__ == "__main__":

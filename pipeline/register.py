@@ -1,4 +1,7 @@
-"""register: the exported model as `candidate` in the registry, with a receipt. By hand: `python pipeline/register.py <model>`."""
+"""register: the exported model as `candidate` in the registry, with a receipt. By hand: `python pipeline/register.py <model>`.
+
+In the copy that DVC makes for an experiment the alias stays with the model of the workspace.
+"""
 
 import here  # isort: skip
 
@@ -6,6 +9,7 @@ from segline import params, registry, tracking
 from segline.errors import told_in_sentences
 from segline.files import write_json
 from segline.layout import Checkout
+from segline.registry import copies
 
 
 def main(name: str) -> None:
@@ -13,9 +17,14 @@ def main(name: str) -> None:
     settings = params.read(checkout.params)
     params.select(settings, name)
     folder = checkout.model(name)
-    receipt = registry.register(store=tracking.store_uri(checkout, settings.tracking.uri), folder=folder)
+    experiment = copies.experiment_of(checkout)
+    receipt = registry.register(store=tracking.store_uri(checkout, settings.tracking.uri), folder=folder, experiment=experiment)
     write_json(folder.receipt, receipt.to_dict())
-    print(f"{receipt.name} version {receipt.version} is candidate (models:/{receipt.name}@{registry.CANDIDATE}).")
+    if experiment is None:
+        print(f"{receipt.name} version {receipt.version} is candidate (models:/{receipt.name}@{registry.CANDIDATE}).")
+    else:
+        copies.mark(checkout.plan(name).register, experiment)
+        print(f"{receipt.name} version {receipt.version} is of '{experiment}': `dvc exp apply {experiment}` and `dvc repro` make it candidate.")
 
 
 if __name__ == "__main__":

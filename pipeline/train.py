@@ -9,12 +9,14 @@ from segline.layout import Checkout
 from segline.plan import plans
 from segline.plan.resolve import weights_path
 from segline.training.train import train
+from segline.trial import require_writable
 
 
 def main(name: str) -> None:
     checkout = Checkout(here.ROOT)
     settings = params.read(checkout.params)
     params.select(settings, name)
+    require_writable(checkout.model(name).path, checkout.resume)
     plan = plans.read(plans.TrainPlan, checkout.plan(name).train)
     weights = plan.settings.weights_file
     store = tracking.store_uri(checkout, settings.tracking.uri)

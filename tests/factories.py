@@ -51,7 +51,7 @@ def shapes_dataset(folder: Path, *, train: int = 4, val: int = 2, test: int = 3,
     """Generated images with both kinds of truth, prepared below `folder`."""
     source = Shapes(train=train, val=val, test=test, size=size)
     download(source, root=folder / "raw", seed=0, target=folder / "raw")
-    prepare(source, raw=folder / "raw", root=folder / "raw", seed=0, target=folder / "prepared")
+    prepare(source, raw=folder / "raw", root=folder / "raw", target=folder / "prepared")
     return PreparedDataset(folder / "prepared")
 
 
@@ -119,20 +119,25 @@ def code() -> Code:
     return Code(ROOT / "src")
 
 
-def plans(
-    name: str, model: ModelSettings, dataset: PreparedDataset, *, seed: int = 0, evaluate: Evaluate | None = None, export: Export | None = None
-) -> ModelPlans:
-    """The plans of one model, as the stage `plan` makes them."""
-    params = Params(
+def params_of(models: dict[str, ModelSettings], *, seed: int = 0, evaluate: Evaluate | None = None, export: Export | None = None) -> Params:
+    """A params.yaml of these models, as it is read."""
+    return Params(
         seed=seed,
         data=Shapes(),
-        models={name: model},
+        models=models,
         evaluate=evaluate or Evaluate(overlays=1, resamples=100),
         export=export or Export(latency_runs=2),
         promote={},
         runtime=Runtime(accelerator="cpu", devices=1, workers=0),
         tracking=Tracking(),
     )
+
+
+def plans(
+    name: str, model: ModelSettings, dataset: PreparedDataset, *, seed: int = 0, evaluate: Evaluate | None = None, export: Export | None = None
+) -> ModelPlans:
+    """The plans of one model, as the stage `plan` makes them."""
+    params = params_of({name: model}, seed=seed, evaluate=evaluate, export=export)
     return resolve(name, model, params=params, info=dataset.info, code=code(), roots=(ROOT,))
 
 

@@ -40,6 +40,12 @@ class Server:
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def group(self) -> int:
+        """The process group of the server and its workers, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         log = self.folder / "server.log"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segline import written
 from segline.errors import ModelError
 from segline.provenance import digest
 from segline_runtime.errors import InputError
 from segline_runtime.specification import Specification
 
 VERSION = 2
+
+_PLAIN = re.compile(r"\w[\w.-]{0,254}")
+"""Names that are parts of paths and addresses."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class ModelCard:
     versions: dict[str, str]
     commit: str | None
     experiment: str | None  # DVC_EXP_NAME
-    training: dict[str, Any]  # metric, best_epoch, best, epochs, seconds, device, precision, parameter_count; empty while it is being trained
+    training: dict[str, Any]  # what `segline.training.fit` sums up, `best` None where it was undefined; empty while it is being trained
     version: int = VERSION
 
     @property
@@ -58,16 +63,43 @@ class ModelCard:
         """Cards of the first version are read as well. Raises ModelError when there is no card, or it cannot be read, or is of a later version."""
         again = f"run `dvc repro -f train@{file.parent.name}` to make it anew"
         try:
-            values = json.loads(file.read_text())
-            if values.get("version", 1) > VERSION:
-                raise ModelError(f"{file} was written by a later version of Segline (its format is {values['version']}); use that version, or {again}.")
-            if "version" not in values:
-                values = _from_first_version(values)
-            return cls(**{**values, "specification": Specification.from_dict(values["specification"])})
+            with written.reading(file, ModelError, again):
+                values = written.mapping(file)
+                if written.version_of(values, default=1) > VERSION:
+                    raise ModelError(f"{file} was written by a later version of Segline (its format is {values['version']}); use that version, or {again}.")
+                if "version" not in values:
+                    values = _from_first_version(values)
+                return _sound(cls(**{**values, "specification": Specification.from_dict(values["specification"])}))
         except FileNotFoundError:
             raise ModelError(f"{file.parent} holds no trained model (no {file.name}); run `dvc repro train@{file.parent.name}` first.") from None
-        except (ValueError, KeyError, TypeError, InputError) as error:
+        except InputError as error:
             raise ModelError(f"{file} cannot be read ({error}); {again}.") from None
+
+
+def _sound(card: ModelCard) -> ModelCard:
+    """The card when all of its parts are what others take them for. Raises a ValueError, KeyError or TypeError."""
+    written.well_typed(card, without=("training",))  # a training without a figure keeps an infinity there
+    specification = card.specification
+    for word, name in (("model", card.model), ("task", card.task), ("dataset", card.dataset["name"])):
+        if not isinstance(name, str) or not _PLAIN.fullmatch(name):
+            raise ValueError(f"its {word}'s name {str(name)[:80]!r} is not made of letters, digits, '_', '-' and '.'")
+    if [one.id for one in specification.classes] != list(range(len(specification.classes))) or not specification.classes:
+        raise ValueError("its classes are not numbered from 0 on")
+    if not len(specification.mean) == len(specification.std) == specification.image.channels:
+        raise ValueError(f"its mean and std are not of {specification.image.channels} channels")
+    if min(*specification.std, specification.image.scale) <= 0 or min(specification.geometry.size or (1,)) < 1:
+        raise ValueError("a scale or size in its specification is not above 0")
+    if not isinstance(card.dataset.get("image", {}), dict) or not all(isinstance(one["name"], str) for one in card.dataset.get("classes", ())):
+        raise TypeError("its dataset is no description of one")
+    if not isinstance(card.training, dict) or not _seconds(card.training.get("seconds", 0)):
+        raise TypeError("its training is no record of one")
+    if not isinstance(card.plan["seed"], int) or not isinstance(card.plan["settings"], dict) or not {"data", "code"} <= card.parts.keys():
+        raise TypeError("its plan or its parts are incomplete")
+    return card
+
+
+def _seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value < 1e10
 
 
 def _from_first_version(values: dict[str, Any]) -> dict[str, Any]:

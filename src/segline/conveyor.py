@@ -9,7 +9,8 @@ from pathlib import Path
 from segline import params
 from segline.data.sources import DATA, SHAPES
 from segline.errors import ParametersError
-from segline.layout import Checkout
+from segline.layout import Checkout, expanded
+from segline.plain_yaml import load
 from segline.sentences import nearest
 
 
@@ -21,21 +22,32 @@ def check(checkout: Checkout) -> params.Params:
         settings = params.read(checkout.params)
     except ParametersError as error:
         problems += error.problems
-    values = params.load(checkout.params)
+    values = load(checkout.params)
     if "data" not in values:
         problems.append(f"{checkout.params.name}: data is missing; DVC knows no defaults, so write it out: `data: {{source: shapes}}`.")
     source = values["data"].get("source") if isinstance(values.get("data"), dict) else None
     if isinstance(source, str) and source != SHAPES:
-        problems += [f"{checkout.params.name}: {problem}" for problem in _about_source(source, checkout)]
+        problems += [f"{checkout.params.name}: {problem}" for problem in _reachable(source, checkout)]
     if problems:
         raise ParametersError(*problems)
     assert settings is not None
     return settings
 
 
+def _reachable(source: str, checkout: Checkout) -> Iterator[str]:
+    """As `_about_source`; what the system itself says of a path becomes a sentence, too."""
+    try:
+        yield from _about_source(source, checkout)
+    except ParametersError as error:
+        yield from (f"data.source: {problem}" for problem in error.problems)
+    except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself, a folder above it that may not be entered
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        yield f"data.source: '{source[:80]}' cannot be looked at ({reason}). Give the path of the folder that holds your images."
+
+
 def _about_source(source: str, checkout: Checkout) -> Iterator[str]:
     if source.startswith("~"):
-        yield f"data.source: DVC does not expand '~'; write '{Path(source).expanduser()}'."
+        yield f"data.source: DVC does not expand '~'; write '{expanded(source)}'."
         return
     root = checkout.root.resolve()
     folder = (root / DATA / source).resolve()

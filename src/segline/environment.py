@@ -1,8 +1,10 @@
-"""Every environment variable that Segline reads, in one place."""
+"""Every environment variable that Segline reads, in one place; the one that registered models read is in `segline_runtime.pyfunc`."""
 
 from __future__ import annotations
 
 import os
+
+from segline.errors import ParametersError
 
 _MOST_PER_NODE = 1024  # processes, so that numbers of two nodes differ
 
@@ -23,9 +25,23 @@ def home() -> str | None:
 
 
 def process_rank() -> int:
-    """`RANK`, `LOCAL_RANK` with `NODE_RANK`, or SLURM's `SLURM_PROCID`: which process of a distributed training this is; 0 is the one that writes."""
-    if os.environ.get("RANK"):
-        return int(os.environ["RANK"])
-    if os.environ.get("LOCAL_RANK"):
-        return int(os.environ["LOCAL_RANK"]) + _MOST_PER_NODE * int(os.environ.get("NODE_RANK") or 0)
-    return int(os.environ.get("SLURM_PROCID") or 0)
+    """Which process of a distributed training this is; 0 is the one that writes.
+
+    `RANK` (torchrun), or `LOCAL_RANK` within `NODE_RANK` (Lightning; `GROUP_RANK` is torchrun's word for it), or SLURM's `SLURM_PROCID`. Where only
+    `NODE_RANK` is set, this is the process that will start the others of its node: the first one of a later node is not process 0.
+    """
+    rank = _number("RANK")
+    if rank is not None:
+        return rank
+    local, node = _number("LOCAL_RANK") or 0, _number("NODE_RANK") or _number("GROUP_RANK") or 0
+    return local + _MOST_PER_NODE * node or _number("SLURM_PROCID") or 0
+
+
+def _number(variable: str) -> int | None:
+    """Raises ParametersError when it is set and no whole number."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    if not text.strip().isdecimal():
+        raise ParametersError(f"The environment variable {variable} is '{text}'; who starts several processes sets it to a whole number, or not at all.")
+    return int(text)

@@ -16,13 +16,20 @@ Every message says what is wrong, where, and what to do.
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from segline import signals
+
 USER_MISTAKE = 2
-INTERRUPTED = 130
+
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file may not grow any larger (see `ulimit -f`)"}
+
+_SURROUNDINGS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO)
+"""What the system refuses for reasons that are no bug: permissions, file systems that are read alone, impossible names, broken disks."""
 
 
 class SeglineError(Exception):
@@ -67,6 +74,7 @@ class RegistryError(SeglineError):
 
 
 def _leave(sentences: tuple[str, ...], code: int) -> NoReturn:
+    signals.leave_at_once()  # a second Ctrl-C
     for sentence in sentences:
         print(f"error: {sentence}", file=sys.stderr)
     sys.exit(code)
@@ -74,15 +82,22 @@ def _leave(sentences: tuple[str, ...], code: int) -> NoReturn:
 
 @contextmanager
 def told_in_sentences() -> Iterator[None]:
-    """Run a script's body: a user's mistake, a full disk or Ctrl-C ends in sentences and an exit code, a bug in its traceback."""
-    try:
-        yield
-    except SeglineError as error:
-        _leave(error.problems, USER_MISTAKE)
-    except KeyboardInterrupt:
-        _leave(("interrupted; nothing half-written was left behind. Run the same command again to go on.",), INTERRUPTED)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    """Run a script's body: a user's mistake, a full disk, Ctrl-C or SIGTERM ends in sentences and an exit code, a bug in its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no arrow gets a question mark, not a traceback after the work is done
+    with signals.raised_as_stopped():
+        try:
+            yield
+        except BaseException as error:
+            signum = signals.received()
+            if signum is not None:
+                _leave((signals.sentence(signum),), signals.exit_code(signum))
+            if isinstance(error, SeglineError):
+                _leave(error.problems, USER_MISTAKE)
+            if isinstance(error, OSError) and error.errno in FULL:
+                where = f" while writing {error.filename}" if error.filename else ""
+                _leave((f"{FULL[error.errno]}{where}. Free some space and run the same command again; what was finished is kept.",), USER_MISTAKE)
+            if isinstance(error, OSError) and error.errno in _SURROUNDINGS and error.filename:
+                _leave((f"{error.filename} cannot be used ({error.strerror}). Check its name, its permissions and whose it is, then run again.",), USER_MISTAKE)
             raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        _leave((f"the disk is full{where}. Free some space and run the same command again; what was finished is kept.",), USER_MISTAKE)

@@ -192,6 +192,14 @@ class Checkout:
         return self.main / "mlartifacts"
 
 
+def expanded(given: str) -> Path:
+    """A path as a person gives it, with `~` and `~user` put in full. Raises ParametersError where the machine knows no such home folder."""
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise ParametersError(f"'{given}' begins with a home folder that this machine does not know; write the path in full.") from None
+
+
 def find_checkout(start: Path) -> Checkout:
     """The checkout that contains `start`: the nearest folder upwards with `params.yaml` and `dvc.yaml`.
 

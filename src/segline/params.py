@@ -2,7 +2,7 @@
 
 The sections stand where what they set stands: an architecture's keys in `segline.models.<architecture>.settings`, a loss's in `segline.losses.<loss>`, a
 source's and a format's in `segline.data`. Here they are put together. `read` collects all problems of the file and raises them together.
-YAML is read as YAML 1.2 (ruamel.yaml), because DVC writes it so: `1e-05` is a number.
+YAML is read as YAML 1.2 (`segline.plain_yaml`), because DVC writes it so: `1e-05` is a number.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from segline import choices
 from segline.data.formats import catalog as formats
+from segline.data.formats.base import check_class_names
 from segline.data.sources import SHAPES, Folder, Shapes, name_of
-from segline.errors import ParametersError, SeglineError
+from segline.errors import DataError, ParametersError, SeglineError
 from segline.metrics.catalog import METRICS
 from segline.models import catalog as architectures
 from segline.models.settings import ModelSettings
+from segline.plain_yaml import load
 from segline.promotion.gates import Gates
-from segline.sentences import Problems, nearest
+from segline.sentences import Problems, nearest, quoted
 from segline.settings import Count, Positive, Section
 from segline.training.settings import Runtime
 
@@ -61,7 +61,7 @@ class Tracking(Section):
 class Frame(Section):
     """The sections that are the same for every source and architecture."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of generated images, random splits and trainings
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of generated images and trainings
     data: dict[str, Any] = {"source": "shapes"}
     models: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     evaluate: Evaluate = Evaluate()
@@ -106,6 +106,7 @@ def read(path: Path) -> Params:
     if frame is not None:
         problems.add(*_promoted_models_exist(frame.promote, values.get("models")))
         problems.add(*_metrics_exist(frame.evaluate))
+    problems.add(*_classes_differ(data))
     problems.raise_if_any()
     assert frame is not None and isinstance(data, Shapes | Folder)
     return Params(frame.seed, data, models, frame.evaluate, frame.export, frame.promote, frame.runtime, frame.tracking)
@@ -137,23 +138,6 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The file as YAML 1.2. Raises ParametersError when it is none, or no mapping."""
-    try:
-        values = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError:
-        raise ParametersError(f"{path} does not exist; restore it with `git checkout params.yaml`.") from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise ParametersError(f"{path.name} is not valid YAML at {where}: {error.problem}. Check the indentation, colons and quotes there.") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParametersError(f"{path.name} is not valid YAML: {error}.") from None
-    if not isinstance(values, dict):
-        raise ParametersError(f"{path.name} holds no sections; it must be a mapping with at least `models:`.")
-    return values
-
-
 def _source_class(data: Any, problems: Problems) -> type[Shapes] | type[Folder] | None:
     """The class that the section `data` is to be read by; None where that cannot be known."""
     if not isinstance(data, dict):
@@ -164,7 +148,7 @@ def _source_class(data: Any, problems: Problems) -> type[Shapes] | type[Folder] 
     if data["source"] == SHAPES:
         return Shapes
     try:
-        return formats.get(str(data.get("format", formats.DEFAULT))).Settings
+        return formats.get(str(data.get("format", formats.DEFAULT))[:80]).Settings
     except SeglineError as error:
         problems.add(*(f"data.format: {problem}" for problem in error.problems))
         return None
@@ -180,7 +164,7 @@ def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
         if not (isinstance(name, str) and MODEL_NAME.fullmatch(name)):
             problems.add(f"models: '{name}' is no valid model name; use a lower-case letter followed by lower-case letters, digits or '_', at most 63 in all.")
         if not isinstance(entry, dict):
-            problems.add(f"{where} is {entry!r}; it must be a section with at least `arch:`, for example `{{arch: unet}}`.")
+            problems.add(f"{where} is {quoted(entry)}; it must be a section with at least `arch:`, for example `{{arch: unet}}`.")
             continue
         if "arch" not in entry:
             problems.add(f"{where}.arch is missing; it is one of {', '.join(architectures.ARCHITECTURES)}.")
@@ -196,7 +180,21 @@ def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
     return found
 
 
+def _classes_differ(data: Section | None) -> Iterator[str]:
+    names = getattr(data, "classes", None)
+    if names is not None:
+        try:
+            check_class_names(names)
+        except DataError as error:
+            yield from error.problems
+
+
 def _metrics_exist(evaluate: Evaluate) -> Iterator[str]:
+    if isinstance(evaluate.metrics, list):
+        if not evaluate.metrics:
+            yield "evaluate.metrics is empty; name at least one metric, or write auto."
+        for word in sorted({word for word in evaluate.metrics if evaluate.metrics.count(word) > 1}):
+            yield f"evaluate.metrics names {word} more than once."
     for word in evaluate.metrics if isinstance(evaluate.metrics, list) else ():
         if word not in METRICS:
             yield f"evaluate.metrics: there is no metric '{word}'. {choices.hint(word, METRICS)}"

@@ -18,9 +18,22 @@ from segline.errors import ParametersError
 T = TypeVar("T", bound=BaseModel)
 
 
+_LONGEST = 80
+"""Characters of a given value that a sentence repeats."""
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
+
+
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word that `word` is most like, if one is."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), None)
+    """The known word that `word` is most like, if one is; never the word itself."""
+    others = [other for other in known if other != word]
+    return next(iter(difflib.get_close_matches(word[:_LONGEST], others, n=1, cutoff=cutoff)), None)
+
+
+def quoted(value: object) -> str:
+    """A value as it was given, in one line and no longer than a sentence bears."""
+    text = repr(value) if not isinstance(value, str) or len(value) <= _LONGEST else repr(value[: 2 * _LONGEST])
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 class Problems:
@@ -140,6 +153,8 @@ def _sentence(section: type[BaseModel], detail: ErrorDetails, path: tuple[str, .
             return f"{key} is missing."
         case "literal_error" if field is None or field.description is None:
             return _wrong_word(key, given, str(context.get("expected")))
+        case "float_type" | "int_type" | "float_parsing" | "int_parsing" if isinstance(given, str) and _DECIMAL_COMMA.fullmatch(given.strip()):
+            return f"{key} is {quoted(given)}; write decimals with a point and without quotes: {given.strip().replace(',', '.')}."
         case "too_short" if key == "models":
             return "models is empty; at least one model is needed, for example `unet: {arch: unet}`."
         case "value_error":
@@ -148,8 +163,8 @@ def _sentence(section: type[BaseModel], detail: ErrorDetails, path: tuple[str, .
         example = "at least one model, for example `unet: {arch: unet}`" if key == "models" else "a value"
         return f"{key} is empty (null); give it {example}, or remove the line to use the default."
     if field is not None and field.description:
-        return f"{key} is {whole!r}; it must be {field.description}."
-    return f"{key} is {given!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}."
+        return f"{key} is {quoted(whole)}; it must be {field.description}."
+    return f"{key} is {quoted(given)}: {detail['msg'][0].lower()}{detail['msg'][1:]}."
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:
@@ -166,9 +181,11 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
 
 def _unknown_key(key: str, name: str, known: list[str]) -> str:
     near = nearest(name, known, cutoff=0.5)
+    if name.isdigit():
+        return f"{key} is no known key; a comma ends a value, so decimals are written with a point (0.{name}), not with a comma."
     return f"{key} is no known key" + (f"; did you mean '{near}'?" if near else f"; known here are {', '.join(known)}.")
 
 
 def _wrong_word(key: str, given: Any, expected: str) -> str:
     near = nearest(str(given), re.findall(r"'([^']*)'", expected))
-    return f"{key} is {given!r}; it must be {expected}." + (f" Did you mean '{near}'?" if near else "")
+    return f"{key} is {quoted(given)}; it must be {expected}." + (f" Did you mean '{near}'?" if near else "")

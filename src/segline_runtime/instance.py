@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from segline_runtime.specification import Specification, Tile
 from segline_runtime.task import Prediction, RuntimeTask
 
 MASK_THRESHOLD = 0.5
-_PADDING = 1  # a rim of zeros around each mask before it is enlarged, as Mask R-CNN has it, so that edges fall off
+_PADDING = 1  # a rim of zeros around each mask before it is enlarged, so that edges fall off
 
 SAME = 0.5
 """Overlap from which on two windows speak of one object."""
@@ -106,38 +107,32 @@ def clip_boxes(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.
 def paste_masks(masks: NDArray[np.float32], boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Mask probabilities `(N, M, M)` of boxes `(N, 4)` xyxy as masks `(N, H, W)` of the image.
 
-    As torchvision's `paste_masks_in_image`: padded by a rim of zeros, enlarged bilinearly (pixel centres aligned) to the equally widened box,
-    cut at the image's border, above 0.5.
+    True below the pixel: pixel (x, y) has its centre at (x + 0.5, y + 0.5); one whose centre lies in the box has the value that the probabilities,
+    each at the centre of its cell of the box, have there bilinearly, and 0 around the box. Above 0.5 it belongs to the object.
     """
-    height, width = size
-    pasted = np.zeros((len(masks), height, width), dtype=np.bool_)
-    if not len(masks):
-        return pasted
+    pasted = np.zeros((len(masks), *size), dtype=np.bool_)
     padded = np.pad(masks, ((0, 0), (_PADDING, _PADDING), (_PADDING, _PADDING)))
-    side = padded.shape[1]
-    for target, mask, (x0, y0, x1, y1) in zip(pasted, padded, _widened(boxes, side / masks.shape[1]).tolist(), strict=True):
-        rows, columns = slice(max(y0, 0), min(y1 + 1, height)), slice(max(x0, 0), min(x1 + 1, width))
+    for target, mask, (x0, y0, x1, y1) in zip(pasted, padded, boxes.astype(np.float64).tolist(), strict=True):
+        rows, columns = _centres(y0, y1, size[0]), _centres(x0, x1, size[1])
         if rows.start >= rows.stop or columns.start >= columns.stop:
             continue
-        top, bottom, down = _neighbours(rows.start - y0, rows.stop - y0, max(y1 - y0 + 1, 1), side)
-        left, right, across = _neighbours(columns.start - x0, columns.stop - x0, max(x1 - x0 + 1, 1), side)
-        lines = mask[top] * (1 - down)[:, None] + mask[bottom] * down[:, None]
-        target[rows, columns] = lines[:, left] * (1 - across) + lines[:, right] * across > MASK_THRESHOLD
+        above, down = _cells(rows, y0, y1, masks.shape[1])
+        left, across = _cells(columns, x0, x1, masks.shape[2])
+        lines = mask[above] * (1 - down)[:, None] + mask[above + 1] * down[:, None]
+        target[rows, columns] = lines[:, left] * (1 - across) + lines[:, left + 1] * across > MASK_THRESHOLD
     return pasted
 
 
-def _widened(boxes: NDArray[np.float32], scale: float) -> NDArray[np.int64]:
-    """Boxes grown about their centres, in whole pixels (towards zero, as torchvision does)."""
-    center = (boxes[:, 2:] + boxes[:, :2]) * np.float32(0.5)
-    half = (boxes[:, 2:] - boxes[:, :2]) * np.float32(0.5) * np.float32(scale)
-    return np.concatenate([center - half, center + half], axis=1).astype(np.int64)
+def _centres(start: float, stop: float, length: int) -> slice:
+    """The pixels of a line of `length` whose centres lie between two coordinates."""
+    return slice(max(math.ceil(start - 0.5), 0), min(math.floor(stop - 0.5) + 1, length))
 
 
-def _neighbours(start: int, stop: int, length: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """For positions start … stop of a line of `length` pixels: the two source pixels of a line of `side`, and the weight of the second."""
-    position = np.maximum((np.arange(start, stop, dtype=np.float32) + np.float32(0.5)) * np.float32(side / length) - np.float32(0.5), 0)
-    first = np.minimum(position.astype(np.int64), side - 1)
-    return first, np.minimum(first + 1, side - 1), (position - first).astype(np.float32)
+def _cells(pixels: slice, start: float, stop: float, side: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For pixels of a line that is `side` cells from `start` to `stop`: the cell before each, counted with the padding, and the weight of the next one."""
+    position = (np.arange(pixels.start, pixels.stop) + 0.5 - start) / (stop - start) * side - 0.5 + _PADDING
+    before = np.clip(position.astype(np.int64), 0, side)
+    return before, (position - before).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ from segline_runtime.specification import METADATA_KEY, Specification
 from segline_runtime.task import Prediction
 
 INPUT = "images"
-PROBABILITIES = "probabilities"
+DETAIL = ("logits", "probabilities")
+"""Outputs that are only fetched when class probabilities are asked for: a model has one of them or none."""
 
 
 class Predictor:
@@ -62,7 +63,7 @@ class Predictor:
 
     def run(self, images: NDArray[Any], probabilities: bool = True) -> dict[str, NDArray[Any]]:
         """The named outputs for a batch of images `(B, H, W, C)` of one size and of the specification's kind; instance models take B = 1."""
-        names = [output.name for output in self.session.get_outputs() if probabilities or output.name != PROBABILITIES]
+        names = [output.name for output in self.session.get_outputs() if probabilities or output.name not in DETAIL]
         return dict(zip(names, self.session.run(names, {INPUT: graph_input(images, self.specification.image)}), strict=True))
 
     def __call__(self, image: NDArray[Any], probabilities: bool = False) -> Prediction:

@@ -25,13 +25,20 @@ class SemanticPrediction(Prediction):
 
 
 class Semantic(RuntimeTask[SemanticPrediction]):
-    """Outputs: `class_ids` uint8 `(B, H, W)` and, where they are wanted, `probabilities` float32 `(B, K, H, W)`."""
+    """Outputs: `class_ids` uint8 `(B, H, W)` and, where probabilities are wanted, `logits` float32 `(B, K, H, W)`, or `probabilities` themselves."""
 
     name = "semantic"
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> list[SemanticPrediction]:  # noqa: ARG002
-        probabilities = outputs.get("probabilities")
-        return [SemanticPrediction(ids, None if probabilities is None else probabilities[i]) for i, ids in enumerate(outputs["class_ids"])]
+        predictions = []
+        for i, ids in enumerate(outputs["class_ids"]):
+            probabilities: NDArray[np.float32] | None = None
+            if "probabilities" in outputs:
+                probabilities = outputs["probabilities"][i]
+            elif "logits" in outputs:
+                probabilities = softmax(outputs["logits"][i])
+            predictions.append(SemanticPrediction(ids, probabilities))
+        return predictions
 
     def join(
         self, windows: Sequence[Window], predictions: Iterable[SemanticPrediction], size: tuple[int, int], tile: Tile, *, probabilities: bool = False
@@ -62,12 +69,22 @@ class Semantic(RuntimeTask[SemanticPrediction]):
     def answer(self, prediction: SemanticPrediction, specification: Specification) -> dict[str, Any]:
         """`task`, `size` [height, width], `mask` (base64 PNG of class ids), `classes` (`id`, `name`, `color`, `share` of the image)."""
         ids = prediction.class_ids
-        counts = np.bincount(ids.ravel(), minlength=len(specification.classes))
+        counts = np.zeros(256, dtype=np.int64)
+        for row in ids:  # of all at once, numpy would make a copy of eight bytes a pixel
+            counts += np.bincount(row, minlength=len(counts))
         classes = [{"id": c.id, "name": c.name, "color": list(c.color), "share": float(counts[c.id] / ids.size)} for c in specification.classes]
         return {"task": prediction.task, "size": list(ids.shape), "mask": to_png(ids), "classes": classes}
 
 
 TASK = Semantic()
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits `(K, H, W)` → probabilities that add up to 1 over the classes."""
+    shares: NDArray[np.float32] = logits - logits.max(axis=0)
+    np.exp(shares, out=shares)
+    shares /= shares.sum(axis=0)
+    return shares
 
 
 def blending_weights(window: Window, size: tuple[int, int], overlap: int) -> NDArray[np.float32]:

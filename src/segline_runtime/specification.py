@@ -2,8 +2,9 @@
 
     version 1   (has no key `version`) `image_size` and `resize`, RGB of 8 bits
     version 2   `geometry`, `image`, `version`
+    version 3   a semantic file's second output is `logits`, where it was `probabilities`
 
-Both are read; version 2 is written. A file of a later version is refused, so that no setting is passed over in silence.
+All are read; version 3 is written. A file of a later version is refused, so that no setting is passed over in silence.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from segline_runtime.errors import InputError
 METADATA_KEY = "segline"
 """Key of the specification in the ONNX file's `metadata_props`."""
 
-VERSION = 2
+VERSION = 3
 
 Dtype = Literal["uint8", "uint16", "float32"]
 Fit = Literal["stretch", "shorter_side", "letterbox", "native"]

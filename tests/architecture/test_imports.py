@@ -16,12 +16,16 @@ SOURCE = ROOT / "src"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = {
+    "signals": -2,
+    "errors": -1,
     "environment": 0,
-    "errors": 0,
     "files": 0,
     "settings": 0,
     "choices": 1,
     "layout": 1,
+    "plain_yaml": 1,
+    "progress": 1,
+    "written": 1,
     "provenance": 1,
     "sentences": 1,
     "promotion.gates": 1,  # a section of params.yaml
@@ -42,6 +46,7 @@ LAYERS = {
     "training": 8,
     "evaluation": 8,
     "export": 9,
+    "trial": 9,
     "tracking": 10,
     "registry": 11,
     "promotion": 12,
@@ -56,7 +61,7 @@ KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.
 
 LIGHT = (
     "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "layout", "metrics",
-    "params", "plan", "promotion", "provenance", "registry", "sentences", "settings", "status", "tracking",
+    "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals", "status", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

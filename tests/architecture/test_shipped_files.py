@@ -68,7 +68,7 @@ def test_readme_make_targets_exist() -> None:
 
 
 def test_readme_segline_commands_and_options_exist() -> None:
-    from segline.cli import app
+    from segline.cli.app import app
 
     known = get_command(app).commands  # type: ignore[attr-defined]
     lines = [command for command in _commands() if re.match(r"(\S+/)?segline\b", command)]

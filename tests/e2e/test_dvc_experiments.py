@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import TinyCheckout, ran
@@ -54,6 +55,48 @@ def test_in_the_workspace(checkout: TinyCheckout) -> None:
     checkout.run("git", "checkout", "-q", ".")
     checkout.run("dvc", "checkout")
     assert "Data and pipelines are up to date." in checkout.run("dvc", "status").stdout
+
+
+def _versions(checkout: TinyCheckout) -> dict[str, int]:
+    """The registry: the experiment that each version with one comes from, `candidate`, and how many there are."""
+    with sqlite3.connect(checkout.root / "mlflow.db") as store:
+        found = dict(store.execute("select value, version from model_version_tags where key = 'segline.experiment'"))
+        [(candidate,)] = store.execute("select version from registered_model_aliases where alias = 'candidate'")
+        [(count,)] = store.execute("select count(*) from model_versions")
+    return found | {"candidate": candidate, "count": count}
+
+
+def test_the_candidate_is_what_the_workspace_holds(checkout: TinyCheckout, tmp_path: Path) -> None:
+    checkout.run("dvc", "repro", "-f", "-s", "register@unet")  # other tests ran experiments in the workspace and went back by git alone
+    before = _versions(checkout)
+    output = checkout.run("dvc", "exp", "run", "--temp", "-n", "aside", "-S", "models.unet.train.lr=4e-5").stdout
+    assert "is of 'aside'" in output
+    after = _versions(checkout)
+    assert (after["candidate"], after["count"]) == (before["candidate"], before["count"] + 1)
+    assert after["aside"] == after["count"]
+    assert checkout.run("segline", "status", check=False).returncode == 0
+
+    checkout.run("dvc", "exp", "apply", "aside")
+    assert "candidate is version" in checkout.run("segline", "status", check=False).stdout
+    checkout.commit("applied, not reproduced")
+    checkout.run("dvc", "remote", "add", "--default", "--force", "folder", str(tmp_path / "remote"))
+    checkout.run("dvc", "push")
+    try:
+        clone = TinyCheckout(tmp_path / "clone", checkout.environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{checkout.root / 'mlflow.db'}"})
+        checkout.run("git", "clone", "-q", str(checkout.root), str(clone.root))
+        clone.run("dvc", "remote", "add", "--default", "--force", "folder", str(tmp_path / "remote"))
+        clone.run("dvc", "pull")
+        for place in (clone, checkout):
+            with sqlite3.connect(checkout.root / "mlflow.db") as store:
+                store.execute("update registered_model_aliases set version = ? where alias = 'candidate'", (before["candidate"],))
+            assert ran(place.run("dvc", "repro").stdout) == ["register@unet"]
+            assert _versions(checkout)["candidate"] == after["aside"]
+            assert ran(place.run("dvc", "repro").stdout) == []
+            assert place.run("segline", "status", check=False).returncode == 0
+    finally:
+        checkout.run("git", "reset", "-q", "--hard", "HEAD~1")
+        checkout.run("dvc", "checkout")
+    assert _versions(checkout)["count"] == after["count"]
 
 
 def test_in_a_temporary_copy(checkout: TinyCheckout) -> None:

@@ -105,7 +105,34 @@ def test_what_is_no_image_gets_a_sentence(address: str) -> None:
         ({"inputs": {"image": ["nothing"]}}, "Image 0: The "),
         ({"inputs": {"picture": ["x"]}}, 'has no \\"image\\"'),
         ({"inputs": {"image": ["/etc/hostname"]}}, "Image 0: The "),
+        ({"instances": [{"image": "x"}, {"picture": "x"}]}, 'has picture besides \\"image\\"'),
+        ({"inputs": [[[1, 2, 3]], [[1, 2, 3], [4, 5, 6]]]}, "Images of several sizes"),
     ]:
         status, answer = ask(address, content)
         assert status == 400
         assert sentence in json.dumps(answer)
+
+
+def test_nesting_without_end_is_refused_too(address: str) -> None:
+    request = urllib.request.Request(address, b'{"inputs": ' + b"[" * 100_000, {"Content-Type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=60)
+    with caught.value as refusal:
+        assert (refusal.code, "nested too deeply" in json.load(refusal)["message"]) == (400, True)
+
+
+def test_too_many_megapixels_are_refused_before_they_are_decoded(address: str) -> None:
+    status, answer = ask(address, {"inputs": [base64.b64encode(encoded(np.zeros((8000, 8001, 3), np.uint8), "png")).decode()]})
+    assert (status, "64.01 megapixels" in answer["message"], "SEGLINE_MAX_MEGAPIXELS" in answer["message"]) == (413, True, True)
+
+
+def test_the_command_of_the_readme_sends_a_large_photo(address: str, tmp_path: Path) -> None:
+    """5 MB: more than a command line holds."""
+    photo = np.random.default_rng(0).integers(0, 256, (2000, 2600, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.jpg", quality=95)
+    assert (tmp_path / "photo.jpg").stat().st_size > 5e6
+    [command] = [line for line in (ROOT / "README.md").read_text().splitlines() if "curl" in line and "/invocations" in line]
+    command = command.replace("http://127.0.0.1:5001/invocations", address)
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    [found] = json.loads(done.stdout)["predictions"]
+    assert found["size"] == [2000, 2600]

@@ -65,6 +65,8 @@ def test_every_key_that_dvc_names_must_be_written_out(checkout: Checkout, text: 
         ("nowhere", "data.source: the folder 'nowhere' does not exist"),
         ("images", "data.source: relative folders count from data/; write '../images'"),
         ("~/images", "data.source: DVC does not expand '~'; write '{home}/images'"),
+        ("~nosuchuser/images", "data.source: '~nosuchuser/images' begins with a home folder that this machine does not know"),
+        ("x" * 300, "cannot be looked at (File name too long)"),
         (".", "data.source is '.', which is or holds a folder that the line writes (data/raw)"),
         ("..", "data.source is '..', which is or holds a folder that the line writes (data/raw)"),
         ("''", "data.source is '', which is or holds a folder"),

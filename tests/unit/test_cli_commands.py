@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,6 +82,18 @@ def test_promote_by_either_name_tells_its_gates(root: Path, segline: Told) -> No
     assert (code, out) == (0, "ramps-unet: 'staging' goes back from version 2 to version 1.\n")
     code, _, err = segline("rollback", "unet", "--from", "staging")
     assert code == 2 and "none to go back to" in err
+
+
+def test_promote_tells_when_the_candidate_is_not_the_workspaces_model(root: Path, segline: Told) -> None:
+    folder = register(root)
+    assert "not the model of this workspace" not in segline("promote", "unet", "--to", "staging")[1]
+    other = model_folder(root / "elsewhere" / "unet", threshold=126)  # as a colleague's, in the same registry
+    registry.register(store=store(root), folder=other)
+    code, out, _ = segline("promote", "unet", "--to", "staging")
+    assert code == 0
+    assert "The candidate, version 2, is not the model of this workspace, which is version 1; `dvc repro -f -s register@unet` makes that the" in out
+    registry.register(store=store(root), folder=folder)
+    assert "not the model of this workspace" not in segline("promote", "unet", "--to", "staging")[1]
 
 
 def test_promote_tells_how_many_images_took_no_part(root: Path, segline: Told) -> None:
@@ -237,3 +250,11 @@ def test_store_prints_the_address_alone(root: Path, segline: Told, tmp_path: Pat
     assert (code, out) == (2, "") and "not inside a Segline checkout" in err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert segline("store")[:2] == (0, "http://127.0.0.1:1\n")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://u:s3c@ret@127.0.0.1:1")
+    code, out, err = segline("store")
+    assert (code, out) == (0, "http://127.0.0.1:1\n") and "`segline store -- COMMAND`" in err
+    asks = "import os, sys; sys.exit(os.environ['MLFLOW_BACKEND_STORE_URI'] == os.environ['MLFLOW_TRACKING_URI'] == sys.argv[1])"
+    itself = [sys.executable, "-c", "from segline.cli import main; main()"]  # the command takes the place of the process
+    assert subprocess.run([*itself, "store", "--", sys.executable, "-c", asks, "http://u:s3c@ret@127.0.0.1:1"]).returncode == 1
+    code, _, err = segline("store", "--", "no-such-command")
+    assert code == 2 and "'no-such-command' cannot be run" in err

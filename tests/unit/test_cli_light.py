@@ -15,7 +15,7 @@ from PIL import Image
 from typer.main import get_command
 
 from segline import registry
-from segline.cli import app
+from segline.cli.app import app
 from segline.files import write_json
 
 TORCH = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "timm", "albumentations")

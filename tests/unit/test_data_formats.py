@@ -272,6 +272,32 @@ def test_camvid_list_mistakes(camvid):
     refuses("line 2, names the image train/a.jpg a second time", camvid, "camvid")
 
 
+@pytest.mark.parametrize("word", ["../outside.png", "train/../../outside.png", "..", "/"])
+def test_camvid_lists_stay_in_their_folder(tmp_path, word):
+    root = make_camvid(tmp_path / "root")
+    picture(tmp_path / "outside.png")
+    (root / "train.txt").write_text(f"{word} trainannot/a.png\ntrain/b.jpg {word}\n")
+    assert len(refuses(f"train.txt, line 1, names {word}, which lies outside the folder", root, "camvid").problems) == 2
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "x/" * 3000, "a\0.png", "é" * 200, "."])
+def test_camvid_words_that_no_file_can_be_called(camvid, word):
+    (camvid / "train.txt").write_text(f"{word} trainannot/a.png\n")
+    error = refuses("train.txt, line 1, names .*, which does not exist", camvid, "camvid")
+    assert len(str(error)) < 300
+
+
+def test_camvid_lists_may_begin_with_a_byte_order_mark(camvid):
+    (camvid / "train.txt").write_text("train/a.jpg trainannot/a.png\n", encoding="utf-8-sig")
+    assert [r.image.as_posix() for r in read("camvid", camvid).records] == ["train/a.jpg", "val/c.jpg"]
+
+
+def test_camvid_an_image_and_a_link_to_it_are_one_image(camvid):
+    (camvid / "val" / "c.jpg").unlink()
+    (camvid / "val" / "c.jpg").symlink_to(camvid / "train" / "a.jpg")
+    refuses("val.txt, line 1, names the image val/c.jpg a second time", camvid, "camvid")
+
+
 def test_camvid_palette_masks_give_their_indices(camvid):
     image = Image.fromarray(np.full((H, W), 8, dtype=np.uint8), mode="L").convert("P")
     image.putdata([8] * (H * W))
@@ -314,6 +340,13 @@ def test_pennfudan_mistakes(pennfudan):
     refuses("PedMasks/x_mask.png holds the values 0/255", pennfudan, "pennfudan")
     save(pennfudan / "PedMasks" / "x_mask.png", np.zeros((H + 1, W)))
     refuses("PedMasks/x_mask.png is 8x7 pixels", pennfudan, "pennfudan")
+
+
+def test_names_that_are_not_utf8(pennfudan):
+    for name in ("x", "y"):
+        (pennfudan / "PNGImages" / f"{name}.png").rename(pennfudan / "PNGImages" / f"{name}\udcff\udce9.png")
+    error = refuses(r"PNGImages/x\\udcff\\udce9.png: this name is not UTF-8; rename the file", pennfudan, "pennfudan")
+    assert len(error.problems) == 2
 
 
 # coco ---------------------------------------------------------------------------------------------------------------------------------------------------
@@ -444,9 +477,28 @@ def test_coco_boxes_without_any_mask(tmp_path, segmentation):
         (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W], "counts": [3, 4]})), "do not add up"),
         (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W], "counts": "zzzzPPPP"})), "do not (add up|belong)"),
         (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W], "counts": "\x01"})), "do not belong there"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": None, "counts": [H * W]})), "RLE mask is of size None"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W], "counts": "a" * 300_000})), "do not belong there"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, {"size": [H, W], "counts": [10**400]})), "do not add up"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, [[1, 2, 3, 4, 5, 10**400]])), "not lists of x, y pairs"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, [[0, 0, 0, 9, 8, 9] * 400_000])), r"outline .* pixels long"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, SQUARE) | {"bbox": [0, 0, 10**400, 1]}), "`bbox` is not"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, SQUARE) | {"bbox": "1 1 3 3"}), "`bbox` is not"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, SQUARE) | {"area": "9"}), "`area` is no number of pixels"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, SQUARE) | {"area": -1}), "`area` is no number of pixels"),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, SQUARE, crowd="0")), 'annotation 9 has the `iscrowd` "0"; it must be the number 0 or 1'),
+        (lambda c: c["annotations"].append(annotation(9, 100, 7, SQUARE, crowd=2)), "`iscrowd` 2; it must be"),
+        (lambda c: c["annotations"].append(annotation("x" * 9999, 555, 7, SQUARE)), "annotation x{99}… belongs to the image 555"),
         (lambda c: c["annotations"].append({"id": 9}), "lacks category_id or image_id"),
         (lambda c: c["annotations"].append(annotation(9, [1], 7, SQUARE)), "neither a number nor a text"),
         (lambda c: c["images"][0].update(height=H + 1), "train/a.jpg in annotations/instances_train.json is 8x7 pixels"),
+        (lambda c: c["images"][0].update(height=float("nan")), "the height of the image 'a.jpg' is 'nan'"),
+        (lambda c: c["images"][0].update(height="6"), "the height of the image 'a.jpg' is '6'; it must be a number of pixels"),
+        (lambda c: c["images"][0].update(width=[8]), r"the width of the image 'a.jpg' is '\[8\]'"),
+        (lambda c: c["images"][0].update(width=10**400), "the width of the image 'a.jpg' is '10{98}…'"),
+        (lambda c: c["images"].append({"id": 3, "file_name": "x" * 300}), "'x{99}…', which is in none of"),
+        (lambda c: c["images"].append({"id": 3, "file_name": "a\0.jpg"}), r"'a\\x00.jpg', which is in none of"),
+        (lambda c: c["images"].append({"id": 3, "file_name": "a\udcff.jpg"}), r"'a\\udcff.jpg', which is in none of"),
         (lambda c: c["images"].append({"id": 3, "file_name": "gone.jpg"}), "'gone.jpg', which is in none of"),
         (lambda c: c["images"].append({"id": 3, "file_name": "../a.jpg"}), "'../a.jpg', which is in none of"),
         (lambda c: c["images"].append({"id": 3, "file_name": "a.jpg"}), "train/a.jpg, as an earlier entry does"),
@@ -454,6 +506,9 @@ def test_coco_boxes_without_any_mask(tmp_path, segmentation):
         (lambda c: c["images"].clear(), "lists no images"),
         (lambda c: c["categories"].append({"id": 7, "name": "cow"}), "category 7 'cow' is there twice"),
         (lambda c: c["categories"].append({"id": 8, "name": "cat"}), "category 8 'cat' is there twice"),
+        (lambda c: c["categories"].append({"id": 8, "name": " "}), "category 8 is called ' '; a name has 1 to 200 characters"),
+        (lambda c: c["categories"].append({"id": 8, "name": "y" * 201}), "category 8 is called 'y{99}…'"),
+        (lambda c: c["categories"].append({"id": 8, "name": "a\nb"}), r"category 8 is called 'a\\nb'; .* can be printed"),
         (lambda c: c["categories"].clear(), "list no categories"),
         (lambda c: c["categories"].extend({"id": 1000 + i, "name": f"n{i}"} for i in range(300)), "302 categories; at most 254"),
         (lambda c: c.pop("categories"), "no list 'categories'"),
@@ -464,6 +519,102 @@ def test_coco_mistakes(tmp_path, change, sentence):
     change(value)
     write(tmp_path, "train", value)
     refuses(sentence, tmp_path, "coco")
+
+
+def test_coco_objects_are_not_lost_by_the_way_a_crowd_is_written(tmp_path):
+    parts = [annotation(i, 100, 7, SQUARE, crowd=crowd) for i, crowd in enumerate((0, 1, False, True, 0.0, None), start=1)]
+    parts.append({key: value for key, value in annotation(7, 100, 7, SQUARE).items() if key != "iscrowd"})
+    write(tmp_path, "train", content(parts))
+    assert [o.crowd for o in truths(tmp_path, "coco")["train/a.jpg"].objects] == [False, True, False, True, False, False, False]
+
+
+def test_coco_objects_that_are_background(tmp_path):
+    value = content([annotation(1, 100, 3, SQUARE), annotation(2, 100, 7, SQUARE)], categories=((3, "background"), (7, "cat")))
+    write(tmp_path, "train", value)
+    refuses("1 annotations are of the category 'background', which is what no object covers; rename the category", tmp_path, "coco")
+    for classes in (["cat"], ["background", "cat"]):
+        source = read("coco", tmp_path, classes=classes)
+        assert source.left_out == {"background": 1}
+        assert [o.label for o in truths(tmp_path, "coco", classes=classes)["train/a.jpg"].objects] == [1]
+    value["annotations"].pop(0)
+    write(tmp_path, "train", value)
+    assert [c.name for c in read("coco", tmp_path).classes] == ["background", "cat"]
+
+
+def test_coco_an_image_and_a_link_to_it_are_one_image(tmp_path):
+    write(tmp_path, "train", content([]))
+    (tmp_path / "train" / "b.jpg").unlink()
+    (tmp_path / "train" / "b.jpg").symlink_to("a.jpg")
+    refuses(r"names the image train/b.jpg, as an earlier entry does \(train/a.jpg, the same file\); an image belongs to one split, once", tmp_path, "coco")
+
+
+def test_coco_names_that_are_not_utf8(tmp_path):
+    write(tmp_path, "train", content([]))
+    file = tmp_path / "annotations" / "instances_train.json"
+    file.rename(file.with_name("instances_train\udcff.json"))
+    refuses(r"name of instances_train\\udcff.json is not UTF-8", tmp_path, "coco")
+
+
+# polygons -----------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def drawn(polygon, size):
+    return decode_mask([np.asarray(polygon, dtype=float).ravel().tolist()], size)
+
+
+def covered(polygon, size):
+    """Pixels whose centre lies in a polygon, by the number of its edges to the right of them."""
+    y, x = (grid + 0.5 for grid in np.mgrid[: size[0], : size[1]].astype(np.longdouble))
+    inside = np.zeros(size, dtype=bool)
+    points = np.asarray(polygon, dtype=np.longdouble)
+    for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        if y0 != y1:
+            inside ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return inside
+
+
+def test_polygons_at_their_image_are_drawn_as_pycocotools_draws_them():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = (int(side) for side in random.integers(5, 60, 2))
+        polygon = random.uniform((-width, -height), (2 * width, 2 * height), (int(random.integers(3, 9)), 2))
+        expected = rle.decode(rle.frPyObjects([polygon.ravel().tolist()], height, width))[..., 0].astype(bool)
+        assert (drawn(polygon, (height, width)) == expected).all()
+
+
+@pytest.mark.parametrize("far", [1e3, 1e7, 1e9, 1e12])
+def test_polygons_that_reach_far_are_cut_off_and_not_bent(far):
+    """Edges keep their slope; only pixels that an edge crosses may differ."""
+    random, size = np.random.default_rng(1), (40, 60)
+    seen = 0
+    for _ in range(60):
+        polygon = random.normal(0, far, (int(random.integers(3, 7)), 2))
+        middle = random.uniform((0, 0), size[::-1])
+        polygon[1] = 2 * middle - polygon[0]  # so that an edge goes through the image
+        expected, found = covered(polygon, size), drawn(polygon, size)
+        edge = np.zeros(size, dtype=bool)
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                edge |= covered(polygon + np.array([dx, dy]), size) != expected
+        assert (found == expected)[~edge].all()
+        seen += bool(expected.any() and not expected.all())
+    assert seen > 5, "some polygons must end within the image"
+
+
+def test_a_polygon_far_beyond_its_corners_is_not_clamped_into_them():
+    """A thin diagonal strip from far left to far right: clamped to the image, its corners would make another slope."""
+    strip = [[-1e7, -1e7 - 3], [1e7, 1e7 - 3], [1e7, 1e7 + 3], [-1e7, -1e7 + 3]]
+    y, x = np.mgrid[:30, :30]
+    assert (drawn(strip, (30, 30)) == (abs(x - y) <= 3))[abs(abs(x - y) - 3) > 1].all()
+    assert not drawn(np.array([[0, 0], [9, 0], [9, 9]]) + np.array([4.4e5, 5.2e6]), (30, 30)).any(), "metres of a map are not pixels"
+    assert drawn([[-1e308, -1e308], [1e308, -1e308], [1e308, 1e308], [-1e308, 1e308]], (30, 30)).all()
+
+
+def test_many_polygons_are_united():
+    random = np.random.default_rng(0)
+    polygons = [(random.uniform(0, 60, 2) + random.uniform(0, 3, (3, 2))).ravel().tolist() for _ in range(200)]
+    expected = rle.decode(rle.merge(rle.frPyObjects(polygons, 60, 60))).astype(bool)
+    assert (decode_mask(polygons, (60, 60)) == expected).all()
 
 
 def test_coco_file_mistakes(tmp_path):

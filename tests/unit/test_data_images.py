@@ -49,7 +49,7 @@ def source(root, arrays, suffix):
 def run(root, target, images="auto"):
     settings = catalog.get("pennfudan").Settings(source=str(root), images=images, splits=Splits(method="every", val=0.5, test=0))
     download(settings, root=root, seed=0, target=target / "raw")
-    prepare(settings, raw=target / "raw", root=root, seed=0, target=target / "prepared")
+    prepare(settings, raw=target / "raw", root=root, target=target / "prepared")
     return PreparedDataset(target / "prepared")
 
 
@@ -118,7 +118,7 @@ def test_images_must_be_of_one_kind(tmp_path, images):
     [
         (lambda file: np.save(file, np.zeros((H, W), dtype=np.int64)), "values of type int64; save the image as uint8, uint16 or float32"),
         (lambda file: np.save(file, np.zeros((H, W, 2, 2), dtype=np.uint8)), "array of shape"),
-        (lambda file: np.save(file, np.array([{}], dtype=object), allow_pickle=True), "array of shape|values of type object"),
+        (lambda file: np.save(file, np.array([{}], dtype=object), allow_pickle=True), "array of shape|the type object"),
         (lambda file: np.save(file, np.full((H, W), np.nan, dtype=np.float32)), "no finite numbers"),
         (lambda file: file.write_bytes(b"\x93NUMPY\x01\x00\x10"), "cannot be decoded"),
         (lambda file: file.write_bytes(b"II*\x00 no more"), "cannot be decoded"),

@@ -32,7 +32,7 @@ def make(folder, settings=None, root=None, seed=0):
     settings = settings or Shapes(train=4, val=2, test=3, size=(48, 64))
     root = root or folder / "raw"
     download(settings, root=root, seed=seed, target=folder / "raw")
-    prepare(settings, raw=folder / "raw", root=root, seed=seed, target=folder / "prepared")
+    prepare(settings, raw=folder / "raw", root=root, target=folder / "prepared")
     return PreparedDataset(folder / "prepared")
 
 
@@ -216,6 +216,36 @@ def test_boxes_without_masks(tmp_path):
     assert sample.instances.boxes.tolist() == [[2, 3, 6, 8]] and sample.instances.labels.tolist() == [1]
     with pytest.raises(DataError, match="has only object boxes"):
         data.require("instances", "m")
+
+
+# what is no longer whole --------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version_1", [False, True])
+def test_a_split_that_lacks_an_image_is_not_scored(tmp_path, version_1):
+    """Its figure would be of other images than its hash says."""
+    data = make(tmp_path, Shapes(train=1, val=1, test=6, size=(32, 32)))
+    folder = data.folder / "test"
+    if version_1:
+        for name in ("split.json", "instances.npy"):
+            (folder / name).unlink()
+    assert len(data.split("test", ())) == 6
+    (folder / "images" / "000003.png").unlink()
+    sentence = r"holds 5 images, and dataset\.json says 6" if version_1 else r"images lacks 1 of the 6 files that `prepare` wrote \(000003\.png\)"
+    with pytest.raises(DataError, match=sentence):
+        PreparedDataset(data.folder).split("test", ())
+
+
+def test_a_split_that_lacks_a_mask_is_not_scored(tmp_path):
+    data = make(tmp_path, Shapes(train=1, val=1, test=6, size=(32, 32)))
+    mask = data.folder / "test" / "masks" / "000003.png"
+    mask.write_bytes(mask.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"000003\.png cannot be decoded"):
+        list(data.split("test", ("index",)))
+    mask.unlink()
+    with pytest.raises(DataError, match=r"masks lacks 1 of the 6 files"):
+        data.split("test", ("index",))
+    assert len(data.split("test", ("instances",))) == 6
 
 
 # versions -----------------------------------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segline.drawing import confusion
 from segline.drawing.confusion import confusion_picture
 from segline.drawing.curves import history_picture
 from segline.drawing.precision_recall import precision_recall_picture
@@ -52,6 +53,41 @@ def test_figures_are_drawn_and_repeat(draw: Callable[[int, Path], None], count: 
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
+
+
+@pytest.mark.parametrize("count", [81, 150])
+def test_figures_of_many_classes_can_be_seen_at_once(count: int, tmp_path: Path) -> None:
+    _confusion(count, tmp_path / "confusion.png")
+    _classes(count, tmp_path / "classes.png")
+    for file, (widest, highest) in {"confusion.png": (2000, 2000), "classes.png": (3000, 1300)}.items():
+        with Image.open(tmp_path / file) as picture:
+            assert picture.width <= widest and picture.height <= highest, file
+
+
+def test_of_many_classes_those_that_are_confused_are_shown() -> None:
+    matrix = np.diag(np.full(81, 1000)).astype(np.int64)
+    matrix[80, 3] = 500
+    matrix[7, 80] = 2
+    shown = confusion._most_confused(matrix)
+    assert len(shown) == 30 and shown == sorted(shown) and {3, 7, 80} <= set(shown)
+    others = [i for i in range(81) if i not in shown]
+    together = confusion._put_together(matrix, shown, others)
+    assert together.shape == (31, 31)
+    assert together.sum() == matrix.sum()
+    np.testing.assert_array_equal(together[:-1, :-1], matrix[np.ix_(shown, shown)])
+    assert together[-1, -1] == 51_000
+    assert confusion._most_confused(matrix[:30, :30]) == list(range(30))
+
+
+@pytest.mark.parametrize(("count", "figures"), [(30, 30), (31, 30)])
+def test_the_cell_in_which_other_classes_meet_is_empty(count: int, figures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds what these classes confuse among themselves beside what is right."""
+    shown: list[np.ndarray] = []
+    write = confusion._write_figures
+    monkeypatch.setattr(confusion, "_write_figures", lambda axes, shares: (shown.append(shares), write(axes, shares)))
+    confusion_picture(np.diag(np.full(count, 10)), _names(count), tmp_path / "confusion.png")
+    assert np.count_nonzero(~np.isnan(shown[0].diagonal())) == figures
+    assert np.isnan(shown[0]).sum() == (count > 30)
 
 
 def test_nothing_to_draw_is_a_picture_too(tmp_path: Path) -> None:

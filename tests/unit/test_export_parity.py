@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from segline import progress
 from segline.data.store import PreparedDataset, Split
 from segline.errors import DataError, ExportError, ModelError
 from segline.export import stage
@@ -85,6 +86,12 @@ def test_the_proof_of_an_equal_model(file: Path, split: Split) -> None:
     assert set(proof["versions"]) == {"torch", "torchvision", "onnx", "onnxruntime"}
 
 
+def test_a_log_is_told_how_far_the_proof_is(file: Path, split: Split, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PAUSE_S", 0.0)
+    prove(graph(0), file, split, TASK, metrics=METRICS, tolerance=0.001, latency_runs=1, opset=18)
+    assert "ONNX parity: 1 of 3" in capsys.readouterr().err
+
+
 def test_another_model_fails_with_both_figures(file: Path, split: Split) -> None:
     other = graph(1)
     scorer = TASK.scorer(CLASSES)
@@ -95,6 +102,14 @@ def test_another_model_fails_with_both_figures(file: Path, split: Split) -> None
     first = caught.value.problems[0]
     assert f"{figures(scorer.counts(), METRICS, CLASSES)['miou']:.6f} trained" in first
     assert f"{proved(graph(0), file, split)['onnx']:.6f} exported" in first
+
+
+def test_what_shows_nothing_proves_nothing(file: Path, split: Split, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="Nothing is proved: test has no images"):
+        proved(graph(0), file, split.part([]))
+    ignored = factories.squares_dataset(tmp_path, [(2, 50)]).split("test", ["index"])  # its two topmost rows are ignored, and it has no others
+    with pytest.raises(ExportError, match="Nothing is proved: miou is undefined on the 1 images of test"):
+        proved(graph(0), file, ignored)
 
 
 def test_a_graph_that_computes_something_else_fails_however_lenient_the_tolerance(file: Path, split: Split) -> None:

@@ -15,6 +15,7 @@ from segline.metrics import catalog, counts_file, intervals
 from segline.metrics.base import Counts
 from segline.metrics.detection_counts import AREAS, KINDS, THRESHOLDS, DetectionCounts
 from segline.metrics.figures import figures
+from segline.metrics.intervals import Resampling
 from segline.metrics.paired import paired
 from segline.metrics.pixel_counts import PixelCounts
 from segline_runtime.specification import ClassInfo
@@ -125,7 +126,7 @@ def test_counts_of_no_image_can_be_kept_and_have_no_figures(tmp_path: Path, word
 def test_resampled_figures_are_those_of_the_images_drawn(word: str) -> None:
     metric = catalog.get(word)
     counts = counts_of(word)
-    weights = intervals.weights(len(counts), 6, seed=3)
+    weights = Resampling(6, seed=3).weights(len(counts))
     weights[0], weights[1] = 1, 0
     for key in metric.figures(counts, CLASSES):
         values = intervals.resampled(counts, metric, weights, key=key, classes=CLASSES)
@@ -135,11 +136,11 @@ def test_resampled_figures_are_those_of_the_images_drawn(word: str) -> None:
 
 
 def test_resamples_hold_as_many_images_as_there_are_and_follow_the_seed() -> None:
-    weights = intervals.weights(50, 200, seed=1)
+    weights = Resampling(200, seed=1).weights(50)
     assert weights.shape == (200, 50)
     assert (weights.sum(axis=1) == 50).all()
-    np.testing.assert_array_equal(weights, intervals.weights(50, 200, seed=1))
-    assert (weights != intervals.weights(50, 200, seed=2)).any()
+    np.testing.assert_array_equal(weights, Resampling(200, seed=1).weights(50))
+    assert (weights != Resampling(200, seed=2).weights(50)).any()
     assert weights.mean(axis=0) == pytest.approx(np.ones(50), abs=0.4)
 
 
@@ -149,17 +150,17 @@ def test_the_interval_holds_the_figure_and_shrinks_with_more_images(word: str) -
     widths = []
     for images in (20, 320):
         counts = counts_of(word, images)
-        interval = intervals.bootstrap(counts, metric, resamples=300)
+        interval = intervals.bootstrap(counts, metric, Resampling(300))
         assert interval is not None and metric.headline is not None
         assert interval.low < metric.figures(counts, CLASSES)[metric.headline] < interval.high
-        assert interval == intervals.bootstrap(counts, metric, resamples=300)
+        assert interval == intervals.bootstrap(counts, metric, Resampling(300))
         widths.append(interval.high - interval.low)
     assert widths[1] < widths[0] / 2
     assert intervals.bootstrap(counts_of(word, 1), metric) is None
 
 
 def test_intervals_stand_beside_each_headline() -> None:
-    found = intervals.intervals(pixel_counts(), [catalog.get(word) for word in ("iou", "dice", "class_support")], resamples=50)
+    found = intervals.intervals(pixel_counts(), [catalog.get(word) for word in ("iou", "dice", "class_support")], Resampling(50))
     assert set(found) == {"miou_low", "miou_high", "mdice_low", "mdice_high"}
     json.dumps(found, allow_nan=False)
 
@@ -167,7 +168,7 @@ def test_intervals_stand_beside_each_headline() -> None:
 @pytest.mark.parametrize("word", ["iou", "mask_ap"])
 def test_a_model_compared_with_itself_does_not_differ(word: str) -> None:
     counts = counts_of(word)
-    comparison = paired(counts, counts, catalog.get(word), resamples=50)
+    comparison = paired(counts, counts, catalog.get(word), Resampling(50))
     assert comparison is not None
     assert (comparison.difference, comparison.low, comparison.high, comparison.images, comparison.needed_images) == (0, 0, 0, 12, None)
 
@@ -195,12 +196,12 @@ def test_a_pair_tells_more_than_two_intervals() -> None:
 def test_how_many_images_would_be_needed() -> None:
     metric = catalog.get("iou")
     one, other = pixel_counts(20, 1, quality=0.72), pixel_counts(20, 2, quality=0.7)
-    comparison = paired(one, other, metric, resamples=400)
+    comparison = paired(one, other, metric, Resampling(400))
     assert comparison is not None and comparison.low < 0 < comparison.high and comparison.difference != 0
     reach = comparison.difference - comparison.low if comparison.difference > 0 else comparison.high - comparison.difference
     assert comparison.needed_images == int(np.ceil(20 * (reach / comparison.difference) ** 2))
     assert comparison.needed_images > 20
-    shown = paired(one, other, metric, resamples=400, margin=1.0)
+    shown = paired(one, other, metric, Resampling(400), margin=1.0)
     assert shown is not None and shown.needed_images is None
     assert paired(one.select([0]), other.select([0]), metric) is None
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from segline import params
+from segline import choices, params
 from segline.errors import ParametersError
 from segline.models.semantic_settings import SemanticSettings
+from segline.sentences import nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,6 @@ def test_the_shipped_file_is_valid() -> None:
         ("lr: 0.002", 'lr: "0.002"', "models.unet.train.lr is '0.002': input should be a valid number"),
         ("lr: 0.002", "lr: -1", "greater than 0"),
         ("lr: 0.002", "lr: .inf", "finite"),
-        ("epochs: 14, ", "epochs: 14, validate_every: 15, ", "models.unet.train: validate_every is 15 and epochs 14"),
         ("opset: 18", "opset: true", "export.opset is True: input should be a valid integer"),
         ("dice: 1.0", "dise: 1.0", "models.unet.loss.dise is no known key; did you mean 'dice'?"),
         ("dice: 1.0", "dice: {wait: 1.0}", "models.unet.loss.dice.wait is no known key; did you mean 'weight'?"),
@@ -74,6 +74,13 @@ def test_the_shipped_file_is_valid() -> None:
         ("  overlays: 4", "  metrics: [dise]", "evaluate.metrics: there is no metric 'dise'. Did you mean dice?"),
         ("  workers: auto", "  lightning: {limit_train_batches: 0.1}", "runtime: lightning.limit_train_batches is none of the arguments that change no result"),
         ("  overlays: 4", "  overlays: null", "evaluate.overlays is empty (null)"),
+        ("  overlays: 4", "  metrics: []", "evaluate.metrics is empty"),
+        ("  overlays: 4", "  metrics: [dice, dice]", "evaluate.metrics names dice more than once"),
+        ("lr: 0.002", "lr: '0,002'", "models.unet.train.lr is '0,002'; write decimals with a point and without quotes: 0.002."),
+        ("lr: 0.002", "lr: 0,002", "decimals are written with a point"),
+        ("ratios: [1.0]", "ratios: []", "models.maskrcnn.anchors.ratios is []"),
+        ("at_least: 0.8", "at_least: .nan", "promote.unet.at_least is .nan, which is no finite number"),
+        ("at_least: 0.8", "at_least: -.inf", "promote.unet.at_least is -.inf, which is no finite number"),
     ],
 )
 def test_a_mistake_gets_its_sentence(tmp_path: Path, old: str, new: str, expected: str) -> None:
@@ -88,6 +95,8 @@ def test_a_mistake_gets_its_sentence(tmp_path: Path, old: str, new: str, expecte
         ("{source: DIR, format: coc}", "data.format: There is no format 'coc'; the formats are camvid, coco, pennfudan. Did you mean coco?"),
         ("{source: DIR, format: coco, ignore: [1]}", "data.ignore is no known key"),
         ("{source: DIR, format: camvid, splits: {val: 0.5, test: 0.5}}", "data.splits: val + test is 1"),
+        ("{source: DIR, format: camvid, classes: []}", "data.classes is empty"),
+        ("{source: DIR, format: coco, classes: [a, b, a]}", "data.classes names a more than once"),
         ("{source: DIR, format: camvid, name: My Data}", "data.name: 'My Data' must be lower-case letters"),
         ("{source: shapes, format: coco}", "data.format is no known key"),
     ],
@@ -99,6 +108,31 @@ def test_a_source_has_the_keys_of_its_format_and_no_other(tmp_path: Path, data: 
 def test_a_folder_that_is_not_here_is_no_mistake_of_the_file(tmp_path: Path) -> None:
     """Who pulled the results without the images can still promote and predict."""
     assert read(tmp_path, "data: {source: /nowhere/photos}\nmodels: {a: {arch: unet}}").data_name() == "photos"
+
+
+def test_a_suggestion_is_never_what_was_written() -> None:
+    words = ("adamw", "adam", "sgd")
+    assert nearest("adamw", words) == "adam"
+    assert choices.hint("adamw", [*words, "adam"]) == "Did you mean adam?"
+
+
+def test_a_long_value_is_told_in_short(tmp_path: Path) -> None:
+    assert all(len(sentence) < 500 for sentence in problems(tmp_path, f"models: {{x: {{arch: {'x' * 10_000}}}}}\nseed: {'y' * 10_000}").split("\n"))
+
+
+def test_what_is_no_utf8_and_what_is_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_bytes(b"models: {x: {arch: unet}}\n# \xff")
+    with pytest.raises(ParametersError, match="not UTF-8 text at line 2"):
+        params.read(file)
+    with pytest.raises(ParametersError, match="cannot be read"):
+        params.read(tmp_path)
+
+
+def test_an_almost_empty_file_has_every_default(tmp_path: Path) -> None:
+    settings = read(tmp_path, "models: {x: {arch: unet}}")
+    written = read(tmp_path, (ROOT / "params.yaml").read_text().split("models:")[0] + "models: {x: {arch: unet}}")
+    assert settings == written
 
 
 def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
@@ -119,6 +153,24 @@ def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
         ("", "holds no sections"),
         ("models: {x: {}}", "models.x.arch is missing; it is one of unet, maskrcnn"),
         ("models: {x: 3}", "models.x is 3; it must be a section"),
+        ("models: &m {x: *m}", "models.x contains itself, by the alias"),
+        (
+            "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(f"b{i}: &{'bcdefghi'[i]} [{', '.join(['*' + 'abcdefgh'[i]] * 8)}]\n" for i in range(8)),
+            "means more than 100,000 values",
+        ),
+        ("a: " + "[" * 5000, "go too deep"),
+        ("a: " + "[" * 40 + "]" * 40, "lies more than 32 levels deep"),
+        ("2020-01-01: x", "the key `2020-01-01`, which is a date"),
+        ("a: 2020-13-45", "month must be in 1..12"),
+        ("seed: " + "9" * 5000, "a number of thousands of digits"),
+        ("seed: " + "9" * 400, "seed is a number of too many digits"),
+        ("seed: 0x" + "f" * 9000, "seed is a number of too many digits"),
+        ("~: 1", "the key `None`, which is a null"),
+        ('a: "x\\0y"', "a holds a control character"),
+        ('a: "\\ud800"', "a holds half of a character"),
+        ("a: !!python/object:os.system x", "could not determine a constructor"),
+        ("a: !!binary aGVsbG8=", "a is a binary value"),
+        ("a: " + "x" * 600_000, "at most 262,144 are read"),
     ],
 )
 def test_a_broken_file_gets_a_sentence(tmp_path: Path, text: str, expected: str) -> None:
@@ -156,7 +208,7 @@ def test_flattened_for_mlflow() -> None:
     flat = params.flatten(params.read(ROOT / "params.yaml").models["unet"])
     assert flat["train.lr"] == 0.002
     assert flat["loss.dice.weight"] == 1.0
-    assert flat["augment"] == '[{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}]'
+    assert flat["augment"] == '[{"HorizontalFlip": {"p": 0.5}}]'
 
 
 def test_the_data_name(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,10 @@ from pycocotools.coco import COCO
 from segline.errors import DataError, ModelError
 from segline.inference.predict import load_predictor, predict_folder
 from segline.tasks.instance.results import instance_index
-from segline_runtime.images import to_rgb
+from segline_runtime.images import to_array
 from segline_runtime.predictions import InstancePrediction, SemanticPrediction
 from segline_runtime.predictor import Predictor
+from segline_runtime.specification import ImageKind
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -62,7 +65,7 @@ def test_semantic_folder(semantic_file: Path, source: Path, tmp_path: Path) -> N
     assert predict_folder(predictor, source, tmp_path / "out", progress=False) == 4
     assert written(tmp_path / "out") == {"classes.json"} | {f"{kind}/{name}.png" for kind in ("masks", "overlays") for name in NAMES.values()}
     for file, name in NAMES.items():
-        image = to_rgb(source / file)
+        image = to_array(source / file, ImageKind())
         with Image.open(tmp_path / "out" / "masks" / f"{name}.png") as mask:
             assert mask.mode == "L"
             prediction = predictor(image)
@@ -96,7 +99,7 @@ def test_instance_folder_is_readable_by_coco_tools(instance_file: Path, source: 
     assert len(loaded.anns) == len(results) == 8
     [one] = [i for i in listed["images"] if i["file_name"] == "one.png"]
     assert (one["height"], one["width"]) == (20, 30)
-    prediction = predictor(to_rgb(source / "one.png"))
+    prediction = predictor(to_array(source / "one.png", ImageKind()))
     assert isinstance(prediction, InstancePrediction)
     mine = [r for r in results if r["file_name"] == "one.png"]
     assert [r["score"] for r in mine] == prediction.scores.tolist()
@@ -117,13 +120,18 @@ def test_in_the_index_the_better_object_lies_on_top() -> None:
 
 def test_unreadable_images_are_told_at_the_end_and_the_others_are_done(semantic_file: Path, source: Path, tmp_path: Path) -> None:
     (source / "a_broken.png").write_bytes(b"no image")
-    (source / "deep" / "cut.png").write_bytes((source / "one.png").read_bytes()[:400])
+    whole = (source / "one.png").read_bytes()
+    (source / "deep" / "cut.png").write_bytes(whole[:400])
+    text = b"zTXta\0\0" + zlib.compress(bytes(100_000_000))  # a text of 100 MB
+    bomb = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    (source / "deep" / "text.png").write_bytes(whole[:33] + bomb + whole[33:])
     with pytest.raises(DataError) as caught:
         predict_folder(Predictor(semantic_file, threads=1), source, tmp_path / "out", progress=False)
-    broken, cut, total = caught.value.problems
+    broken, cut, text_too_long, total = caught.value.problems
+    assert "text.png is damaged or not readable" in text_too_long
     assert "a_broken.png is not an image" in broken
     assert "cut.png is damaged" in cut
-    assert total == f"2 of 6 images could not be read. The other 4 are in {tmp_path / 'out'}."
+    assert total == f"3 of 7 images could not be read. The other 4 are in {tmp_path / 'out'}."
     assert len(list((tmp_path / "out" / "masks").rglob("*.png"))) == 4
 
 

@@ -75,6 +75,9 @@ def test_the_models_of_then_predict() -> None:
     semantic, instance = (load_predictor(GOLDEN / f"{name}.onnx")(image) for name in ("semantic", "instance"))
     assert isinstance(semantic, SemanticPrediction) and isinstance(instance, InstancePrediction)
     np.testing.assert_array_equal(semantic.class_ids[0], [0] * 15 + [1] * 15)
+    shares = load_predictor(GOLDEN / "semantic.onnx")(image, probabilities=True)  # then an output of the file, today made of its logits
+    assert isinstance(shares, SemanticPrediction) and shares.probabilities is not None
+    np.testing.assert_allclose(shares.probabilities.sum(axis=0), 1, atol=1e-5)
     assert instance.boxes.shape == (2, 4) and instance.masks.shape == (2, 20, 30)
 
 

@@ -30,3 +30,13 @@ def test_a_model_goes_to_the_server_and_comes_back(server: str, tmp_path: Path) 
         assert file.read_bytes() == folder.onnx.read_bytes()
     registry.move(store=server, version=version, alias="staging", tags={"segline.staging.0001": "{}"})
     assert registry.find(store=server, name="ramps-unet", alias="staging").aliases == ("candidate", "staging")
+
+
+def test_a_password_in_the_address_is_kept_nowhere(server: str, tmp_path: Path) -> None:
+    address = server.replace("http://", "http://someone:s3c@ret@")
+    receipt = registry.register(store=address, folder=model_folder(tmp_path / "models" / "unet"))
+    version = registry.find(store=address, name="ramps-unet", alias="candidate")
+    registry.move(store=address, version=version, alias="staging", tags={"segline.staging.0001": "{}"})
+    assert receipt.store == server
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"s3c" not in file.read_bytes(), file

@@ -17,8 +17,9 @@ from PIL import Image
 
 from segline import registry, tracking
 from segline.errors import ModelError, RegistryError, TrackingError
+from segline.layout import Checkout
 from segline.provenance import file_digest
-from segline.registry import registering
+from segline.registry import copies, registering
 from segline.status import compare
 from segline_runtime.predictor import Predictor
 
@@ -58,6 +59,45 @@ def test_registering_again_makes_no_version_and_going_back_moves_the_candidate(s
     assert [version.number for version in registry.versions(store=store, name="ramps-unet")] == [2, 1]
 
 
+def test_an_experiment_leaves_the_candidate_to_the_workspace_until_it_is_applied(store: str, tmp_path: Path) -> None:
+    here = model_folder(tmp_path / "models" / "unet")
+    registry.register(store=store, folder=here)
+    copied = model_folder(tmp_path / "copy" / "unet", threshold=100)
+    assert registry.register(store=store, folder=copied, experiment="brave-fox").version == 2
+    assert candidate(store) == 1
+    assert registry.find(store=store, name="ramps-unet", number=2).tags["segline.experiment"] == "brave-fox"
+    assert registry.register(store=store, folder=here, experiment="brave-fox").version == 1
+    assert "segline.experiment" not in registry.find(store=store, name="ramps-unet", number=1).tags
+    assert registry.register(store=store, folder=copied).version == 2
+    assert candidate(store) == 2
+
+
+def test_a_copy_knows_its_experiment_and_marks_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGLINE_HOME", raising=False)
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
+    copy = Checkout(tmp_path / ".dvc" / "tmp" / "exps" / "tmp1")
+    assert (copies.experiment_of(Checkout(tmp_path)), copies.experiment_of(copy)) == (None, "brave-fox")
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert copies.experiment_of(copy) == "tmp1"
+    plan = tmp_path / "register.json"
+    plan.write_text('{"model": "unet", "code": "c", "version": 1}')
+    copies.mark(plan, "tmp1")
+    assert json.loads(plan.read_text()) == {"model": "unet", "code": "c", "version": 1, "experiment": "tmp1"}
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "..", "", "a/b", "x'y", None, 7])
+@pytest.mark.parametrize("place", ["dataset", "model"])
+def test_a_received_card_whose_names_lead_elsewhere_is_refused(name: object, place: str, store: str, tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "models" / "unet")
+    values = json.loads(folder.card.read_text())
+    values |= {"model": name} if place == "model" else {"dataset": values["dataset"] | {"name": name}}
+    folder.card.write_text(json.dumps(values))
+    for use in (lambda: registry.register(store=store, folder=folder), lambda: tracking.record(store, folder)):
+        with pytest.raises(ModelError, match=r"model\.json cannot be read.*dvc repro -f train@unet"):
+            use()
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {"mlflow.db"}
+
+
 def test_mended_code_of_the_runtime_makes_a_version_of_the_same_network(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = model_folder(tmp_path / "models" / "unet")
     first = registry.register(store=store, folder=folder)
@@ -79,8 +119,8 @@ def test_what_a_version_is_worth_is_refreshed_when_its_content_is_registered_aga
     assert "the registry's figures of version 1 are not those of this folder" in dict(compare(store=store, folders=[folder])[0].problems)
     assert registry.register(store=store, folder=folder).version == 1
     [after] = registry.versions(store=store, name="ramps-unet")
-    assert (before.metrics, before.latency_ms, before.split_hash) == ({"miou": 0.8}, 9, "a" * 64)
-    assert (after.metrics, after.latency_ms, after.split_hash, after.parity) == ({"miou": 0.7, "miou_low": 0.6}, 4, "b" * 64, True)
+    assert (before.metrics, before.latency_ms, before.tags["segline.split_hash"]) == ({"miou": 0.8}, 9, "a" * 64)
+    assert (after.metrics, after.latency_ms, after.tags["segline.split_hash"], after.parity) == ({"miou": 0.7, "miou_low": 0.6}, 4, "b" * 64, True)
     assert not registry.outdated(version=after, folder=folder)
 
 
@@ -185,6 +225,24 @@ def test_without_proof_of_parity_nothing_is_registered(store: str, tmp_path: Pat
     with pytest.raises(ModelError, match=r"no parity\.json; run `dvc repro export@unet`"):
         registry.register(store=store, folder=folder)
     assert registry.names(store=store) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("parity.json", None),
+        ("parity.json", "[]"),
+        ("metrics.json", "7"),
+        ("metrics.json", "{"),
+        ("trained_on.json", '{"version": 1, "images": 5}'),
+    ],
+)
+def test_a_file_that_somebody_edited_is_told_with_the_command_that_writes_it(file: str, text: str | None, store: str, tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "models" / "unet")
+    without = {name: value for name, value in json.loads((folder.path / file).read_text()).items() if name != "latency"}
+    (folder.path / file).write_text(json.dumps(without) if text is None else text)
+    with pytest.raises(ModelError, match=rf"{file}.*; run `dvc repro -f"):
+        registry.register(store=store, folder=folder)
 
 
 def test_versions_are_found_by_address_and_missing_ones_are_told(store: str, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_model_of_another_kind_of_images_is_given_raw_values_by_windows(tmp_pa
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"version": 3}, "model.onnx cannot be used: .* version 3"), ({"task": "depth"}, "model.onnx cannot be used: The model's task is 'depth'")],
+    [({"version": 4}, "model.onnx cannot be used: .* version 4"), ({"task": "depth"}, "model.onnx cannot be used: The model's task is 'depth'")],
 )
 def test_a_model_of_tomorrow_gets_a_sentence(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
@@ -210,10 +210,10 @@ sys.meta_path.insert(0, Blocked())
 sys.path.insert(0, "code")
 import segline_runtime
 assert segline_runtime.__file__.startswith(str(Path.cwd())), segline_runtime.__file__
-from segline_runtime.images import InputError, to_array, to_rgb
+from segline_runtime.images import InputError, to_array
 from segline_runtime.predictor import Predictor
 from segline_runtime.specification import ImageKind
-print(Predictor("model.onnx")(to_rgb(Path("image.png"))).class_ids.sum())
+print(Predictor("model.onnx")(to_array(Path("image.png"), ImageKind())).class_ids.sum())
 try:
     to_array(b"II*" + bytes(40), ImageKind(channels=5))
 except InputError as error:

@@ -10,7 +10,7 @@ import pytest
 
 from segline_runtime.geometry import Window, windows
 from segline_runtime.semantic import TASK, SemanticPrediction, blending_weights
-from segline_runtime.specification import Tile
+from segline_runtime.specification import ClassInfo, Geometry, Specification, Tile
 
 SIZE = (70, 93)
 TILES = [Tile((32, 40), 9), Tile((32, 40), 0), Tile((31, 33), 30), Tile((500, 20), 7)]
@@ -35,6 +35,9 @@ def test_probabilities_only_where_they_were_asked_for() -> None:
     assert second.task == "semantic"
     [without] = TASK.decode({"class_ids": ids[:1]}, (4, 5))
     assert without.probabilities is None
+    [of_logits] = TASK.decode({"class_ids": ids[:1], "logits": np.log(np.full((1, 3, 4, 5), 7, np.float32)) + 80}, (4, 5))
+    assert of_logits.probabilities is not None
+    np.testing.assert_allclose(of_logits.probabilities, 1 / 3, rtol=1e-5)
     parts = windows(SIZE, TILES[0])
     field = np.full((3, *SIZE), 1 / 3, np.float32)
     assert TASK.join(parts, (pointwise(part, field) for part in parts), SIZE, TILES[0]).probabilities is None
@@ -84,6 +87,19 @@ def test_weights_fall_towards_cuts_alone_and_never_to_nothing(tile: Tile) -> Non
         total[top:bottom, left:right] += weights
     assert (total > 0).all()
     np.testing.assert_array_equal(blending_weights((0, 0, *SIZE), SIZE, tile.overlap), np.ones(SIZE))
+
+
+def test_the_shares_of_an_answer_take_little_memory() -> None:
+    classes = (ClassInfo(0, "a", (0, 0, 0), False), ClassInfo(1, "b", (1, 1, 1), True), ClassInfo(2, "c", (2, 2, 2), True))
+    specification = Specification("semantic", "m", "d", classes, Geometry("native", None), (0.0,) * 3, (1.0,) * 3)
+    ids = np.zeros((1000, 2000), np.uint8)
+    ids[:250] = 2
+    tracemalloc.start()
+    answer = TASK.answer(SemanticPrediction(ids), specification)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [found["share"] for found in answer["classes"]] == [0.75, 0.0, 0.25]
+    assert most < 2.5 * ids.nbytes
 
 
 def test_one_canvas_is_all_the_memory_that_windows_need() -> None:

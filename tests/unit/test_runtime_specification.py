@@ -20,6 +20,8 @@ VERSION_2 = """{"classes": [{"color": [0, 0, 0], "id": 0, "name": "water", "thin
 "image": {"axes": "HWC", "channels": 6, "dtype": "uint16", "scale": 10000.0}, "mean": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "model": "unet",
 "std": [1.0, 1.0, 1.0, 1.0, 1.0, 1.0], "task": "semantic", "version": 2}"""
 
+VERSION_3 = VERSION_2.replace('"version": 2', '"version": 3')
+
 CURRENT = Specification(
     task="semantic",
     model="unet",
@@ -33,9 +35,13 @@ CURRENT = Specification(
 
 
 def test_todays_file() -> None:
-    assert json.loads(CURRENT.to_json()) == json.loads(VERSION_2)
+    assert json.loads(CURRENT.to_json()) == json.loads(VERSION_3)
+    assert Specification.from_json(VERSION_3) == CURRENT
+    hash(Specification.from_json(VERSION_3))
+
+
+def test_a_file_of_version_2_says_the_same() -> None:
     assert Specification.from_json(VERSION_2) == CURRENT
-    hash(Specification.from_json(VERSION_2))
 
 
 def test_a_file_of_version_1_is_rgb_of_8_bits_with_its_resizing() -> None:
@@ -43,7 +49,7 @@ def test_a_file_of_version_1_is_rgb_of_8_bits_with_its_resizing() -> None:
     classes = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "disc", (220, 20, 60), True))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     assert read == Specification("instance", "mask-rcnn", "shapes", classes, Geometry("shorter_side", (128, 160)), mean, std)
-    assert (read.image, read.geometry.tile, read.version) == (ImageKind(axes="HWC", channels=3, dtype="uint8", scale=255.0), None, 2)
+    assert (read.image, read.geometry.tile, read.version) == (ImageKind(axes="HWC", channels=3, dtype="uint8", scale=255.0), None, 3)
     assert Specification.from_json(read.to_json()) == read
 
 
@@ -58,7 +64,7 @@ def test_what_a_file_leaves_out_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"version": 3}, "version 3; this Segline reads up to 2. Use a newer Segline"),
+        ({"version": 4}, "version 4; this Segline reads up to 3. Use a newer Segline"),
         ({"version": "two"}, "version two"),
         ({"geometry": {"fit": "fisheye", "size": None}}, "resizes images by 'fisheye'; known are stretch, shorter_side, letterbox, native"),
         ({"geometry": 5}, "cannot be read"),

@@ -19,6 +19,13 @@ def test_semantic_disagreement() -> None:
     apart = tasks.get("semantic").disagreement
     assert apart(semantic([[0, 1], [1, 1]], 0.5), semantic([[0, 1], [1, 0]], 0.75)) == {"differing_pixels": 0.25, "probability": 0.25}
     assert apart(semantic([[0, 1]]), semantic([[0, 1]], 0.5)) == {"differing_pixels": 0.0}
+    assert apart(semantic([[0, 1]]), semantic([[0, 1], [0, 1]])) == {"differing_pixels": 1.0, "probability": 1.0}
+
+
+def test_findings_are_what_there_is_to_compare() -> None:
+    assert tasks.get("semantic").findings(semantic([[0, 1], [1, 1]])) == 4
+    assert tasks.get("instance").findings(instances([[0, 0, 5, 5]], [1], [0.5])) == 1
+    assert tasks.get("instance").findings(instances([], [], [])) == 0
 
 
 def instances(boxes: list[list[float]], labels: list[int], scores: list[float]) -> InstancePrediction:
@@ -44,16 +51,38 @@ def test_instance_disagreement() -> None:
     assert figures["score"] == pytest.approx(0.3)
     assert figures["mask_iou_loss"] == pytest.approx(0.2)
     assert figures["unmatched"] == 3
-    assert figures["unmatched_confident"] == pytest.approx(3 / 5)
+    assert figures["unmatched_score"] == pytest.approx(0.8)
     weak = instances([[0, 20, 10, 30], [30, 0, 40, 10]], [2, 1], [0.3, 0.2])
     assert disagreement(weak, instances([], [], []))["unmatched"] == 2
-    assert disagreement(weak, instances([], [], []))["unmatched_confident"] == 0
+    assert disagreement(weak, instances([], [], []))["unmatched_score"] == pytest.approx(0.3)
 
 
 def test_no_detections_agree() -> None:
     nothing, something = instances([], [], []), instances([[0, 0, 5, 5]], [1], [0.5])
     assert set(disagreement(nothing, nothing).values()) == {0.0}
-    assert disagreement(nothing, something)["unmatched_confident"] == 1
+    assert disagreement(nothing, something)["unmatched_score"] == 0.5
+    assert disagreement(nothing, something)["nothing_matched"] == 0
+
+
+def test_detections_of_which_none_match() -> None:
+    first, second = instances([[0, 0, 5, 5]], [1], [0.05]), instances([[20, 20, 25, 25]], [1], [0.09])
+    assert disagreement(first, second) | {"unmatched_score": 0} == {
+        "box_px": 0,
+        "score": 0,
+        "mask_iou_loss": 0,
+        "unmatched": 2,
+        "unmatched_score": 0,
+        "nothing_matched": 1,
+    }
+
+
+@pytest.mark.parametrize("undefined", [0, 1])
+def test_a_score_that_is_undefined_is_not_passed_over(undefined: int) -> None:
+    boxes = [[0, 0, 10, 10], [20, 20, 30, 30]]
+    first, second = instances(boxes, [1, 1], [0.9, 0.8]), instances(boxes, [1, 1], [0.9, 0.8])
+    second.scores[undefined] = np.nan
+    assert np.isnan(disagreement(first, second)["score"])
+    assert np.isnan(disagreement(first, instances(boxes[:1], [2], [np.nan]))["unmatched_score"])
 
 
 def test_two_detections_of_one_object_need_two_partners() -> None:
@@ -62,6 +91,6 @@ def test_two_detections_of_one_object_need_two_partners() -> None:
 
 
 @pytest.mark.parametrize("name", tasks.TASKS)
-def test_the_gross_limits_are_figures_of_the_disagreement(name: str) -> None:
-    same = semantic([[0, 1]]) if name == "semantic" else instances([], [], [])
-    assert set(tasks.get(name).gross) <= set(tasks.get(name).disagreement(same, same))
+def test_the_limits_are_figures_of_the_disagreement(name: str) -> None:
+    same = semantic([[0, 1]], 0.5) if name == "semantic" else instances([], [], [])
+    assert set(tasks.get(name).limits) <= set(tasks.get(name).disagreement(same, same))

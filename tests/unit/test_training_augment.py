@@ -1,21 +1,27 @@
-"""Augmentation: one geometry with the graph, everything in step, crops after the transforms, padding that teaches nothing."""
+"""Augmentation: one geometry with the graph, everything in step, crops after the transforms, no truth where there is no picture, mistakes told at once."""
 
 from __future__ import annotations
 
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
-from segline.data.store import IGNORE, Instances, Sample
+from segline.data.store import IGNORE, Instances, Sample, Truth
 from segline.errors import ParametersError
 from segline.tasks.graph import EvalGraph
+from segline.tasks.semantic.learning import SemanticLearning
 from segline.training.augment import Augmentation, resized
 from segline.training.settings import Transform
 from segline_runtime.geometry import network_size
-from segline_runtime.specification import ClassInfo, Geometry, Specification
+from segline_runtime.specification import ClassInfo, Geometry, ImageKind, Specification
 
 STRETCH = Geometry("stretch", (48, 64))
 
@@ -37,7 +43,7 @@ def transforms(*names: dict[str, dict[str, Any]] | str) -> list[Transform]:
 
 
 def augmented(names: Any = (), *, geometry: Geometry = STRETCH, crop: tuple[int, int] | None = None, seed: int = 1, of: Sample | None = None) -> Sample:
-    return Augmentation(transforms(*names), geometry=geometry, crop=crop, padding=(7.0, 8.0, 9.0))(of or sample(), seed)
+    return Augmentation(transforms(*names), geometry=geometry, truth="index", crop=crop, padding=(7.0, 8.0, 9.0))(of or sample(), seed)
 
 
 def test_image_mask_and_objects_stay_in_step() -> None:
@@ -112,7 +118,7 @@ def test_training_sees_what_the_graph_sees(geometry: Geometry, size: tuple[int, 
     image = sample(*size).image
     seen = _Shows(nn.Identity(), specification).run(image[None])["seen"][0]
     padding = [255 * value for value in mean]
-    trained = Augmentation([], geometry=geometry, padding=padding)(Sample(0, "n", image, None, None), 0).image
+    trained = Augmentation([], geometry=geometry, truth="index", padding=padding)(Sample(0, "n", image, None, None), 0).image
     assert trained.shape[:2] == seen.shape[1:]
     assert trained.shape[:2] == (geometry.size if geometry.fit == "letterbox" else network_size(size, geometry))
     back = (seen.transpose(1, 2, 0) * std + mean) * 255
@@ -129,19 +135,281 @@ def test_shrinking_is_antialiased() -> None:
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 def test_other_kinds_of_images_keep_their_type(kind: type[np.generic]) -> None:
     image = (np.random.default_rng(0).random((30, 40, 5)) * 4000).astype(kind)
-    found = Augmentation([], geometry=Geometry("stretch", (16, 24)), crop=(32, 32), padding=(100.0,) * 5)(Sample(0, "n", image, None, None), 0)
+    augmentation = Augmentation([], geometry=Geometry("stretch", (16, 24)), truth="index", crop=(32, 32), padding=(100.0,) * 5)
+    found = augmentation(Sample(0, "n", image, None, None), 0)
     assert found.image.dtype == kind
     assert found.image.shape == (32, 32, 5)
     assert (found.image[20:] == 100).all()
 
 
+def part(truth: Truth, of: Sample | None = None) -> Sample:
+    """A sample with one kind of truth."""
+    whole = of or sample()
+    return replace(whole, mask=whole.mask if truth == "index" else None, instances=whole.instances if truth == "instances" else None)
+
+
+def everywhere(value: int, truth: Truth) -> Sample:
+    """A white picture that is one class and one object."""
+    mask = np.full((48, 64), value, dtype=np.uint8)
+    objects = Instances(np.ones((1, 48, 64), np.bool_), np.zeros((1, 4), np.float32), np.array([1]), np.array([False]))
+    return part(truth, Sample(0, "white", np.full((48, 64, 3), 255, dtype=np.uint8), mask, objects))
+
+
+LEAVE = {
+    "Affine": {"rotate": [-30, 30]},
+    "Rotate": {"limit": 30},
+    "SafeRotate": {"limit": 30},
+    "ShiftScaleRotate": {},
+    "Perspective": {"scale": [0.2, 0.3], "fit_output": True},
+    "CropAndPad": {"px": [10, 20]},
+    "PadIfNeeded": {"min_height": 80, "min_width": 80},
+    "ElasticTransform": {"alpha": 300},
+    "OpticalDistortion": {"distort_limit": [0.5, 0.9]},
+    "CoarseDropout": {"hole_height_range": [0.3, 0.4], "hole_width_range": [0.3, 0.4]},
+}
+"""Transforms that reach beyond the picture, or wipe out a part of it."""
+
+
+class TestTruthIsNotInvented:
+    @pytest.mark.parametrize("fill", [0, 5, 200, 255])
+    @pytest.mark.parametrize("name", LEAVE)
+    def test_beyond_the_picture_there_is_none_whatever_is_filled_in(self, name: str, fill: int) -> None:
+        names = transforms({name: {**LEAVE[name], "fill_mask": fill, "p": 1.0}})
+        index, objects = (Augmentation(names, geometry=STRETCH, truth=truth) for truth in ("index", "instances"))
+        left = 0
+        for seed in range(4):
+            found = index(everywhere(3, "index"), seed)
+            assert found.mask is not None
+            assert set(np.unique(found.mask)) <= {3, IGNORE}
+            black, white = (found.image == 0).all(axis=2), (found.image == 255).all(axis=2)
+            assert (found.mask[black] == IGNORE).all()
+            assert (found.mask[white] == 3).mean() > 0.99  # resampling the image and the mask differs by half a pixel
+            left += int(black.sum())
+            other = objects(everywhere(3, "instances"), seed)
+            assert other.instances is not None and len(other.instances) == 1
+            assert not other.instances.mask(0)[(other.image == 0).all(axis=2)].any()
+        assert left > 200
+
+    def test_a_turned_object_keeps_its_size_and_its_box(self) -> None:
+        """With the fill as truth this object would take in the border: twice the area, and the whole picture as its box."""
+        square = np.zeros((1, 48, 64), dtype=np.bool_)
+        square[:, 14:34, 20:44] = True
+        objects = Instances(square, np.zeros((1, 4), np.float32), np.array([1]), np.array([False]))
+        before = Sample(0, "n", np.zeros((48, 64, 3), np.uint8), None, objects)
+        turning = transforms({"Affine": {"rotate": [20, 30], "fill_mask": 255, "p": 1.0}})
+        found = Augmentation(turning, geometry=STRETCH, truth="instances")(before, 0).instances
+        assert found is not None
+        assert abs(found.mask(0).sum() - 480) < 25
+        width, height = found.boxes[0, 2:] - found.boxes[0, :2]
+        assert 24 < width < 40 and 20 < height < 36
+
+    def test_a_mirrored_border_has_mirrored_truth(self) -> None:
+        found = augmented([{"Affine": {"rotate": [30, 30], "border_mode": 4, "p": 1.0}}])
+        assert found.mask is not None
+        assert set(np.unique(found.mask)) == {0, 1, 2}
+
+    @pytest.mark.parametrize("value", [0, 1, 254, IGNORE])
+    def test_every_class_id_and_ignore_come_through(self, value: int) -> None:
+        found = augmented(["HorizontalFlip"], of=everywhere(value, "index"))
+        assert (found.mask == value).all()
+
+    def test_below_a_hole_the_truth_stays_unless_it_is_to_be_filled(self) -> None:
+        holes = {"hole_height_range": [0.5, 0.5], "hole_width_range": [0.5, 0.5], "p": 1.0}
+        found = augmented([{"CoarseDropout": holes}], of=everywhere(3, "index"))
+        assert (found.image == 0).any() and (found.mask == 3).all()
+
+    def test_dropped_objects_of_a_class_mask_become_ignored_and_the_rest_stays(self) -> None:
+        found = augmented([{"MaskDropout": {"max_objects": [2, 2], "p": 1.0}}], of=part("index"))
+        assert found.mask is not None
+        assert set(np.unique(found.mask)) == {0, IGNORE}
+
+
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    "name",
     [
-        ("HorizontalFlop", "no transform 'HorizontalFlop'. Did you mean HorizontalFlip"),
-        ({"HorizontalFlip": {"q": 0.5}}, "HorizontalFlip cannot be made with"),
+        {"Resize": {"height": 16, "width": 16}},
+        {"LongestMaxSize": {"max_size": 16}},
+        {"SmallestMaxSize": {"max_size": 16}},
+        {"RandomScale": {"scale_limit": [-2 / 3, -2 / 3], "p": 1.0}},
+        {"RandomResizedCrop": {"size": [16, 16], "scale": [1.0, 1.0], "ratio": [1.0, 1.0]}},
+        {"RandomSizedCrop": {"min_max_height": [48, 48], "size": [16, 16]}},
+        {"CropAndPad": {"px": [-24, 0, 0, -24], "keep_size": True}},
+    ],
+    ids=lambda entry: next(iter(entry)),
+)
+def test_resized_truth_lies_exactly_below_the_resized_image(name: Any) -> None:
+    """Columns that are numbered alike in the image and in the mask; at a third of the size each result is the middle one of three."""
+    columns = np.broadcast_to(np.arange(48, dtype=np.uint8), (48, 48))
+    before = Sample(0, "n", np.ascontiguousarray(np.repeat(columns[..., None], 3, axis=2)), np.ascontiguousarray(columns), None)
+    found = augmented([name], geometry=Geometry("native", None), of=before)
+    assert found.mask is not None
+    difference = found.image[..., 0].astype(int) - found.mask
+    assert abs(difference).max() == 0 if found.mask.shape == (16, 16) else abs(difference.mean()) < 0.05
+
+
+CHANGE_SIZE: list[Any] = [
+    {"RandomRotate90": {"p": 0.5}},
+    {"Transpose": {"p": 0.5}},
+    {"RandomCrop": {"height": 20, "width": 30, "p": 0.5}},
+    {"RandomResizedCrop": {"size": [30, 40], "p": 0.5}},
+    {"RandomScale": {"scale_limit": [-0.5, 1.0], "p": 0.5}},
+    {"PadIfNeeded": {"min_height": 100, "min_width": 100, "p": 0.5}},
+]
+
+
+class TestSize:
+    @pytest.mark.parametrize("geometry", [STRETCH, Geometry("letterbox", (48, 64))], ids=lambda g: g.fit)
+    @pytest.mark.parametrize("name", CHANGE_SIZE, ids=lambda entry: next(iter(entry)))
+    def test_index_masks_come_at_one_size_and_say_where_there_is_nothing(self, name: Any, geometry: Geometry) -> None:
+        white = everywhere(3, "index")
+        augmentation = Augmentation(transforms(name), geometry=geometry, truth="index", padding=(0.0, 0.0, 0.0))
+        found = [augmentation(white, seed) for seed in range(8)]
+        batch = SemanticLearning().collate(found)
+        assert batch.images.shape == (8, 3, 48, 64) and batch.masks.shape == (8, 48, 64)
+        for one in found:
+            assert one.mask is not None
+            assert ((one.mask == IGNORE) == (one.image == 0).all(axis=2)).all()
+
+    def test_a_quarter_turn_keeps_the_scale(self) -> None:
+        """Height is cut, width is padded: nothing is stretched."""
+        found = [augmented([{"RandomRotate90": {"p": 1.0}}], of=everywhere(3, "index"), seed=seed).mask for seed in range(8)]
+        widths = {int((mask != IGNORE).all(axis=0).sum()) for mask in found if mask is not None}
+        assert widths == {48, 64}
+
+    def test_objects_of_a_batch_may_come_at_their_own_sizes(self) -> None:
+        augmentation = Augmentation(transforms({"RandomRotate90": {"p": 1.0}}), geometry=STRETCH, truth="instances")
+        sizes = {augmentation(part("instances"), seed).image.shape[:2] for seed in range(8)}
+        assert sizes == {(48, 64), (64, 48)}
+
+
+@pytest.mark.parametrize("name", ["AtLeastOneBBoxRandomCrop", "BBoxSafeRandomCrop", "RandomSizedBBoxSafeCrop", "CropNonEmptyMaskIfExists"])
+def test_crops_around_objects_keep_some_and_take_pictures_without_any(name: str) -> None:
+    arguments = {} if name == "BBoxSafeRandomCrop" else {"height": 30, "width": 30}
+    augmentation = Augmentation(transforms({name: {**arguments, "p": 1.0}}), geometry=STRETCH, truth="instances")
+    for seed in range(8):
+        found = augmentation(part("instances"), seed).instances
+        assert found is not None and len(found)
+    nothing = Instances(np.zeros((0, 60, 90), np.bool_), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+    bare = augmentation(replace(part("instances"), instances=nothing), 0)
+    assert bare.instances is not None and bare.instances.masks.shape == (0, *bare.image.shape[:2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "top"),
+    [("uint16", 65535.0, 4095), ("uint16", 4095.0, 60000), ("float32", 1.0, 0.5), ("float32", 1.0, 4000.0), ("float32", 4000.0, 3000.0)],
+)
+def test_images_of_other_kinds_are_brightened_within_their_own_range(kind: Any, scale: float, top: float) -> None:
+    """albumentations takes 1.0 for white and cuts off the rest; elevations in metres must not all become white."""
+    random = np.random.default_rng(0).random((48, 64, 1))
+    image = (random * top).astype(kind)
+    brighter = transforms({"RandomBrightnessContrast": {"brightness_limit": [0.1, 0.1], "contrast_limit": [0.0, 0.0], "p": 1.0}})
+    augmentation = Augmentation(brighter, geometry=STRETCH, truth="index", image=ImageKind(channels=1, dtype=kind, scale=scale))
+    found = augmentation(Sample(0, "n", image, None, None), 0).image
+    assert found.dtype == image.dtype and found.shape == image.shape
+    change = 0.1 * max(scale, float(image.max()))
+    inside = image < image.max() * 0.85
+    assert found[inside].astype(np.float64) - image[inside] == pytest.approx(change, abs=1e-3 * change + (kind == "uint16"))
+
+
+@pytest.mark.parametrize(
+    ("name", "truth", "sentence"),
+    [
+        ("HorizontalFlop", "index", "no transform 'HorizontalFlop'. Did you mean HorizontalFlip"),
+        ({"HorizontalFlip": {"q": 0.5}}, "index", "HorizontalFlip cannot be made with"),
+        ({"HorizontalFlip": {"p": 2}}, "index", "p: Input should be less than or equal to 1"),
+        ("RandomCrop", "index", "height: Field required; width: Field required"),
+        ("OneOf", "index", "OneOf holds other transforms; list these"),
+        ("DualTransform", "index", "DualTransform is what albumentations' transforms are made from"),
+        ("CenterCrop3D", "index", "transforms volumes, not images"),
+        ("Mosaic", "index", "Mosaic needs 'mosaic_metadata'"),
+        ("OverlayElements", "index", "OverlayElements needs 'overlay_metadata'"),
+        ("RandomCropNearBBox", "instances", "RandomCropNearBBox needs 'cropping_bbox'"),
+        ("Lambda", "index", "Lambda needs Python functions"),
+        ("Normalize", "index", "Normalize would scale the values a second time"),
+        ("ToFloat", "index", "ToFloat would scale"),
+        ("FromFloat", "index", "FromFloat would scale"),
+        ("ToTensorV2", "index", "ToTensorV2 would scale"),
+        ("Morphological", "index", "makes wrong truth"),
+        ("BBoxSafeRandomCrop", "index", "learns from class masks"),
+        ("MaskDropout", "instances", "learns from objects"),
+        ({"Affine": {"rotate": [20, 30], "mask_interpolation": 1}}, "index", "Affine mixes class ids into new ones"),
+        ({"RandomCrop": {"height": 500, "width": 20}}, "index", "RandomCrop cannot transform .*48 x 64 pixels"),
+        ({"RandomCrop": {"height": 500, "width": 20, "p": 0.001}}, "index", "RandomCrop cannot transform"),
+        ({"Crop": {"x_max": 65, "y_max": 48}}, "index", "Crop cannot transform"),
+        ({"Affine": {"rotate": [0, float("nan")]}}, "index", "Affine.rotate is .*nan.*; a number there is at most 65535"),
+        ({"GlassBlur": {"iterations": 10**9}}, "index", "GlassBlur.iterations is 1000000000; a number there is at most 65535"),
+        ({"PadIfNeeded": {"min_height": 10**5, "min_width": 10**400}}, "index", "PadIfNeeded.min_height is 100000; a number there is at most 8192"),
     ],
 )
-def test_a_mistake_gets_a_sentence(name: Any, sentence: str) -> None:
+def test_a_mistake_is_told_before_there_is_any_data(name: Any, truth: Truth, sentence: str) -> None:
     with pytest.raises(ParametersError, match=sentence):
-        Augmentation(transforms(name), geometry=STRETCH)
+        Augmentation(transforms(name), geometry=STRETCH, truth=truth)
+
+
+@pytest.mark.parametrize("entry", [{}, None, 5, [1], {"HorizontalFlip": 3}, {"HorizontalFlip": [1]}, {"HorizontalFlip": {}, "VerticalFlip": {}}])
+def test_an_entry_is_a_name_over_arguments(entry: Any) -> None:
+    with pytest.raises(ValidationError, match=r"as in `- HorizontalFlip: \{p: 0\.5\}`"):
+        transforms(entry)
+
+
+def test_all_mistakes_are_told_at_once_and_each_transform_sees_what_the_one_before_left() -> None:
+    names: list[Any] = [{"RandomCrop": {"height": 20, "width": 20}}, {"CenterCrop": {"height": 30, "width": 30}}, {"Crop": {"x_max": 99, "y_max": 9}}]
+    with pytest.raises(ParametersError) as caught:
+        Augmentation(transforms(*names), geometry=STRETCH, truth="index")
+    assert [sentence.split()[1] for sentence in caught.value.problems] == ["CenterCrop", "Crop"]
+
+
+@pytest.mark.parametrize("geometry", [Geometry("native", None), Geometry("stretch", None), Geometry("shorter_side", (300, 700))], ids=lambda g: g.fit)
+def test_a_crop_that_some_image_may_hold_is_not_refused(geometry: Geometry) -> None:
+    Augmentation(transforms({"RandomCrop": {"height": 200, "width": 600}}), geometry=geometry, truth="index")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "works"),
+    [
+        ("HueSaturationValue", ImageKind(channels=1), False),
+        ("HueSaturationValue", ImageKind(), True),
+        ("RandomRain", ImageKind(channels=1), False),
+        ("ToSepia", ImageKind(channels=5), False),
+        ("CLAHE", ImageKind(channels=1), True),
+        ("ToGray", ImageKind(channels=1), False),
+        ({"ToGray": {"num_output_channels": 1}}, ImageKind(), False),
+        ("ToRGB", ImageKind(channels=1), False),
+        ("GaussNoise", ImageKind(channels=5, dtype="uint16", scale=65535.0), True),
+        ("Affine", ImageKind(channels=6, dtype="float32", scale=1.0), True),
+    ],
+)
+def test_it_is_tried_on_images_of_the_models_kind(name: Any, kind: ImageKind, works: bool) -> None:
+    if works:
+        Augmentation(transforms(name), geometry=STRETCH, truth="index", image=kind)
+        return
+    with pytest.raises(ParametersError, match=r"cannot transform .* Change its arguments, or remove it\."):
+        Augmentation(transforms(name), geometry=STRETCH, truth="index", image=kind)
+
+
+def test_an_image_that_cannot_be_transformed_is_named() -> None:
+    augmentation = Augmentation(transforms({"CenterCrop": {"height": 80, "width": 80}}), geometry=Geometry("native", None), truth="index")
+    with pytest.raises(ParametersError, match=r"augment: CenterCrop cannot transform the image 'name' \(60 x 90 pixels, 3 channels of uint8\): Crop size"):
+        augmentation(sample(), 0)
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    file = Path(__file__).parents[2] / "benchmarks" / "augmentation.py"
+    specification = importlib.util.spec_from_file_location("augmentation_benchmark", file)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:.*(is a special case of|is a specialized version of|is an alias for|is very slow)")
+@pytest.mark.parametrize("truth", ["index", "instances"])
+def test_every_transform_of_albumentations_serves_or_is_refused(benchmark: ModuleType, truth: Truth) -> None:
+    outcomes: dict[str, list[str]] = {"served": [], "refused": [], "failed": []}
+    for name in benchmark.names():
+        how, sentence = benchmark.outcome(name, benchmark.LEAST.get(name, {}), ImageKind(), truth)
+        outcomes[how].append(f"{name} {sentence}")
+    assert not outcomes["failed"]
+    assert len(outcomes["served"]) > 80
+    assert all(sentence.split(" ", 1)[1].startswith("augment: ") for sentence in outcomes["refused"])

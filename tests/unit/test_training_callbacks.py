@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from segline.training.callbacks import BestWeights, History, SeedPerEpoch
+from segline.training.callbacks import AveragedWeights, BestWeights, History, SeedPerEpoch
+from segline.training.silence import EveryMinute
 
 
 def trainer(epoch: int, *, rate: float = 0.1, **metrics: float) -> Any:
@@ -44,25 +46,21 @@ def kept(best: BestWeights) -> float:
 
 
 class TestBestWeights:
-    def test_the_first_of_the_best_epochs_is_kept(self) -> None:
+    def test_the_last_of_the_best_epochs_is_kept(self) -> None:
         best = BestWeights("val_miou")
         for epoch, (weight, score) in enumerate([(1.0, 0.2), (2.0, 0.6), (3.0, 0.6), (4.0, 0.5)]):
             validate(best, epoch, weight, val_miou=score, val_other=1.0)
-        assert (best.score, best.epoch, kept(best)) == (pytest.approx(0.6), 1, 2.0)
+        assert (best.score, best.epoch, kept(best)) == (pytest.approx(0.6), 2, 3.0)
 
-    def test_without_the_metric_the_first_weights_stay_until_there_is_one(self) -> None:
+    @pytest.mark.parametrize("undefined", [{}, {"val_miou": float("nan")}, {"val_miou": float("-inf")}])
+    def test_where_the_metric_is_undefined_the_last_weights_are_kept_until_there_is_one(self, undefined: dict[str, float]) -> None:
         best = BestWeights("val_miou")
-        validate(best, 0, 1.0)
-        validate(best, 1, 2.0)
-        assert kept(best) == 1.0
+        validate(best, 0, 1.0, **undefined)
+        validate(best, 1, 2.0, **undefined)
+        assert (best.score, best.epoch, kept(best)) == (None, 1, 2.0)
         validate(best, 2, 3.0, val_miou=0.0)
+        validate(best, 3, 4.0, **undefined)
         assert (best.score, best.epoch, kept(best)) == (0.0, 2, 3.0)
-
-    def test_a_metric_that_is_no_number_is_never_better(self) -> None:
-        best = BestWeights("val_miou")
-        validate(best, 0, 1.0, val_miou=0.1)
-        validate(best, 1, 2.0, val_miou=float("nan"))
-        assert (best.epoch, kept(best)) == (0, 1.0)
 
     def test_they_are_copies(self) -> None:
         best, module = BestWeights("val_miou"), weighing(1.0)
@@ -97,6 +95,18 @@ class TestHistory:
         assert lines[0].startswith("epoch 1/5  train_loss 1.5000  ")
         assert lines[1].startswith("epoch 2/5  train_loss 0.5000  val_miou 0.2500  ")
 
+    def test_an_epoch_without_validation_does_not_repeat_the_figures_of_the_one_before(self) -> None:
+        """Lightning's trainer keeps them in one mapping."""
+        history, running = History("val_miou", lambda _: None), trainer(0)
+        for epoch in range(3):
+            running.current_epoch = epoch
+            history.on_train_epoch_start(running, weighing(0.0))
+            running.callback_metrics["train_loss"] = torch.tensor(1.0)
+            if epoch != 1:
+                running.callback_metrics["val_miou"] = torch.tensor(epoch / 4)
+            history.on_train_epoch_end(running, weighing(0.0))
+        assert [row.get("val_miou") for row in history.rows] == [0.0, None, 0.5]
+
     def test_it_goes_on_after_an_interruption(self) -> None:
         history, resumed = History("val_miou", lambda _: None), History("val_miou", lambda _: None)
         history.on_train_epoch_start(trainer(0), weighing(0.0))
@@ -116,3 +126,31 @@ def test_chance_is_a_function_of_seed_and_epoch() -> None:
 
     assert drawn(0, 1) == drawn(0, 1)
     assert len({drawn(seed, epoch) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.999])
+def test_averaged_weights_forget_the_untrained_ones(decay: float) -> None:
+    """By hand: after n updates the decay is min(decay, (1 + n) / (10 + n)); a fixed decay of 0.999 keeps 90 % of the first weights after 100 steps."""
+    averaging, module = AveragedWeights(decay), LightningModule()
+    module.weight = nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
+    averaging.setup(trainer(0), module, "fit")
+    by_hand = None
+    for step in range(100):
+        module.weight.data.fill_(float(step))
+        averaging.on_train_batch_end(SimpleNamespace(global_step=step + 1), module, None, None, step)  # type: ignore[arg-type]
+        kept_ = min(decay, (1 + step) / (10 + step))
+        by_hand = float(step) if by_hand is None else kept_ * by_hand + (1 - kept_) * step
+    assert averaging._average_model is not None
+    assert averaging._average_model.module.weight.item() == pytest.approx(by_hand)  # type: ignore[union-attr]
+    assert by_hand > 80
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, ["step 1 of 3, loss 0.5000", "step 2 of 3, loss 0.5000", "validation, batch 1 of 2"]), (1000.0, [])])
+def test_a_long_epoch_is_not_silent(capsys: pytest.CaptureFixture[str], seconds: float, lines: list[str]) -> None:
+    running = SimpleNamespace(current_epoch=1, max_epochs=5, num_training_batches=3, num_val_batches=[2])
+    telling: Any = EveryMinute(seconds)
+    for step in range(3):
+        telling.on_train_batch_end(running, None, {"loss": torch.tensor(0.5)}, None, step)
+    for step in range(2):
+        telling.on_validation_batch_end(running, None, None, None, step)
+    assert capsys.readouterr().out.splitlines() == [f"epoch 2/5, {line}" for line in lines]

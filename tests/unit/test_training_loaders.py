@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from segline.data.store import Sample, Split
+from segline.errors import ParametersError
 from segline.tasks import catalog as tasks
 from segline.training.augment import Augmentation
 from segline.training.holdout import holdout
-from segline.training.loaders import _Shuffle, training_loader, validation_loader
+from segline.training.loaders import _Shuffle, as_raised, training_loader, validation_loader
 from segline.training.settings import Transform
 from segline_runtime.specification import Geometry
 
@@ -33,19 +34,34 @@ def test_the_holdout_takes_images_in_a_row() -> None:
     assert jumps <= len(held) / 8
 
 
-def test_processes_share_an_epoch_evenly() -> None:
+def steps(length: int, batch: int, world: int) -> list[list[int]]:
+    """The images of each step, over all processes."""
     parts = []
-    for rank in range(3):
-        sampler = _Shuffle(10, seed=5, rank=rank, world=3)
+    for rank in range(world):
+        sampler = _Shuffle(length, batch_size=batch // world, seed=5, rank=rank, world=world)
         sampler.set_epoch(2)
         parts.append(list(sampler))
-    assert {len(part) for part in parts} == {4}
-    assert {i for part in parts for _, i in part} == set(range(10))
+    assert len({len(part) for part in parts}) == 1
     assert {epoch for part in parts for epoch, _ in part} == {2}
+    own = batch // world
+    return [sorted(i for part in parts for _, i in part[at : at + own]) for at in range(0, len(parts[0]), own)]
+
+
+@pytest.mark.parametrize("length", [8, 11, 12, 23])
+@pytest.mark.parametrize("world", [2, 4])
+def test_steps_hold_the_same_images_however_many_processes_share_them(length: int, world: int) -> None:
+    assert steps(length, 4, world) == steps(length, 4, 1)
+    assert len(steps(length, 4, world)) == length // 4
+
+
+def test_a_single_incomplete_batch_is_filled_up_for_all_processes() -> None:
+    assert steps(3, 8, 1) == [[0, 1, 2]]
+    [only] = steps(3, 8, 2)
+    assert len(only) == 4 and set(only) == {0, 1, 2}
 
 
 def test_epochs_differ_and_repeat() -> None:
-    sampler = _Shuffle(50, seed=0, rank=0, world=1)
+    sampler = _Shuffle(50, batch_size=5, seed=0, rank=0, world=1)
     first = list(sampler)
     assert list(sampler) == first
     sampler.set_epoch(1)
@@ -60,7 +76,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 
 def batches(split: Split, task: str = "semantic", **changes: Any) -> list[Any]:
     flips = [Transform.model_validate(one) for one in ({"HorizontalFlip": {"p": 0.5}}, {"RandomBrightnessContrast": {"p": 1.0}})]
-    augmentation = Augmentation(flips, geometry=Geometry("stretch", (32, 32)))
+    augmentation = Augmentation(flips, geometry=Geometry("stretch", (32, 32)), truth=tasks.get(task).truth)
     arguments: dict[str, Any] = {"batch_size": 3, "seed": 1, "first_epoch": 0, "rank": 0, "world": 1, "workers": 0, "pin": False} | changes
     return list(training_loader(split, learning=tasks.learning(task), augmentation=augmentation, **arguments))
 
@@ -84,11 +100,26 @@ def test_the_tasks_own_batches(split: Split) -> None:
     assert all(target["masks"].shape[1:] == (32, 32) for target in first.targets)
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_loader_process_complains_of_is_told_in_its_sentence(split: Split, workers: int) -> None:
+    too_large = [Transform.model_validate({"RandomCrop": {"height": 40, "width": 40}})]
+    augmentation = Augmentation(too_large, geometry=Geometry("native", None), truth="index")
+    loader = training_loader(
+        split, learning=tasks.learning("semantic"), augmentation=augmentation, batch_size=2, seed=0, first_epoch=0, rank=0, world=1, workers=workers, pin=False
+    )
+    with pytest.raises(ParametersError) as caught:
+        next(iter(loader))
+    [sentence] = as_raised(caught.value).problems
+    assert sentence.startswith("augment: RandomCrop cannot transform the image '00000") and "32 x 48 pixels" in sentence
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 9])
 def test_validation_shows_each_image_once_and_untouched(split: Split, world: int) -> None:
     seen: list[Sample] = []
     for rank in range(world):
-        for batch in validation_loader(split, batch_size=2, rank=rank, world=world, workers=0):
+        batches_ = list(validation_loader(split, batch_size=2, rank=rank, world=world, workers=0))
+        assert batches_, "a process without a batch would be left out, and the others wait for it"
+        for batch in batches_:
             seen += batch
     assert sorted(sample.name for sample in seen) == [sample.name for sample in split]
     by_name = {sample.name: sample for sample in split}

@@ -54,6 +54,15 @@ class Learning:
     def graph(self, network, specification):
         return Graph()
 
+    def collate(self, samples):
+        return torch.tensor([int(sample.image.sum()) for sample in samples], dtype=torch.float64)
+
+    def to_device(self, batch, device):
+        return batch
+
+    def losses(self, network, criterion, batch, specification):
+        return {"loss": batch.mean() / 4096}
+
 
 world = int(sys.argv[3])
 dataset = PreparedDataset(Path(sys.argv[4]))
@@ -76,16 +85,16 @@ if trainer.global_rank == 0:
 """
 
 
-@pytest.mark.parametrize("arch", ["unet", "maskrcnn"])
-def test_two_processes_count_what_one_counts(arch: str, tmp_path: Path) -> None:
-    dataset = factories.shapes_dataset(tmp_path, val=5)
+@pytest.mark.parametrize(("arch", "images", "processes"), [("unet", 5, 2), ("maskrcnn", 5, 2), ("unet", 2, 3)])
+def test_several_processes_count_what_one_counts(arch: str, images: int, processes: int, tmp_path: Path) -> None:
+    dataset = factories.shapes_dataset(tmp_path, val=images)
     script = tmp_path / "validate.py"
     script.write_text(SCRIPT)
     counted = []
-    for world in (1, 2):
+    for world in (1, processes):
         file = tmp_path / f"{world}.npz"
         command = [sys.executable, str(script), str(TESTS), arch, str(world), str(dataset.folder), str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
         assert done.returncode == 0, done.stderr
         with np.load(file) as arrays:
             counted.append(dict(arrays))
@@ -93,5 +102,6 @@ def test_two_processes_count_what_one_counts(arch: str, tmp_path: Path) -> None:
     assert one.keys() == two.keys()
     for name, values in one.items():
         np.testing.assert_array_equal(two[name], values, err_msg=name)
-    assert len(one["images"]) == 5
+    assert len(one["images"]) == images
+    assert one["figure val_loss"] > 1
     assert any(0 < float(value) < 1 for name, value in one.items() if name.startswith("figure val_")), "something is found, and not everything"

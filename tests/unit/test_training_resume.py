@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from segline.errors import LockedError
 from segline.training import resume
@@ -133,8 +136,129 @@ def test_a_model_whose_name_begins_like_anothers_is_another(tmp_path: Path) -> N
 def test_what_is_discarded_is_gone_and_can_be_claimed_again(tmp_path: Path) -> None:
     for _ in range(2):
         with resume.claimed(tmp_path, "unet", "key", PARTS) as folder:
-            assert resume.checkpoint(folder) is None
-            (folder / resume.CHECKPOINT).write_bytes(b"")
-            assert resume.checkpoint(folder) == folder / resume.CHECKPOINT
+            assert resume.begun(folder) == resume.Begun()
+            for epoch in range(2):
+                resume.save_checkpoint(content(epoch), folder / resume.CHECKPOINT)
+            assert resume.begun(folder) == resume.Begun(folder / resume.CHECKPOINT, 2)
             resume.discard(folder)
         assert not list(tmp_path.iterdir())
+
+
+def content(epoch: int) -> dict[str, Any]:
+    """As much of Lightning's checkpoint as is asked for."""
+    weights = {"weight": torch.full((100_000,), float(epoch))}
+    return {"epoch": epoch, "state_dict": weights, "optimizer_states": [], "loops": {}, "callbacks": {}}
+
+
+def saved(folder: Path, epochs: int) -> None:
+    for epoch in range(epochs):
+        resume.save_checkpoint(content(epoch), folder / resume.CHECKPOINT)
+
+
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:100_000])
+
+
+def one_bit(file: Path) -> None:
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+
+
+class Malicious:
+    """Unpickling it would write a file."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __reduce__(self) -> Any:
+        return Path.write_text, (self._target, "harm")
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut off": cut_off,
+    "one bit": one_bit,
+    "empty": lambda file: file.write_bytes(b""),
+    "another file": lambda file: file.write_text("no checkpoint"),
+    "incomplete": lambda file: torch.save({"epoch": 3}, file),
+    "a pickle that runs code": lambda file: torch.save({**content(7), "callbacks": Malicious(file.with_name("harm"))}, file),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(damage: str, tmp_path: Path) -> None:
+    saved(tmp_path, 3)
+    newest, earlier = tmp_path / resume.CHECKPOINT, tmp_path / resume.EARLIER
+    DAMAGES[damage](newest)
+    found = resume.begun(tmp_path)
+    assert (found.checkpoint, found.epochs) == (earlier, 2)
+    [sentence] = found.unreadable
+    assert sentence.startswith(f"The checkpoint {newest} of an interrupted training cannot be read (")
+    resume.forget_unreadable(tmp_path, found)
+    assert [file.name for file in tmp_path.iterdir()] == [earlier.name]
+
+    DAMAGES[damage](earlier)
+    found = resume.begun(tmp_path)
+    assert (found.checkpoint, found.epochs, len(found.unreadable)) == (None, 0, 1)
+    resume.forget_unreadable(tmp_path, found)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+def test_a_disk_that_fills_while_a_checkpoint_is_saved_leaves_the_last_good_one(tmp_path: Path) -> None:
+    """The process may write files of 100 kB at most, and a checkpoint has 400."""
+    saved(tmp_path, 2)
+    script = (
+        "import resource, sys, torch\nfrom pathlib import Path\nfrom segline.errors import told_in_sentences\nfrom segline.training import resume\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "with told_in_sentences():\n"
+        "    resume.save_checkpoint({'epoch': 9, 'state_dict': torch.zeros(100_000)}, Path(sys.argv[1]))"
+    )
+    newest = tmp_path / resume.CHECKPOINT
+    done = subprocess.run([sys.executable, "-c", script, str(newest)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: a file may not grow any larger (see `ulimit -f`) while writing {newest}. Free some space and run the same")
+    assert resume.begun(tmp_path) == resume.Begun(newest, 2)
+    assert [file.name for file in tmp_path.iterdir()] == [newest.name], "no half of one is left"
+
+
+KILLED_WHILE_SAVING = """
+import os, signal, sys, torch
+from pathlib import Path
+from segline.training import resume
+calls = 0
+def killed_at(event, arguments):
+    global calls
+    if event in ("os.rename", "os.remove") and "ckpt" in str(arguments[0]):
+        calls += 1
+        if calls == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(killed_at)
+resume.save_checkpoint(torch.load(sys.argv[3], weights_only=True), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(("at", "epochs"), [(1, 3), (3, 3), (4, 3), (5, 4)])
+def test_a_kill_at_any_moment_of_saving_leaves_a_checkpoint_that_is_whole(at: int, epochs: int, tmp_path: Path) -> None:
+    folder = tmp_path / "resume"
+    folder.mkdir()
+    saved(folder, 3)
+    torch.save(content(3), tmp_path / "next.pt")
+    command = [sys.executable, "-c", KILLED_WHILE_SAVING, str(folder / resume.CHECKPOINT), str(at), str(tmp_path / "next.pt")]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    found = resume.begun(folder)
+    assert (found.epochs, found.unreadable) == (epochs, ())
+    saved(folder, 1)
+    assert resume.begun(folder).epochs == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 1, "parts": 3}', "\x00"])
+def test_notes_that_somebody_edited_get_a_sentence(tmp_path: Path, text: str) -> None:
+    with resume.claimed(tmp_path, "unet", "0123", PARTS) as folder:
+        (folder / resume.CHECKPOINT).write_bytes(b"")
+        (folder / "owner.json").write_text(text)
+        with pytest.raises(LockedError, match="already being trained"), resume.claimed(tmp_path, "unet", "0123", PARTS):
+            pass
+    (folder / "identity.json").write_text(text)
+    assert "is not continued, because" in str(resume.why_afresh(tmp_path, "unet", "4567", PARTS))

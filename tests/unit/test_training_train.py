@@ -68,7 +68,8 @@ def test_it_learns(dataset: PreparedDataset, tmp_path: Path) -> None:
     rows = history.read(folder.history)
     assert [row["epoch"] for row in rows] == list(range(1, 13))
     assert rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
-    assert set(rows[0]) >= {"train_loss", "train_cross_entropy", "train_dice", "val_miou", "val_pixel_accuracy", "lr", "seconds"}
+    assert set(rows[0]) >= {"train_loss", "train_cross_entropy", "train_dice", "val_loss", "val_miou", "val_pixel_accuracy", "lr", "seconds"}
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"]
     best = max(row["val_miou"] for row in rows)
     assert best > 1.4 * knowing_nothing(dataset)
     card = ModelCard.read(folder.card)
@@ -111,7 +112,7 @@ def test_an_encoder_that_is_set_free_learns_with_its_statistics(dataset: Prepare
 
     def follow(folder: ModelFolder) -> Any:
         def notify() -> None:
-            state = torch.load(folder.path / "last.ckpt", map_location="cpu", weights_only=False)["state_dict"] if (folder.path / "last.ckpt").exists() else {}
+            state = torch.load(folder.path / "last.ckpt", map_location="cpu", weights_only=True)["state_dict"] if (folder.path / "last.ckpt").exists() else {}
             seen.append(_encoder({name.removeprefix("network."): value for name, value in state.items()}))
 
         return notify
@@ -130,11 +131,98 @@ def test_an_encoder_that_is_set_free_learns_with_its_statistics(dataset: Prepare
         assert all(not torch.equal(after[name], before[name]) for name in norms)
 
 
+class PowerCutError(Exception):
+    """As when the machine goes off."""
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["whole", "newest damaged"])
+def test_an_interrupted_training_ends_as_an_undisturbed_one(
+    dataset: PreparedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: bool
+) -> None:
+    """To the last digit; where the newest checkpoint is damaged, from the one before it."""
+    plan = plan_of(dataset, train={"epochs": 4, "batch_size": 12, "ema": 0.9, "early_stopping": 4, "precision": "fp32"})
+    undisturbed = trained(plan, dataset, tmp_path / "undisturbed")
+
+    def until_the_third(resumable: ModelFolder) -> Any:
+        def notify() -> None:
+            if len(history.read(resumable.history)) == 3:
+                raise PowerCutError
+
+        return notify
+
+    folder = ModelFolder(tmp_path / "models" / "m")
+    given: dict[str, Any] = {"dataset": dataset, "runtime": RUNTIME, "commit": None, "resume_root": tmp_path / "resume", "folder": folder, "weights": None}
+    with pytest.raises(PowerCutError):
+        train(plan, **given, follow=until_the_third)
+    [newest] = (tmp_path / "resume").rglob("last.ckpt")
+    if damaged:
+        newest.write_bytes(newest.read_bytes()[:-1000])
+    train(plan, **given, follow=lambda _: lambda: None)
+    told = capsys.readouterr().err
+    assert ("cannot be read" in told) == damaged
+    assert f"'m' goes on after epoch {1 if damaged else 2}," in told
+
+    def rows(of: ModelFolder) -> list[dict[str, float]]:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in history.read(of.history)]
+
+    assert rows(folder) == rows(undisturbed)
+    one, other = (torch.load(of.weights, weights_only=True) for of in (undisturbed, folder))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_epoch_without_validation_has_no_figures_and_the_last_is_validated(dataset: PreparedDataset, tmp_path: Path) -> None:
+    folder = trained(plan_of(dataset, train={"epochs": 3, "batch_size": 12, "validate_every": 2}), dataset, tmp_path)
+    rows = history.read(folder.history)
+    assert ["val_miou" in row for row in rows] == [False, True, True]
+    assert rows[1]["val_pixel_accuracy"] != rows[2]["val_pixel_accuracy"]
+    assert all("train_loss" in row for row in rows)
+
+
+class NothingToSee(PreparedDataset):
+    """Every pixel of the validation images is ignored, so no metric of them is defined."""
+
+    def split(self, name: str, truth: Any) -> Any:
+        found = super().split(name, truth)
+        return Blank(found) if name == "val" else found
+
+
+class Blank:
+    def __init__(self, split: Any) -> None:
+        self._split = split
+        self.hashes = split.hashes
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: int) -> Any:
+        sample = self._split[index]
+        return replace(sample, mask=np.full_like(sample.mask, 255))
+
+    def part(self, indices: Any) -> Blank:
+        return Blank(self._split.part(indices))
+
+
+def test_where_the_metric_is_undefined_the_last_epoch_is_kept_and_nothing_is_stopped_early(dataset: PreparedDataset, tmp_path: Path) -> None:
+    plan = plan_of(dataset, train={"epochs": 3, "batch_size": 12, "early_stopping": 1})
+    folder = trained(plan, NothingToSee(dataset.folder), tmp_path)
+    said = json.loads(folder.card.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["training"]
+    assert (said["best"], said["best_epoch"], said["epochs"]) == (None, 3, 3)
+    assert "val_miou" not in history.read(folder.history)[-1]
+
+
+@pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
+def test_the_card_tells_where_and_how_it_was_trained(dataset: PreparedDataset, tmp_path: Path) -> None:
+    folder = trained(plan_of(dataset, train={"epochs": 1, "batch_size": 12, "precision": "fp16"}), dataset, tmp_path)
+    said = ModelCard.read(folder.card).training
+    assert (said["processes"], said["global_batch"], said["device"]) == (1, 12, "cpu")
+    assert said["precision"] == "bf16", "a CPU has no fp16, and Lightning takes bf16 in its place"
+
+
 def test_a_detector_trains_and_writes_the_same_files(dataset: PreparedDataset, tmp_path: Path) -> None:
     plan = plan_of(dataset, "maskrcnn", train={"epochs": 2, "batch_size": 6, "lr": 0.001, "encoder_lr_factor": 0.5, "clip": 5.0})
     folder = trained(plan, dataset, tmp_path)
     rows = history.read(folder.history)
-    assert set(rows[0]) >= {"train_loss", "train_loss_mask", "train_loss_classifier", "val_mask_ap", "val_box_ap"}
+    assert set(rows[0]) >= {"train_loss", "train_loss_mask", "train_loss_classifier", "val_loss", "val_mask_ap", "val_box_ap"}
     assert rows[1]["train_loss"] < rows[0]["train_loss"]
     assert ModelCard.read(folder.card).training["metric"] == "val_mask_ap"
 

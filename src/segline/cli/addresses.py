@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segline.cli.surroundings import checkout_if_any, tracking_store
 from segline.errors import ModelError
-from segline.layout import ModelFolder
+from segline.layout import ModelFolder, expanded
 
 ADDRESSES = "models:/<name>@<alias>, models:/<name>/<version>, a model folder, its name, or a model.onnx."
 """For help texts."""
@@ -27,7 +27,7 @@ def onnx_file(model: str) -> Iterator[Path]:
         with registry.onnx_file(store=store, version=registry.resolve(store=store, uri=model)) as file:
             yield file
         return
-    path = Path(model).expanduser()
+    path = expanded(model)
     if path.is_file():
         yield path
         return

@@ -11,7 +11,7 @@ import typer
 from segline.cli.addresses import ADDRESSES, onnx_file
 from segline.cli.console import console, counted, progress_wanted
 from segline.data.formats.catalog import FORMATS
-from segline.errors import DataError
+from segline.errors import DataError, ParametersError
 
 if TYPE_CHECKING:
     from segline.data.sources import Folder
@@ -51,8 +51,7 @@ def evaluate(
 
 def _given(pairs: Sequence[str]) -> dict[str, Any]:
     """The keys of `--set KEY=VALUE`, their values read as YAML."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from segline import plain_yaml
 
     found: dict[str, Any] = {}
     for pair in pairs:
@@ -60,8 +59,8 @@ def _given(pairs: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise DataError(f"--set {pair} has no '='; write KEY=VALUE, for example --set images=grey.")
         try:
-            found[key.strip()] = YAML(typ="safe", pure=True).load(value)
-        except YAMLError:
+            found[key.strip()] = plain_yaml.parse(value, pair)
+        except ParametersError:
             raise DataError(f"--set {pair}: '{value}' is no value that params.yaml could hold; check its brackets and quotes.") from None
     return found
 

@@ -20,7 +20,7 @@ def models(name: Annotated[str | None, typer.Argument(help="Only this one.")] = 
     from rich.table import Table
 
     from segline import registry
-    from segline.tracking.store import shown
+    from segline.tracking.address import shown
 
     store = tracking_store()
     if name is None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from segline.cli.addresses import ADDRESSES, onnx_file
-from segline.cli.console import counted, progress_wanted
+from segline.cli.console import counted
 from segline.errors import DataError
 
 
@@ -23,7 +23,7 @@ def predict(
 
     with onnx_file(model) as file:
         try:
-            count = predict_folder(load_predictor(file), source, out, probabilities=probabilities, progress=progress_wanted())
+            count = predict_folder(load_predictor(file), source, out, probabilities=probabilities)
         except (NotADirectoryError, FileExistsError, PermissionError) as error:
             raise DataError(f"{out} cannot be written to ({error}); give --out a folder of your own.") from None
     print(f"{counted(count, 'image')} predicted into {out}.")

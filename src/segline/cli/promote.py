@@ -10,8 +10,10 @@ import typer
 
 from segline.cli.console import REFUSED, console, progress_wanted
 from segline.cli.surroundings import checkout, registered_name, settings, tracking_store
+from segline.provenance import file_digest
 
 if TYPE_CHECKING:
+    from segline.layout import ModelFolder
     from segline.promotion.promote import Outcome
 
 
@@ -39,6 +41,7 @@ def promote(
 
     here = checkout()
     registered = registered_name(name)
+    stranger = _stranger(registered, here.model(registered.partition("-")[2])) if version is None and to is Target.staging else None
     outcome = promotion.promote(
         store=tracking_store(),
         name=registered,
@@ -52,6 +55,8 @@ def promote(
         progress=progress_wanted(),
     )
     _tell(outcome)
+    if stranger:
+        print(stranger)
     if outcome.failed and not outcome.forced:
         raise typer.Exit(REFUSED)
 
@@ -85,6 +90,25 @@ def _tell(outcome: Outcome) -> None:
     instead = "" if outcome.replaced is None else f" in place of version {outcome.replaced.number}"
     though = f" Forced, though {failed}." if outcome.forced else ""
     print(f"{version} is {outcome.alias} now{instead}.{though}")
+
+
+def _stranger(name: str, folder: ModelFolder) -> str | None:
+    """What to say when the candidate is not what the workspace holds. Asked before anything is changed, as it can fail."""
+    from segline import registry
+
+    if not (folder.card.is_file() and folder.onnx.is_file()):
+        return None
+    candidate = registry.holder(store=tracking_store(), name=name, alias=registry.CANDIDATE)
+    if candidate is None or file_digest(folder.onnx) == candidate.digest:
+        return None
+    held = registry.with_content(store=tracking_store(), folder=folder)
+    if held is not None and held.name != candidate.name:
+        return None
+    number = "not registered" if held is None else f"version {held.number}"
+    return (
+        f"The candidate, version {candidate.number}, is not the model of this workspace, which is {number}; "
+        f"`dvc repro -f -s register@{folder.name}` makes that the candidate."
+    )
 
 
 def _show_gates(outcome: Outcome) -> None:

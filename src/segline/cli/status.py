@@ -18,7 +18,7 @@ def status() -> None:
     from rich.table import Table
 
     from segline import status as comparison
-    from segline.tracking.store import shown
+    from segline.tracking.address import shown
 
     store = tracking_store()
     folders = comparison.model_folders(checkout().models)
@@ -39,7 +39,7 @@ def sync() -> None:
     """Rebuild the runs and registrations that the tracking store lacks from the model folders."""
     from segline import registry, tracking
     from segline.status import model_folders
-    from segline.tracking.store import shown
+    from segline.tracking.address import shown
 
     models = checkout().models
     store = tracking_store()

@@ -43,7 +43,7 @@ def registered_name(name: str) -> str:
 
 def tracking_store() -> str:
     """The address of the tracking store: `MLFLOW_TRACKING_URI`, or that of the checkout around. Raises RegistryError where there is neither."""
-    from segline.tracking.store import store_uri
+    from segline.tracking.address import store_uri
 
     found = checkout_if_any()
     if environment.tracking_uri() is not None:

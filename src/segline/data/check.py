@@ -6,7 +6,6 @@ Harmless things (an image nobody annotated, an object of no pixels) are refused:
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
@@ -15,16 +14,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from segline.errors import DataError
-from segline_runtime.images import SUFFIXES
+from segline_runtime.errors import InputError, NoImageError
+from segline_runtime.images import SUFFIXES, UNNAMED, decoding, open_picture, orientation_of
 
 SHOWN = 20
 """Sentences shown of one kind; the rest is counted."""
 
 IMAGE_SUFFIXES = frozenset({*SUFFIXES, ".npy"})
 """Endings of files that are taken for images, in lower case."""
+
+_QUOTED = 100
+"""Characters of a value that a sentence quotes."""
 
 _LABEL_MODES = frozenset({"1", "I", "I;16", "I;16B", "L", "P"})
 
@@ -39,11 +42,15 @@ class Refused:
 
 @dataclass(frozen=True)
 class Frame:
-    """The pixel grid that the truth of an image lies on: the image's, upright."""
+    """The pixel grid that the truth of an image lies on."""
 
     height: int
     width: int
-    turned: bool = False  # its file holds the pixels lying on their side, with a flag that viewers turn them by
+    open: bool = False  # the truth's size is to tell whether it is this grid, or the one with height and width swapped
+
+
+class OnItsSideError(DataError):
+    """Truth that lies on the other grid of a frame that is `open`."""
 
 
 def fail(problems: Sequence[str]) -> None:
@@ -69,12 +76,14 @@ def check_root(root: Path) -> None:
         raise DataError(f"{root} is a file, not a folder. Give the path of the folder that holds your images.")
     if not os.access(root, os.R_OK | os.X_OK):
         raise DataError(f"The folder {root} cannot be read. Check its permissions.")
-    if not any(f.suffix.lower() in IMAGE_SUFFIXES for f in root.rglob("*")):
+    linked = [f for f in root.iterdir() if f.is_symlink() and f.is_dir()]  # which rglob passes by
+    if not any(f.suffix.lower() in IMAGE_SUFFIXES for folder in (root, *linked) for f in folder.rglob("*")):
         raise DataError(f"The folder {root} holds no images. Put annotated images there, or give the path of the folder that holds them.")
 
 
 def read_bytes(file: Path, shown: str) -> bytes:
     """The content of a source file. Raises DataError when it cannot be read."""
+    shown = brief(shown)
     try:
         return file.read_bytes()
     except FileNotFoundError:
@@ -83,26 +92,36 @@ def read_bytes(file: Path, shown: str) -> bytes:
         raise DataError(f"{shown} cannot be read; check its permissions.") from None
     except IsADirectoryError:
         raise DataError(f"{shown} is a folder, though the annotations or lists name it as a file; correct the entry.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{shown} cannot be read ({brief(error)}); correct its entry, or the file.") from None
 
 
 def decode(content: bytes, shown: str) -> Image.Image:
-    """Decode a mask as its file has it. Raises DataError when it is no image, damaged, or so large that it is taken for an attack."""
+    """Decode a mask as its file has it. Raises DataError when it is no image, damaged, so large that it is taken for an attack, or flagged to be turned."""
     try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"{shown} cannot be decoded ({reason}); replace it or remove it from the data.") from None
+        with decoding(UNNAMED):
+            image = open_picture(content)
+            orientation = orientation_of(image)
+            image.load()
+    except InputError as error:
+        raise undecodable(shown, error) from None
+    if orientation != 1:
+        raise DataError(f"{shown} carries a flag that viewers turn it by (EXIF orientation {orientation}); save its pixels turned, without the flag.")
     return image
+
+
+def undecodable(shown: str, error: InputError) -> DataError:
+    """The sentence for a file that the runtime, which called it `UNNAMED`, could not decode."""
+    reason = "it is no image" if isinstance(error, NoImageError) else f"it {str(error).removeprefix(UNNAMED).strip().rstrip('.')}"
+    return DataError(f"{shown} cannot be decoded ({reason}); replace it or remove it from the data.")
 
 
 def check_size(size: tuple[int, int], frame: Frame, truth: str, shown: str) -> None:
     """`size` is `(H, W)` of the truth. Raises DataError when it is not that of the image."""
     height, width = frame.height, frame.width
     if size != (height, width):
-        lying = frame.turned and size == (width, height)
-        hint = " The image carries a flag that viewers turn it by (EXIF orientation); save its pixels turned instead." if lying else ""
-        raise DataError(f"{truth} is {size[1]}x{size[0]} pixels, but its image {shown} is {width}x{height}; both must have one size.{hint}")
+        kind = OnItsSideError if frame.open and size == (width, height) else DataError
+        raise kind(f"{truth} is {size[1]}x{size[0]} pixels, but its image {shown} is {width}x{height}; both must have one size.")
 
 
 def read_labels(file: Path, shown: str) -> NDArray[np.integer]:
@@ -131,5 +150,20 @@ def check_labels(labels: NDArray[np.integer], classes: Sequence[str], ignore: Co
 
 def name_list(values: Iterable[object], most: int = 12) -> str:
     """Values separated by commas, shortened in the middle of long lists."""
-    words = [str(value) for value in values]
-    return ", ".join(words if len(words) <= most else [*words[: most - 1], "…", words[-1]])
+    words = list(values)
+    return ", ".join(brief(word) for word in (words if len(words) <= most else [*words[: most - 1], "…", words[-1]]))
+
+
+def brief(value: object) -> str:
+    """What a file says, as a sentence quotes it: shortened, and what cannot be printed is escaped."""
+    text = str(value)
+    shown = text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
+def is_file(file: Path) -> bool:
+    """Whether a file is there; a name that no file can have (too long, of odd characters) is none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from segline.data.check import Frame
+from segline.data.check import Frame, undecodable
 from segline.data.sources import Images
 from segline.errors import DataError
 from segline_runtime.errors import InputError
-from segline_runtime.images import RGB, to_array
+from segline_runtime.images import RGB, UNNAMED, decoding, npy_header, open_picture, orientation_of, orientation_of_tag, to_array
 from segline_runtime.specification import Dtype, ImageKind
 
 _SCALES: dict[Dtype, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
@@ -25,7 +25,6 @@ _COPIED = {"JPEG": ".jpg", "PNG": ".png"}
 
 _NPY = b"\x93NUMPY"
 _ORIENTATION, _BITS_PER_SAMPLE, _SAMPLES = 274, 258, 277
-_ON_ITS_SIDE = (5, 6, 7, 8)  # orientations that swap height and width
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Header:
     dtype: Dtype
     channels: int
     picture: bool  # a picture for the eye: grey, palette, colour, with or without transparency
-    turned: bool = False  # its pixels lie on their side, with a flag that viewers turn them by
-    pages: int = 1  # of a TIFF file whose pages may be the channels of one image
+    orientation: int = 1  # EXIF's, 1 to 8: by which viewers turn the pixels
+    pages: int = 1  # pictures in the file; those of a TIFF file may be the channels of one image
     deep: bool = False  # a picture of which Pillow decodes 8 bits, and there are more
 
 
@@ -88,10 +87,8 @@ class Decoder:
         try:
             pixels = to_array(content, self.kind)
         except InputError as error:
-            reason = str(error).removeprefix("The image ").rstrip(".")
-            raise DataError(f"{shown} cannot be decoded (it {reason}); replace it or remove it from the data.") from None
-        height, width = pixels.shape[:2]
-        return SourceImage(pixels, Frame(height, width, header.turned), header, content)
+            raise undecodable(shown, error) from None
+        return SourceImage(pixels, Frame(*pixels.shape[:2]), header, content)
 
     def _agree(self, kind: ImageKind, header: Header, shown: str) -> None:
         if self._found is None:
@@ -109,20 +106,32 @@ def read_header(content: bytes, shown: str) -> Header:
     if content.startswith(_NPY):
         return _array_header(content, shown)
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            tiff = image if isinstance(image, TiffImagePlugin.TiffImageFile) else None
-            frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-            deep = tiff is not None and max(tiff.tag_v2.get(_BITS_PER_SAMPLE, (8,))) > 8 and not image.mode.startswith(("I", "F"))
-            if tiff is None or (frames == 1 and not deep and tiff.tag_v2.get(_SAMPLES, 1) <= 4):
-                if frames > 1:
-                    raise DataError(_several(shown, frames))
-                return _picture_header(image, content)
-    except UnidentifiedImageError:
-        if content[:2] not in (b"II", b"MM"):
-            raise DataError(f"{shown} cannot be decoded (it is no image); replace it or remove it from the data.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{shown} cannot be decoded ({error}); replace it or remove it from the data.") from None
-    return _tiff_header(content, shown)
+        header = _pillow_header(content)
+    except InputError as error:
+        raise undecodable(shown, error) from None
+    if header is None:
+        return _tiff_header(content, shown)
+    if header.pages > 1:
+        raise DataError(_several(shown, header.pages))
+    return header
+
+
+def _pillow_header(content: bytes) -> Header | None:
+    """None for a TIFF file of which Pillow does not know enough. Raises InputError."""
+    with decoding(UNNAMED):
+        try:
+            with open_picture(content) as image:
+                tiff = image if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+                frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+                if tiff is not None:
+                    deep = max(tiff.tag_v2.get(_BITS_PER_SAMPLE, (8,))) > 8 and not image.mode.startswith(("I", "F"))
+                    if frames > 1 or deep or tiff.tag_v2.get(_SAMPLES, 1) > 4:
+                        return None
+                return _picture_header(image, content, frames)
+        except UnidentifiedImageError:
+            if content[:2] in (b"II", b"MM"):
+                return None
+            raise
 
 
 def png(pixels: NDArray[Any]) -> bytes:
@@ -132,40 +141,36 @@ def png(pixels: NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
-def _picture_header(image: Image.Image, content: bytes) -> Header:
-    turned = image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+def _picture_header(image: Image.Image, content: bytes, frames: int) -> Header:
+    orientation = orientation_of(image)
     kind = image.format or ""
     if image.mode.startswith("I"):
-        return Header(kind, "uint16", 1, False, turned)
+        return Header(kind, "uint16", 1, False, orientation, frames)
     if image.mode.startswith("F"):
-        return Header(kind, "float32", 1, False, turned)
+        return Header(kind, "float32", 1, False, orientation, frames)
     channels = 3 if image.mode in ("P", "PA") else len(image.getbands())
     deep = kind == "PNG" and content[24] > 8  # the bit depth, in the header
-    return Header(kind, "uint8", channels, True, turned, deep=deep)
+    return Header(kind, "uint8", channels, True, orientation, frames, deep)
 
 
 def _array_header(content: bytes, shown: str) -> Header:
-    stream = io.BytesIO(content)
     try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
-    except ValueError as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{shown} cannot be decoded ({reason}); replace it or remove it from the data.") from None
+        shape, dtype, _, _ = npy_header(content, UNNAMED)
+    except InputError as error:
+        raise undecodable(shown, error) from None
     return _of_array("NPY", shape, dtype, shown)
 
 
-def _of_array(word: str, shape: tuple[int, ...], dtype: np.dtype[Any], shown: str, *, turned: bool = False, pages: int = 1) -> Header:
+def _of_array(word: str, shape: tuple[int, ...], dtype: np.dtype[Any], shown: str, *, orientation: int = 1, pages: int = 1) -> Header:
     if len(shape) not in (2, 3):
         raise DataError(f"{shown} holds an array of shape {shape}; an image is (height, width) or (height, width, channels).")
     channels = shape[2] if len(shape) == 3 else 1
     if dtype.kind == "f":
-        return Header(word, "float32", channels, False, turned, pages)
+        return Header(word, "float32", channels, False, orientation, pages)
     if dtype == np.uint8:
-        return Header(word, "uint8", channels, channels in (1, 3), turned, pages)
+        return Header(word, "uint8", channels, channels in (1, 3), orientation, pages)
     if dtype == np.uint16:
-        return Header(word, "uint16", channels, False, turned, pages)
+        return Header(word, "uint16", channels, False, orientation, pages)
     raise DataError(f"{shown} has values of type {dtype}; save the image as uint8, uint16 or float32.")
 
 
@@ -176,18 +181,20 @@ def _tiff_header(content: bytes, shown: str) -> Header:
     except ImportError:
         raise DataError(f"{shown} is a TIFF file that only the package tifffile reads; install it, or save the image as a numpy array (.npy).") from None
     try:
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
+        with decoding(UNNAMED), tifffile.TiffFile(io.BytesIO(content)) as file:
             series, pages = file.series[0], len(file.pages)
             sides = {axis: length for axis, length in zip(series.axes, series.shape, strict=True) if length > 1 or axis in "YX"}
+            shape = (sides.pop("Y"), sides.pop("X"))
             dtype = np.dtype(series.dtype)
             tag = file.pages[0].tags.get(_ORIENTATION)
-    except Exception as error:  # it has no common kind for what a broken file makes it raise
-        raise DataError(f"{shown} cannot be decoded ({error}); replace it or remove it from the data.") from None
-    channels = [length for axis, length in sides.items() if axis not in "YX"]
-    if len(channels) > 1 or (pages > 1 and (channels in ([], [3]) or len(file.series) > 1)):
+            orientation = orientation_of_tag(None if tag is None else tag.value)
+            several = len(file.series) > 1
+    except InputError as error:
+        raise undecodable(shown, error) from None
+    channels = list(sides.values())
+    if len(channels) > 1 or (pages > 1 and (channels in ([], [3]) or several)):
         raise DataError(_several(shown, pages))
-    turned = tag is not None and tag.value in _ON_ITS_SIDE
-    return _of_array("TIFF", (sides["Y"], sides["X"], *channels), dtype, shown, turned=turned, pages=pages)
+    return _of_array("TIFF", (*shape, *channels), dtype, shown, orientation=orientation, pages=pages)
 
 
 def _several(shown: str, pictures: int) -> str:

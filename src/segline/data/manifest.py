@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from segline import written
 from segline.data.check import fail
 from segline.data.sources import SHAPES
 from segline.errors import DataError
@@ -55,15 +56,15 @@ class Manifest:
     def read(cls, raw: Path) -> Manifest:
         """Raises DataError when `download` has not run, or a later Segline has."""
         try:
-            values = json.loads((raw / MANIFEST).read_text())
-            version = values.get("version", 1)
-            if version > VERSION:
-                raise DataError(f"{raw / MANIFEST} was written by a later Segline (version {version}, this one reads up to {VERSION}); update Segline.")
-            return cls(values["source" if version > 1 else "dataset"], values["format"], _entries(values["files"]), values["fingerprint"])
+            with written.reading(raw / MANIFEST, DataError, "run `dvc repro -f download` to write it anew"):
+                values = written.mapping(raw / MANIFEST)
+                version = written.version_of(values, default=1)
+                if version > VERSION:
+                    raise DataError(f"{raw / MANIFEST} was written by a later Segline (version {version}, this one reads up to {VERSION}); update Segline.")
+                source = values["source" if version > 1 else "dataset"]
+                return written.well_typed(cls(source, values["format"], _entries(values["files"]), values["fingerprint"]))
         except FileNotFoundError:
             raise DataError(f"{raw} holds no {MANIFEST}; run `dvc repro download` (or `python pipeline/download.py`) first.") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{raw / MANIFEST} cannot be read ({error}); run `dvc repro -f download` to write it anew.") from None
 
     def write(self, raw: Path) -> None:
         lines = ",\n".join("  " + json.dumps(entry) for entry in self.files)

@@ -6,15 +6,14 @@ import colorsys
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from os.path import commonpath
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from segline.data import splits
 from segline.data.check import check_root, fail, name_list, read_bytes, tell
@@ -22,12 +21,14 @@ from segline.data.formats import catalog
 from segline.data.formats.base import BACKGROUND, Record, SourceData, SourceTruth
 from segline.data.images import Decoder, SourceImage
 from segline.data.manifest import Manifest
-from segline.data.sources import Folder, Shapes, name_of
+from segline.data.orientation import read_truth
+from segline.data.sources import Drawn, Folder, Shapes, name_of
 from segline.data.statistics import Statistics
-from segline.data.store import IGNORE, SPLITS, DatasetInfo, PreparedDataset
+from segline.data.store import BACKDROP, IGNORE, SPLITS, DatasetInfo, PreparedDataset
 from segline.data.writer import SplitWriter
 from segline.errors import DataError
 from segline.files import whole
+from segline.progress import progress
 from segline_runtime.specification import ClassInfo, ImageKind
 
 _PALETTE = (
@@ -36,7 +37,7 @@ _PALETTE = (
 )  # fmt: skip
 
 
-def prepare(settings: Shapes | Folder, *, raw: Path, root: Path, seed: int, target: Path) -> None:
+def prepare(settings: Shapes | Folder, *, raw: Path, root: Path, target: Path) -> None:
     """Write `target` (`data/prepared`) from the manifest in `raw` and the images below `root`; generated data has `raw` itself as root.
 
     Raises DataError with every problem found, and writes nothing then.
@@ -50,10 +51,11 @@ def prepare(settings: Shapes | Folder, *, raw: Path, root: Path, seed: int, targ
     _not_empty(source, root)
     names = _names(source.records)
     official = [record.split for record in source.records]
-    shares = folder.splits
-    assigned = splits.assign([record.image.as_posix() for record in source.records], official, shares.method, shares.val, shares.test, seed)
+    contents = {entry.path: entry.sha256 for entry in manifest.files}
+    assigned = splits.assign([record.image for record in source.records], official, contents, folder.splits)
     decoder = Decoder(folder.images)
-    _write(root, source, names, assigned, decoder, name=name_of(settings), classes=_class_infos(source), fingerprint=manifest.fingerprint, target=target)
+    name, classes = name_of(settings), _class_infos(source)
+    _write(root, source, names, assigned, decoder, folder.orientation, name=name, classes=classes, fingerprint=manifest.fingerprint, target=target)
 
 
 def read_folder(
@@ -72,7 +74,8 @@ def read_folder(
     source = replace(source, records=tuple(replace(record, split="test") for record in source.records))
     names = _names(source.records)
     decoder = Decoder(settings.images, image if settings.images == "auto" else None)
-    _write(root, source, names, ["test"] * len(names), decoder, name=name, classes=model_classes, fingerprint="", target=target, relabel=relabel)
+    assigned, drawn = ["test"] * len(names), settings.orientation
+    _write(root, source, names, assigned, decoder, drawn, name=name, classes=model_classes, fingerprint="", target=target, relabel=relabel)
     return PreparedDataset(target)
 
 
@@ -82,6 +85,7 @@ def _write(
     names: Sequence[str],
     assigned: Sequence[str],
     decoder: Decoder,
+    drawn: Drawn,
     *,
     name: str,
     classes: Sequence[ClassInfo],
@@ -93,21 +97,29 @@ def _write(
     statistics = Statistics(len(classes))
     refused = list(source.refused)
     problems: list[str] = []
+    turned: dict[str, list[str]] = {}
+    redrawn: Counter[str] = Counter()
     with whole(target) as folder, ExitStack() as opened:
         folder.mkdir()
         writers = {split: SplitWriter(folder / split, classes, source.truths) for split in SPLITS}
         for writer in writers.values():
             opened.callback(writer.close)
-        for i in _progress(sorted(range(len(names)), key=lambda i: names[i]), "prepare"):
+        told = opened.enter_context(progress("preparing images", len(names)))
+        for i in sorted(range(len(names)), key=lambda i: names[i]):
+            told(1)
             record = source.records[i]
             try:
-                image, truth = _read(root, record, decoder)
+                image = _read(root, record, decoder)
+                truth, drawn_on = read_truth(image, record.truth, drawn, record.image.as_posix())
                 if relabel is not None:
                     truth = _relabelled(truth, relabel, source, classes, record)
             except DataError as error:
                 problems += error.problems
                 continue
             refused += truth.refused
+            redrawn.update(truth.redrawn)
+            if image.header.orientation != 1:
+                turned.setdefault(f"truth as {drawn_on}", []).append(record.image.as_posix())
             if problems:
                 continue  # nothing of this will stay; what is left is to collect the other problems
             suffix, content = image.stored(decoder.kind)
@@ -117,17 +129,16 @@ def _write(
         fail(problems)
         info = _info(source, writers, statistics, name=name, classes=classes, image=decoder.kind, fingerprint=fingerprint)
         accepted = {"images": info.counts, "objects": info.instance_counts, "left_out": source.left_out}
-        check = {"refused": [asdict(item) for item in refused], "accepted": accepted}
+        check = {"refused": [asdict(item) for item in refused], "accepted": accepted, "turned": turned, "boxes_redrawn": dict(redrawn)}
         (folder / "check.json").write_text(json.dumps(check, indent=2) + "\n")
         (folder / "dataset.json").write_text(json.dumps(info.to_dict(), indent=2) + "\n")
     tell(refused)
 
 
-def _read(root: Path, record: Record, decoder: Decoder) -> tuple[SourceImage, SourceTruth]:
+def _read(root: Path, record: Record, decoder: Decoder) -> SourceImage:
     """Raises DataError."""
     shown = record.image.as_posix()
-    image = decoder(read_bytes(root / record.image, shown), shown)
-    return image, record.truth(image.frame)
+    return decoder(read_bytes(root / record.image, shown), shown)
 
 
 def _info(
@@ -202,7 +213,7 @@ def _names(records: Sequence[Record]) -> list[str]:
 def _class_infos(source: SourceData) -> tuple[ClassInfo, ...]:
     """Classes with colours: black for a background, the others from a fixed palette of distinct colours."""
     first = int(source.classes[0].name == BACKGROUND)
-    colours = [(0, 0, 0)] * first + [_colour(i) for i in range(len(source.classes) - first)]
+    colours = [BACKDROP] * first + [_colour(i) for i in range(len(source.classes) - first)]
     return tuple(ClassInfo(i, c.name, colour, c.thing) for i, (c, colour) in enumerate(zip(source.classes, colours, strict=True)))
 
 
@@ -240,9 +251,4 @@ def _relabelled(truth: SourceTruth, relabel: dict[int, int], source: SourceData,
     for old, new in relabel.items():
         table[old] = new
     objects = tuple(replace(o, label=relabel[o.label]) for o in truth.objects)
-    return SourceTruth(None if truth.mask is None else table[truth.mask], objects, truth.refused)
-
-
-def _progress(items: Sequence[int], what: str) -> Iterable[int] | Iterator[int]:
-    console = Console(stderr=True)
-    return track(items, what, console=console, transient=True, disable=not console.is_terminal)
+    return replace(truth, mask=None if truth.mask is None else table[truth.mask], objects=objects)

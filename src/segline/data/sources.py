@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from segline.errors import DataError
+from segline.layout import expanded
 from segline.settings import Count, Fraction, Section, Size
 
 SHAPES = "shapes"
@@ -24,6 +25,7 @@ DATA = "data"
 
 Images = Literal["auto", "rgb", "grey", "as_is"]
 Method = Literal["random", "every"]
+Drawn = Literal["auto", "displayed", "stored"]
 
 
 def _registry_safe(value: str) -> str:
@@ -50,9 +52,12 @@ class Shapes(Section):
 class Splits(Section):
     """How a folder without official splits is divided; what is left is `train`."""
 
-    method: Method = "random"  # random: seeded shuffle; every: each n-th name in sorted order, n = 1 / fraction
-    val: Fraction = 0.15  # share of the images
-    test: Fraction = 0.15  # share of the images
+    # random: each image by a hash of its content, so that added images move no other; every: each n-th name in sorted order, n = 1 / share, for data that stays
+    # as it is: an added image moves those behind it
+    method: Method = "random"
+    val: Fraction = 0.15  # share of the images, on average
+    test: Fraction = 0.15  # share of the images, on average
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of `random`: another one draws other splits
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> Splits:
@@ -70,6 +75,8 @@ class Folder(Section):
     name: Name | None = None
     # auto: 8 bits per channel become RGB (grey is repeated), all else stays as it is; rgb: 8-bit RGB alone; grey: one channel; as_is: nothing is converted
     images: Images = "auto"
+    # what the truth of images with an EXIF orientation is drawn on: displayed (as viewers turn them), stored (as the files hold them); auto: its size tells
+    orientation: Drawn = "auto"
     splits: Splits = Splits()  # where the data has no official splits
 
     def for_model(self, names: Sequence[str]) -> Self:  # noqa: ARG002
@@ -82,7 +89,7 @@ def locate(source: str, *checkouts: Path) -> Path:
 
     Raises DataError when it is nowhere.
     """
-    given = Path(source).expanduser()
+    given = expanded(source)
     places = [given] if given.is_absolute() else [checkout / DATA / given for checkout in checkouts]
     found = next((place for place in places if place.exists()), None)
     if found is None:
@@ -103,5 +110,5 @@ def name_of(settings: Shapes | Folder) -> str:
         return settings.name
     if isinstance(settings, Shapes):
         return SHAPES
-    folder = (DATA / Path(settings.source).expanduser()).resolve()
+    folder = (DATA / expanded(settings.source)).resolve()
     return re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "folder"

@@ -2,7 +2,7 @@
 
     data/prepared/
       dataset.json            DatasetInfo
-      check.json              what was refused and why
+      check.json              what was refused and why; which images viewers turn, and what their truth was drawn on; how many boxes were drawn anew
       {train,val,test}/       all three, also where one has no images
         split.json            number, hash, and the images in their order, with a hash of each
         images/<name>.<ext>   at their own size; JPEG or PNG, and .npy `(H, W, C)` for what these cannot hold
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle
 
+from segline import written
+from segline.data import run_lengths
 from segline.errors import DataError
 from segline_runtime.errors import InputError
 from segline_runtime.images import RGB, to_array
@@ -40,8 +42,13 @@ VERSION = 2
 SPLIT_VERSION = 1
 """Of `split.json`."""
 
+_AGAIN = "run `dvc repro -f prepare` to write it anew"
+
 IGNORE = 255
 """Mask value of pixels that take no part in loss or metrics."""
+
+BACKDROP = (0, 0, 0)
+"""The colour of a background: pictures leave its pixels as they are."""
 
 SPLITS = ("train", "val", "test")
 Truth = Literal["index", "instances", "boxes"]
@@ -134,7 +141,10 @@ class EncodedMasks(Sequence[NDArray[np.bool_]]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return EncodedMasks(self.rles[index], self.size)
-        return rle.decode(self.rles[index]).view(np.bool_)
+        try:
+            return rle.decode(self.rles[index]).view(np.bool_)
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"An object's mask of the prepared data cannot be decoded ({error}); {_AGAIN}.") from None
 
     def stacked(self) -> NDArray[np.bool_]:
         """All of them, `(N, H, W)`."""
@@ -147,15 +157,24 @@ class EncodedMasks(Sequence[NDArray[np.bool_]]):
 class Instances:
     """The annotated objects of one image, in its own pixels. Objects may overlap; masks keep holes.
 
-    boxes    (N, 4) float32, xyxy
+    boxes    (N, 4) float32, xyxy; the source's own where it has some, which need not fit the masks to the pixel
+    areas    (N,) float64, square pixels; the source's own likewise. They decide what counts as small, medium or large
     labels   (N,) int64, class ids
     crowd    (N,) bool: a group that is neither to be found nor to be counted as wrong
     masks    (N, H, W) bool; decoded all at once when they are first asked for, `mask(i)` decodes one
     """
 
-    def __init__(self, masks: NDArray[np.bool_] | EncodedMasks | None, boxes: NDArray[np.float32], labels: NDArray[np.int64], crowd: NDArray[np.bool_]) -> None:
-        """`masks` is None where there are boxes alone."""
+    def __init__(
+        self,
+        masks: NDArray[np.bool_] | EncodedMasks | None,
+        boxes: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        crowd: NDArray[np.bool_],
+        areas: NDArray[np.float64] | None = None,
+    ) -> None:
+        """`masks` is None where there are boxes alone; `areas` where they are those of the masks, or of the boxes."""
         self._masks = masks
+        self._areas = areas
         self.boxes = boxes
         self.labels = labels
         self.crowd = crowd
@@ -167,6 +186,13 @@ class Instances:
     def outlined(self) -> bool:
         """Whether there are masks."""
         return self._masks is not None
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        if self._areas is None:
+            sides = (self.boxes[:, 2:] - self.boxes[:, :2]).astype(np.float64)
+            self._areas = np.array([rle.area(one) for one in self.rles()], dtype=np.float64) if self.outlined else sides.prod(axis=1)
+        return self._areas
 
     @property
     def masks(self) -> NDArray[np.bool_]:
@@ -186,7 +212,7 @@ class Instances:
         assert self._masks is not None, "these objects have boxes alone"
         if isinstance(self._masks, EncodedMasks):
             return list(self._masks.rles)
-        return [rle.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in self._masks]
+        return [run_lengths.encode(mask) for mask in self._masks]
 
 
 @dataclass(frozen=True)
@@ -211,20 +237,40 @@ class _Contents:
         """`split.json`; None in version 1."""
         file = self.folder / "split.json"
         try:
-            values: dict[str, Any] = json.loads(file.read_text())
-            version, _ = values["version"], values["images"]
+            with written.reading(file, DataError, _AGAIN):
+                values = written.mapping(file)
+                version = written.version_of(values)
+                if not all(isinstance(value, str) and Path(name).name == name for name, value in values["images"].items()):
+                    raise TypeError("its images are not all names with a hash")
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{file} cannot be read ({error}); run `dvc repro -f prepare` to write it anew.") from None
         if version > SPLIT_VERSION:
             raise DataError(f"{file} was written by a later Segline (version {version}, this one reads up to {SPLIT_VERSION}); update Segline.")
         return values
 
     @cached_property
     def names(self) -> list[str]:
-        """File names of the images."""
-        return list(self._listed["images"]) if self._listed is not None else sorted(file.name for file in (self.folder / "images").iterdir())
+        """File names of the images. Raises DataError when one of them is no longer there."""
+        images = self.folder / "images"
+        present = {file.name for file in images.iterdir()} if images.is_dir() else set()
+        if self._listed is None:
+            return sorted(present)
+        names = list(self._listed["images"])
+        self._require_all("images", names, present)
+        return names
+
+    def require_masks(self) -> None:
+        """Raises DataError when an image's index mask is no longer there."""
+        masks = self.folder / "masks"
+        present = {file.name for file in masks.iterdir()} if masks.is_dir() else set()
+        self._require_all("masks", [f"{Path(name).stem}.png" for name in self.names], present)
+
+    def _require_all(self, kind: str, names: Sequence[str], present: Collection[str]) -> None:
+        gone = [name for name in names if name not in present]
+        if gone:
+            some = ", ".join(gone[:3]) + (", …" if len(gone) > 3 else "")
+            lacks = f"{self.folder / kind} lacks {len(gone)} of the {len(names)} files that `prepare` wrote ({some})"
+            raise DataError(f"{lacks}; run `dvc repro -f prepare` to write them anew.")
 
     @cached_property
     def hashes(self) -> list[str]:
@@ -236,19 +282,27 @@ class _Contents:
     def _index(self) -> NDArray[np.int64]:
         """(N, 2), memory-mapped: first byte of each image's annotations in `instances.json`, and the one behind the last."""
         assert self._listed is not None
-        if (self.folder / "instances.json").stat().st_size != self._listed["instances_bytes"]:
+        with written.reading(self.folder / "split.json", DataError, _AGAIN):
+            expected = self._listed["instances_bytes"]
+        if (self.folder / "instances.json").stat().st_size != expected:
             raise DataError(f"{self.folder / 'instances.json'} was changed since `prepare` wrote it; run `dvc repro -f prepare` to write it anew.")
-        index: NDArray[np.int64] = np.load(self.folder / "instances.npy", mmap_mode="r")
+        file = self.folder / "instances.npy"
+        with written.reading(file, DataError, _AGAIN):
+            index: NDArray[np.int64] = np.load(file, mmap_mode="r")
+            if index.shape != (len(self.names), 2) or index.dtype != np.int64:
+                raise ValueError("it is of other images")
         return index
 
     @cached_property
     def _whole(self) -> dict[str, tuple[int, list[dict[str, Any]]]]:
         """Version 1: id and annotations by file name."""
-        content = json.loads((self.folder / "instances.json").read_text())
-        by_id: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
-        for annotation in content["annotations"]:
-            by_id[annotation["image_id"]].append(annotation)
-        return {image["file_name"]: (image["id"], by_id[image["id"]]) for image in content["images"]}
+        file = self.folder / "instances.json"
+        with written.reading(file, DataError, _AGAIN):
+            content = written.mapping(file)
+            by_id: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
+            for annotation in content["annotations"]:
+                by_id[annotation["image_id"]].append(annotation)
+            return {image["file_name"]: (image["id"], by_id[image["id"]]) for image in content["images"]}
 
     def image_id(self, position: int, objects: bool) -> int:
         return self._whole[self.names[position]][0] if objects and self._listed is None else position + 1
@@ -258,7 +312,8 @@ class _Contents:
         if self._listed is None:
             return self._whole[self.names[position]][1]
         start, end = (int(byte) for byte in self._index[position])
-        with (self.folder / "instances.json").open("rb") as stream:
+        file = self.folder / "instances.json"
+        with written.reading(file, DataError, _AGAIN), file.open("rb") as stream:
             stream.seek(start)
             found: list[dict[str, Any]] = json.loads(b"[" + stream.read(end - start) + b"]")
         return found
@@ -294,6 +349,10 @@ class Split(Sequence[Sample]):
         """A hash of each image's content, in the order of `files`; equal images have equal ones, in whatever split or data set."""
         return [self._contents.hashes[i] for i in self._positions]
 
+    def require_masks(self) -> None:
+        """Raises DataError when an index mask is no longer there."""
+        self._contents.require_masks()
+
     def part(self, indices: Sequence[int]) -> Split:
         positions = self._positions
         return Split(self.folder, self.truths, self.image, indices=[positions[i] for i in indices], contents=self._contents)
@@ -311,8 +370,16 @@ class Split(Sequence[Sample]):
         image = read_image(file, self.image)
         mask = _read_mask(self.folder / "masks" / f"{file.stem}.png") if "index" in self.truths else None
         objects = "instances" in self.truths or "boxes" in self.truths
-        instances = _instances(self._contents.annotations(position), image.shape[:2]) if objects else None
+        instances = self._objects(position, image.shape[:2]) if objects else None
         return Sample(self._contents.image_id(position, objects), file.stem, image, mask, instances)
+
+    def _objects(self, position: int, size: tuple[int, int]) -> Instances:
+        annotations = self._contents.annotations(position)
+        with written.reading(self.folder / "instances.json", DataError, _AGAIN):
+            found = _instances(annotations, size)
+            if "instances" in self.truths and not found.outlined:
+                raise ValueError("an object lacks its mask")
+            return found
 
 
 class PreparedDataset:
@@ -321,11 +388,10 @@ class PreparedDataset:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.info = DatasetInfo.from_dict(json.loads((folder / "dataset.json").read_text()))
+            with written.reading(folder / "dataset.json", DataError, _AGAIN):
+                self.info = _sound(DatasetInfo.from_dict(written.mapping(folder / "dataset.json")))
         except FileNotFoundError:
             raise DataError(f"{folder} holds no prepared data set; run `dvc repro prepare` (or `python pipeline/prepare.py`) first.") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{folder / 'dataset.json'} cannot be read ({error}); run `dvc repro -f prepare` to write it anew.") from None
 
     def split(self, name: str, truths: Sequence[Truth]) -> Split:
         """The images of one split with these kinds of truth. Raises DataError when the data set lacks the split or a truth."""
@@ -335,7 +401,15 @@ class PreparedDataset:
         for truth in truths:
             if not self.info.has(truth):
                 raise DataError(f"The data set '{self.info.name}' has no {TRUTHS[truth]}; it has {self._truths()}.")
-        return Split(self.folder / name, truths, self.info.image)
+        split = Split(self.folder / name, truths, self.info.image)
+        if len(split) != self.info.counts[name]:
+            raise DataError(
+                f"{self.folder / name} holds {len(split)} images, and dataset.json says {self.info.counts[name]}; "
+                "run `dvc repro -f prepare` to write the prepared data anew."
+            )
+        if "index" in truths:
+            split.require_masks()
+        return split
 
     def require(self, truth: Truth, model: str) -> None:
         """Raises DataError when the truth that a model learns from is missing."""
@@ -362,18 +436,43 @@ def content_hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def _sound(info: DatasetInfo) -> DatasetInfo:
+    """The description of a data set when its parts fit each other. Raises ValueError."""
+    written.well_typed(info)
+    if [one.id for one in info.classes] != list(range(len(info.classes))) or not info.classes:
+        raise ValueError("its classes are not numbered from 0 on")
+    if not len(info.mean) == len(info.std) == info.image.channels or min(*info.std, info.image.scale) <= 0:
+        raise ValueError(f"its mean and std are not of {info.image.channels} channels, or not above 0")
+    if not len(info.class_pixels) == len(info.class_image_pixels) == len(info.classes):
+        raise ValueError("its counts of pixels are not those of its classes")
+    present = {split for split, number in info.counts.items() if number > 0}
+    if not {info.scored} <= present <= info.split_hashes.keys() or not info.counts.keys() | info.split_hashes.keys() <= set(SPLITS):
+        raise ValueError("it lacks the count or the hash of a split")
+    if info.image_size is not None and min(*info.image_size.median, *info.image_size.min) < 1:
+        raise ValueError("its images have no size")
+    return info
+
+
 def _read_mask(file: Path) -> NDArray[np.uint8]:
-    with Image.open(file) as image:
-        return np.asarray(image)
+    """An index mask `(H, W)`. Raises DataError when it cannot be read."""
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            labels = np.asarray(image)
+    except Exception as error:  # Pillow's decoders have no common kind of error
+        raise DataError(f"{file} cannot be decoded ({error}); {_AGAIN}.") from None
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise DataError(f"{file} is no 8-bit mask of labels; {_AGAIN}.")
+    return labels
 
 
 def _instances(annotations: Sequence[dict[str, Any]], size: tuple[int, int]) -> Instances:
     boxes = np.zeros((len(annotations), 4), dtype=np.float32)
     for i, annotation in enumerate(annotations):
-        x, y, w, h = annotation["bbox"]
+        x, y, w, h = annotation.get("bbox") or rle.toBbox(annotation["segmentation"])
         boxes[i] = x, y, x + w, y + h
     labels = np.array([a["category_id"] for a in annotations], dtype=np.int64)
     crowd = np.array([bool(a["iscrowd"]) for a in annotations], dtype=np.bool_)
     outlined = all("segmentation" in a for a in annotations)
     masks = EncodedMasks([a["segmentation"] for a in annotations], size) if outlined else None
-    return Instances(masks, boxes, labels, crowd)
+    areas = np.array([a["area"] for a in annotations], dtype=np.float64) if all("area" in a for a in annotations) else None
+    return Instances(masks, boxes, labels, crowd, areas)

@@ -88,8 +88,11 @@ class SplitWriter:
 
 
 def _shape_of(shown: SourceObject) -> dict[str, Any]:
-    """Where an object is, in COCO's words; an object without a mask has no `segmentation`."""
-    if shown.mask is not None:
-        return encode_mask(shown.mask)
-    assert shown.box is not None, "an object has a mask or a box"
-    return {"area": shown.box[2] * shown.box[3], "bbox": list(shown.box)}
+    """Where an object is, in COCO's words; an object without a mask has no `segmentation`. Box and area that the source gives are kept."""
+    shape = encode_mask(shown.mask) if shown.mask is not None else {}
+    if shown.box is not None:
+        shape = {"area": shown.box[2] * shown.box[3], **shape, "bbox": list(shown.box)}
+    if shown.area is not None:
+        shape["area"] = shown.area
+    assert "bbox" in shape, "an object has a mask or a box"
+    return shape

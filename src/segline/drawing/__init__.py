@@ -3,6 +3,8 @@
 view              any image as 8-bit RGB
 paint             colours over a photograph: classes, objects, pixels
 scale             the size of a panel, and pictures, class ids and masks brought to it
+tags              names beside objects and in regions
+legend            what the colours mean
 sheet             three panels side by side, with title and legend
 comparison        truth, prediction and error of one image on a sheet
 tables            CSV files, figures of each class as bars

@@ -15,7 +15,7 @@ Row = Mapping[str, float]
 def history_picture(rows: Sequence[Row], metric: str, file: Path) -> None:
     """Training curves by epoch: losses, the metric that picks the best epoch (its validation column is `val_<metric>`), the learning rate."""
     chosen = f"val_{metric}"
-    figure = canvas(12.6, 3.6)
+    figure = canvas(12.6, 4.2)
     losses, scores, rates = (panel(figure, number, of=3) for number in (1, 2, 3))
     _draw(losses, "loss", rows, _loss_columns(rows))
     _draw(scores, chosen, rows, [chosen])
@@ -41,12 +41,14 @@ def _draw(axes: Any, title: str, rows: Sequence[Row], columns: Sequence[str]) ->
     axes.xaxis.get_major_locator().set_params(integer=True)
     open_frame(axes)
     if len(columns) > 1:
-        axes.legend(fontsize=8.5, frameon=False)
+        # Below the panel, where no line runs: inside, it would lie on the lines wherever they fall.
+        axes.legend(fontsize=8.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
 
 
 def _mark_best(axes: Any, rows: Sequence[Row], column: str) -> None:
     if not rows:
         return
-    best = max(rows, key=lambda row: row[column])
+    best = max(rows, key=lambda row: (row[column], row["epoch"]))  # of equal ones the last, as the training chooses
+    axes.margins(y=0.12)  # room for the figure above its point
     place = (best["epoch"], best[column])
-    axes.annotate(f"{best[column]:.3f}", place, xytext=(0, -14), textcoords="offset points", ha="center", fontsize=9, color=INK)
+    axes.annotate(f"{best[column]:.3f}", place, xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9, color=INK)

@@ -1,4 +1,7 @@
-"""Colours over a photograph. Pictures are RGB uint8 `(H, W, 3)`, colours RGB 0…255, class ids `(H, W)`, object masks `(H, W)`."""
+"""Colours over a photograph. Pictures are RGB uint8 `(H, W, 3)`, colours RGB 0…255, class ids `(H, W)`, object masks `(H, W)`.
+
+What is painted lets the photograph shine through, and what is not painted stays as bright as it is.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,23 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from segline.drawing.fonts import font
+from segline.data.run_lengths import extent
+from segline.data.store import BACKDROP
 from segline_runtime.specification import ClassInfo
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-RIGHT: Colour = (0, 190, 130)
-WRONG: Colour = (255, 45, 60)
-MISSED: Colour = (70, 130, 255)
-EXTRA: Colour = (255, 150, 0)
+RIGHT: Colour = (0, 170, 110)
+WRONG: Colour = (235, 30, 50)
+MISSED: Colour = (50, 105, 245)
+EXTRA: Colour = (250, 145, 0)
 IGNORED: Colour = (140, 140, 140)
+
 _LINE: Colour = (255, 255, 255)
+_COVER = 0.5  # share of the colour in what is painted
+_SHADES = (0.0, 0.4, -0.35, 0.2, -0.18)  # towards white, or black: by which objects of one class are told apart
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,10 @@ class DrawnObject:
     tag: str = ""
 
 
-def dim(picture: Picture, light: float = 0.62) -> Picture:
-    """Half grey and darker, so that colours stand out."""
+def faded(picture: Picture) -> Picture:
+    """Pale and grey, so that colours stand out."""
     grey = picture.astype(np.float32).mean(axis=2, keepdims=True)
-    return np.asarray((0.5 * picture + 0.5 * grey) * light).astype(np.uint8)
+    return np.repeat((80 + 0.62 * grey).astype(np.uint8), 3, axis=2)
 
 
 def blend(picture: Picture, where: NDArray[np.bool_], colour: Colour, share: float) -> None:
@@ -44,30 +50,40 @@ def blend(picture: Picture, where: NDArray[np.bool_], colour: Colour, share: flo
     picture[where] = ((1 - share) * picture[where] + share * np.array(colour)).astype(np.uint8)
 
 
+def shade(colour: Colour, number: int) -> Colour:
+    """The colour of the number-th object, from 0 on, of a class of this colour."""
+    share = _SHADES[number % len(_SHADES)]
+    red, green, blue = (round(c + share * (255 - c)) if share > 0 else round(c * (1 + share)) for c in colour)
+    return red, green, blue
+
+
 def paint_classes(picture: Picture, ids: Picture, classes: Sequence[ClassInfo]) -> Picture:
-    """Every pixel half in its class's colour, with white lines between classes; values that are no class are grey."""
-    table = np.full((256, 3), IGNORED, dtype=np.uint8)
+    """Every pixel half in its class's colour, with white lines between classes; values that are no class are grey, and a background is left as it is."""
+    colours = np.full((256, 3), IGNORED, dtype=np.float32)
+    cover = np.full((256, 1), _COVER, dtype=np.float32)
     for info in classes:
-        table[info.id] = info.color
-    painted = (0.5 * dim(picture, 0.8) + 0.5 * table[ids]).astype(np.uint8)
+        colours[info.id] = info.color
+        cover[info.id] = 0 if info.color == BACKDROP else _COVER
+    painted = ((1 - cover)[ids] * picture + (cover * colours)[ids]).astype(np.uint8)
     blend(painted, _borders(ids), _LINE, 0.75)
     return painted
 
 
-def paint_objects(dimmed: Picture, objects: Sequence[DrawnObject]) -> Picture:
-    """Filled and outlined objects with their tags, large ones first so that small ones stay visible."""
-    painted = dimmed.copy()
-    ordered = sorted(objects, key=lambda drawn: -int(drawn.mask.sum()))
+def paint_objects(picture: Picture, objects: Sequence[DrawnObject]) -> Picture:
+    """Filled and outlined objects, large ones first so that small ones stay visible."""
+    painted = picture.copy()
+    ordered = sorted(objects, key=lambda drawn: -int(np.count_nonzero(drawn.mask)))
     for drawn in ordered:
-        blend(painted, drawn.mask, drawn.colour, 0.55)
+        rows, columns = extent(drawn.mask)
+        blend(painted[rows, columns], drawn.mask[rows, columns], drawn.colour, _COVER)
     for drawn in ordered:
         _outline(painted, drawn)
-    return _with_tags(painted, [drawn for drawn in ordered if drawn.tag and drawn.mask.any()])
+    return painted
 
 
 def line_width(shape: Sequence[int]) -> int:
     """Of a picture `(H, W, …)`, in pixels: thicker in large ones."""
-    return max(1, round(min(shape[:2]) / 250))
+    return max(1, round(min(shape[:2]) / 350))
 
 
 def _borders(ids: Picture) -> NDArray[np.bool_]:
@@ -75,31 +91,17 @@ def _borders(ids: Picture) -> NDArray[np.bool_]:
     borders = np.zeros(ids.shape, dtype=np.bool_)
     borders[:, :-1] |= ids[:, :-1] != ids[:, 1:]
     borders[:-1] |= ids[:-1] != ids[1:]
-    if line_width(ids.shape) == 1:
+    width = line_width(ids.shape)
+    if width == 1:
         return borders
-    return np.asarray(cv2.dilate(borders.astype(np.uint8), np.ones((2, 2), np.uint8)) > 0)
+    return np.asarray(cv2.dilate(borders.astype(np.uint8), np.ones((width, width), np.uint8)) > 0)
 
 
 def _outline(picture: Picture, drawn: DrawnObject) -> None:
     """A line around the object and around its holes, in a lighter tone of its colour."""
-    outlines, _ = cv2.findContours(drawn.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    light = tuple(int(c + 0.55 * (255 - c)) for c in drawn.colour)
+    rows, columns = extent(drawn.mask)
+    if rows.start == rows.stop:
+        return
+    outlines, _ = cv2.findContours(drawn.mask[rows, columns].astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(columns.start, rows.start))
+    light = tuple(int(c + 0.6 * (255 - c)) for c in drawn.colour)
     cv2.drawContours(picture, outlines, -1, light, line_width(picture.shape), cv2.LINE_AA)
-
-
-def _with_tags(picture: Picture, objects: Sequence[DrawnObject]) -> Picture:
-    """Each tag above its object's upper left corner, moved inside the picture, on a dark ground."""
-    if not objects:
-        return picture
-    height, width = picture.shape[:2]
-    canvas = Image.fromarray(picture)
-    draw = ImageDraw.Draw(canvas, "RGBA")
-    letters = font(float(np.clip(min(height, width) / 28, 8, 16)))
-    for drawn in objects:
-        upper, leftmost = (int(np.flatnonzero(drawn.mask.any(axis=axis))[0]) for axis in (1, 0))
-        left, top, right, bottom = draw.textbbox((0, 0), drawn.tag, font=letters)
-        x = min(leftmost, width - int(right - left) - 6)
-        y = max(upper - int(bottom - top) - 5, 0)
-        draw.rectangle((x, y, x + right - left + 5, y + bottom - top + 4), fill=(0, 0, 0, 150))
-        draw.text((x + 3 - left, y + 2 - top), drawn.tag, font=letters, fill=(255, 255, 255, 255))
-    return np.asarray(canvas)

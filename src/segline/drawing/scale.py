@@ -11,6 +11,15 @@ from segline.drawing.paint import Picture
 _SMALLEST, _LARGEST = 360, 560
 """Pixels of a panel's longer side: a smaller photograph is enlarged by a whole factor, a larger one reduced."""
 
+_SMALLEST_ALONE = 480
+"""Pixels of the longer side of a photograph that is shown by itself; a larger one keeps its size."""
+
+
+def size_alone(height: int, width: int) -> tuple[int, int]:
+    """The size at which a photograph is shown by itself: its own, or a multiple that letters can be read at."""
+    factor = max(1, -(-_SMALLEST_ALONE // max(height, width)))
+    return height * factor, width * factor
+
 
 def panel_size(height: int, width: int) -> tuple[int, int]:
     """The size at which a photograph is shown as a panel."""
@@ -33,6 +42,8 @@ def resized_ids(ids: Picture, size: tuple[int, int]) -> Picture:
 
 def resized_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     """An object's mask `(H, W)`, with smooth edges."""
+    if mask.shape == size:
+        return mask
     return np.asarray(cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5)
 
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from segline.data.store import Split
 from segline.metrics.base import Counts
 from segline.metrics.scorer import Scorer
+from segline.progress import progress as told
 from segline_runtime.predictions import Prediction
 
 Predict = Callable[[Sequence[NDArray[Any]]], list[Prediction]]
@@ -41,17 +40,15 @@ class Evaluation:
 
 
 def evaluate(predict: Predict, split: Split, scorer: Scorer, *, batch_size: int = 1, progress: bool = False) -> Evaluation:
-    """Score a predictor on every image of a split, at the images' own size; `progress` shows a bar with the time left on stderr."""
+    """Score a predictor on every image of a split, at the images' own size; `progress` tells on stderr how far it is."""
     ranking: list[ScoredImage] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        row = bar.add_task(f"scoring {split.name}", total=len(split))
+    with told(f"scoring {split.name}", len(split), shown=progress) as advance:
         for start in range(0, len(split), batch_size):
             samples = [split[i] for i in range(start, min(start + batch_size, len(split)))]
             predictions = predict([sample.image for sample in samples])
             for i, (sample, prediction) in enumerate(zip(samples, predictions, strict=True), start):
                 ranking.append(ScoredImage(i, sample.name, scorer.add(prediction, sample)))
-            bar.advance(row, len(samples))
+            advance(len(samples))
     hashes = dict(zip([image.name for image in ranking], split.hashes(), strict=True))
     ranking.sort(key=lambda image: (-image.score, image.name))
     return Evaluation(scorer.counts().hashed(hashes), ranking, scorer)

@@ -16,7 +16,7 @@ from segline.files import whole, write_json
 from segline.metrics import counts_file
 from segline.metrics.base import Metric
 from segline.metrics.figures import figures
-from segline.metrics.intervals import intervals
+from segline.metrics.intervals import Resampling, intervals
 from segline.tasks.base import Task
 from segline_runtime.specification import ClassInfo
 
@@ -36,7 +36,7 @@ def write_figures(
 ) -> dict[str, float]:
     """Write metrics.json (`version`, `split`, `split_hash`, `images`, the figures, and the bootstrap's interval of each headline) and counts.npz."""
     found: dict[str, Any] = figures(evaluation.counts, metrics, classes)
-    found |= intervals(evaluation.counts, metrics, resamples=resamples)
+    found |= intervals(evaluation.counts, metrics, Resampling(resamples))
     counts_file.save(evaluation.counts, counts)
     write_json(metrics_file, {"version": VERSION, "split": split.name, "split_hash": split_hash, "images": len(split), **found})
     return found

@@ -1,5 +1,8 @@
 """Proof that an ONNX model is the trained model: both run over the scored split, are scored alike, and are compared image by image.
 
+No figure of the comparison may be above the task's limits (`Task.limits`) on any image, unless rounding explains it (`segline.export.comparison`); and
+the task's metric may differ by the tolerance at most. Where a detector finds nothing above its score threshold, there is nothing to be compared: then the
+models are compared without it, and the file without it must be the exported one in all but that number.
 Both run on the CPU in fp32: a GPU's shortened products (TF32) would be a difference of the machine, not of the model.
 """
 
@@ -8,38 +11,32 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
-from segline.data.store import Sample, Split
+from segline import progress as told
+from segline.data.store import Split
 from segline.errors import ExportError
+from segline.export.comparison import Comparison, Pair, Pixels, above_limits, beyond_rounding
+from segline.export.onnx import differ_in_zeroed_scalars_alone
 from segline.metrics.base import Metric
 from segline.metrics.figures import figures
 from segline.metrics.scorer import Scorer
 from segline.provenance import file_digest, versions
 from segline.tasks.base import Task
 from segline.tasks.graph import EvalGraph
-from segline_runtime import tasks as runtime_tasks
-from segline_runtime.predict import graph_input, predict
-from segline_runtime.predictions import Prediction
 from segline_runtime.predictor import Predictor
 
-_SCALES = (0.75, 1.5)  # of an image's own size: sizes that the network was not trained on
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime")
 _WARM_UP = 3
-_DARK = 0.04  # of full scale
 
 VERSION = 1
 
-Pixels = NDArray[Any]
-"""An image `(H, W, C)` or a batch of them `(B, H, W, C)`, of the specification's kind."""
+Unthresholded = Callable[[], tuple[EvalGraph, Path]]
+"""Makes the same model without its score threshold: the trained one, and its file."""
 
 
 def prove(
@@ -52,37 +49,47 @@ def prove(
     tolerance: float,
     latency_runs: int,
     opset: int,
+    unthresholded: Unthresholded | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """The content of parity.json. `graph` is on the CPU; the task's own metric must not differ by more than `tolerance`.
 
-    Raises ExportError, with both figures, when the ONNX model at `file` is not the same model.
+    unthresholded: asked for where nothing is found on any image. Raises ExportError, with all figures that are too large, when the ONNX model at `file`
+    is not the same model, and when nothing could be compared.
     """
+    if not len(split):
+        raise ExportError(f"Nothing is proved: {split.name} has no images. Give that split images with annotated objects.")
     threads = _cores()
     predictor = Predictor(file, providers=["CPUExecutionProvider"], threads=threads)
     classes, metric = graph.specification.classes, task.metric
     scorers = task.scorer(classes), task.scorer(classes)
-    worst = _compare_split(graph, predictor, split, task, *scorers, progress)
+    pair = Pair(graph, predictor, task)
+    compared = _compare_split(pair, split, scorers, progress)
     trained, exported = (figures(scorer.counts(), metrics, classes) for scorer in scorers)
     differences = {key: _difference(trained.get(key, math.nan), exported.get(key, math.nan)) for key in trained.keys() | exported.keys()}
     largest = max(sorted(differences), key=lambda key: differences[key], default=metric)
     difference = differences.get(metric, math.nan)
-    image = split[0].image
-    other_sizes = list(_compare_other_sizes(graph, predictor, task, image))
-    problems = [f"{text}. The export is not the trained model; try another export.opset." for text in _gross(other_sizes, task)]
+    problems = []
     if metric not in trained or metric not in exported:
-        problems.insert(
-            0,
+        problems.append(
             f"Nothing is proved: {metric} is undefined on the {len(split)} images of {split.name}, which show nothing to be found. "
-            "Give that split images with annotated objects.",
+            "Give that split images with annotated objects."
         )
     elif not difference <= tolerance:
-        problems.insert(
-            0,
+        problems.append(
             f"The ONNX model is not the trained model: on {len(split)} images of {split.name}, {metric} is {trained.get(metric, math.nan):.6f} trained "
             f"and {exported.get(metric, math.nan):.6f} exported, a difference of {difference:.6f}; at most {tolerance:g} is allowed (export.tolerance). "
-            "Try another export.opset.",
+            "Try another export.opset."
         )
+    found_nothing = not any(one.findings for one in compared)
+    if found_nothing and not problems:
+        pair = _without_threshold(file, split, task, unthresholded)
+        compared = _compare_split(pair, split, (), progress)
+        if not any(one.findings for one in compared):
+            raise ExportError(_nothing(split))
+    other_sizes = list(pair.on_other_sizes(split[0].image))
+    explained, unexplained = _judged([*compared, *other_sizes], pair, progress)
+    problems += unexplained
     if problems:
         raise ExportError(*problems)
     return {
@@ -96,9 +103,11 @@ def prove(
         "largest_difference": {"metric": largest, "difference": _number(differences.get(largest, 0.0))},
         "split": split.name,
         "images": len(split),
-        "worst": worst,
-        "other_sizes": other_sizes,
-        "latency": latency(predictor, image, latency_runs) | {"threads": threads},
+        "worst": _worst(compared, task),
+        "explained_by_rounding": explained,
+        "without_threshold": found_nothing,
+        "other_sizes": [{"input": one.name, "size": list(one.size), **one.figures} for one in other_sizes],
+        "latency": latency(predictor, split[0].image, latency_runs) | {"threads": threads},
         "onnx_bytes": file.stat().st_size,
         "sha256": file_digest(file),
         "opset": opset,
@@ -119,57 +128,74 @@ def latency(predictor: Predictor, image: Pixels, runs: int) -> dict[str, Any]:
     return {"median_ms": median, "p95_ms": p95, "runs": runs, "batch": 1, "image_size": list(image.shape[:2]), "provider": predictor.provider}
 
 
-def _compare_split(
-    graph: EvalGraph, predictor: Predictor, split: Split, task: Task, trained: Scorer, exported: Scorer, progress: bool
-) -> dict[str, dict[str, Any]]:
-    """Score both; for each kind of disagreement its largest value with the name of the image."""
-    worst: dict[str, dict[str, Any]] = {}
-    samples: Iterable[Sample] = track(split, "ONNX parity", len(split), console=Console(stderr=True), disable=not progress)
-    for sample in samples:
-        ours, theirs = _both(graph, predictor, sample.image)
-        trained.add(ours, sample)
-        exported.add(theirs, sample)
-        for name, value in task.disagreement(ours, theirs).items():
-            if name not in worst or value > worst[name]["value"]:
-                worst[name] = {"value": value, "image": sample.name}
+def _compare_split(pair: Pair, split: Split, scorers: Sequence[Scorer], progress: bool) -> list[Comparison]:
+    """Image by image; `scorers` take the predictions of the trained and of the exported model."""
+    compared = []
+    with told.progress("ONNX parity", len(split), shown=progress) as advance:
+        for number, sample in enumerate(split):
+            both = pair.predictions(sample.image)
+            for scorer, prediction in zip(scorers, both, strict=False):
+                scorer.add(prediction, sample)
+            size = (sample.image.shape[0], sample.image.shape[1])
+            compared.append(pair.compare(sample.name, lambda number=number: split[number].image, both, size))  # type: ignore[misc]
+            advance(1)
+    return compared
+
+
+def _without_threshold(file: Path, split: Split, task: Task, unthresholded: Unthresholded | None) -> Pair:
+    if unthresholded is None:
+        raise ExportError(_nothing(split))
+    graph, other = unthresholded()
+    if not differ_in_zeroed_scalars_alone(file, other):
+        raise ExportError(
+            f"The ONNX model finds nothing on the {len(split)} images of {split.name}, and it is not the file that the trained model gives once more. "
+            "Run the export again, or try another export.opset."
+        )
+    return Pair(graph, Predictor(other, providers=["CPUExecutionProvider"], threads=_cores()), task)
+
+
+def _nothing(split: Split) -> str:
+    return (
+        f"Nothing is proved: neither the trained nor the ONNX model finds anything on the {len(split)} images of {split.name}, so there is nothing to compare. "
+        "Train the model longer, or lower predict.score_threshold."
+    )
+
+
+def _judged(compared: Sequence[Comparison], pair: Pair, progress: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """What rounding explains of the figures above the limits, and a sentence for the first input of which it does not explain them, the worst first."""
+    explained: list[dict[str, Any]] = []
+    suspects = sorted((one for one in compared if above_limits(one, pair.task)), key=lambda one: -_excess(one, pair.task))
+    with told.progress("rounding or not", len(suspects), shown=progress) as advance:
+        for one, beyond in zip(suspects, beyond_rounding(suspects, pair), strict=True):
+            if beyond:
+                return explained, list(_sentences(one, beyond, len(suspects), pair.task))
+            explained.append({"input": one.name, **one.figures})
+            advance(1)
+    return explained, []
+
+
+def _sentences(compared: Comparison, beyond: dict[str, float], count: int, task: Task) -> Iterator[str]:
+    height, width = compared.size
+    for name, value in beyond.items():
+        yield (
+            f"On an image of {height}×{width} pixels ({compared.name}), trained and ONNX model differ by more than rounding: {name} is {value:.4f}, "
+            f"above {task.limits[name]:g}; in all, {count} inputs are above a limit. The export is not the trained model; try another export.opset."
+        )
+
+
+def _excess(compared: Comparison, task: Task) -> float:
+    """The largest figure as a multiple of its limit; what is undefined is infinitely much."""
+    multiples = [value / task.limits[name] if task.limits[name] else math.inf for name, value in above_limits(compared, task).items()]
+    return max((math.inf if math.isnan(multiple) else multiple for multiple in multiples), default=0.0)
+
+
+def _worst(compared: Sequence[Comparison], task: Task) -> dict[str, dict[str, Any]]:
+    """For each kind of disagreement its largest value, the name of the image, and what is allowed without asking for rounding (null: anything)."""
+    worst = {}
+    for name in compared[0].figures:
+        most = max(compared, key=lambda one: one.figures[name])
+        worst[name] = {"value": most.figures[name], "image": most.name, "limit": task.limits.get(name)}
     return worst
-
-
-def _compare_other_sizes(graph: EvalGraph, predictor: Predictor, task: Task, image: Pixels) -> Iterator[dict[str, Any]]:
-    """Disagreement on an image scaled, transposed, dark and empty, and, where the graph takes batches, on two images at once."""
-    height, width = image.shape[:2]
-    others = {f"scaled by {scale:g}": _resized(image, round(height * scale), round(width * scale)) for scale in _SCALES}
-    others["transposed"] = np.ascontiguousarray(image.transpose(1, 0, 2))
-    # Not quite black: on an even image all positions score alike, and rounding picks the detections.
-    others["dark"] = (np.random.default_rng(0).random(image.shape) * graph.specification.image.scale * _DARK).astype(image.dtype)
-    for name, other in others.items():
-        ours, theirs = _both(graph, predictor, other)
-        yield {"input": name, "size": list(other.shape[:2]), **task.disagreement(ours, theirs)}
-    if 0 in next(iter(graph.inputs.values())):
-        found = [task.disagreement(a, b) for a, b in zip(*_batches(graph, predictor, np.stack([image, image[::-1]])), strict=True)]
-        yield {"input": "batch of two", "size": [height, width], **{key: max(one[key] for one in found) for key in found[0]}}
-
-
-def _both(graph: EvalGraph, predictor: Predictor, image: Pixels) -> tuple[Prediction, Prediction]:
-    """Predictions of the trained and of the exported model for an image."""
-    specification = graph.specification
-    return predict(graph.run, specification, image, probabilities=True), predict(predictor.run, specification, image, probabilities=True)
-
-
-def _batches(graph: EvalGraph, predictor: Predictor, images: Pixels) -> tuple[list[Prediction], list[Prediction]]:
-    """Likewise for a batch in one pass."""
-    task, size = runtime_tasks.get(graph.specification.task), (images.shape[1], images.shape[2])
-    batch = graph_input(images, graph.specification.image)
-    return task.decode(graph.run(batch), size), task.decode(predictor.run(batch), size)
-
-
-def _gross(other_sizes: Iterable[dict[str, Any]], task: Task) -> Iterator[str]:
-    for compared in other_sizes:
-        for name, limit in task.gross.items():
-            if compared.get(name, 0.0) > limit:
-                height, width = compared["size"]
-                where = f"On an image of {height}×{width} pixels ({compared['input']})"
-                yield f"{where}, trained and ONNX model differ: {name} is {compared[name]:.4f}, above {limit:g}"
 
 
 def _difference(first: float, second: float) -> float:
@@ -182,13 +208,6 @@ def _difference(first: float, second: float) -> float:
 def _number(value: float) -> float | None:
     """JSON has no name for what is undefined."""
     return value if math.isfinite(value) else None
-
-
-def _resized(image: Pixels, height: int, width: int) -> Pixels:
-    """Each channel by itself, so that any number and type of them will do."""
-    size = (max(width, 1), max(height, 1))
-    channels = [Image.fromarray(image[:, :, c].astype(np.float32)).resize(size, Image.Resampling.BILINEAR) for c in range(image.shape[2])]
-    return np.stack([np.asarray(channel) for channel in channels], axis=2).astype(image.dtype)
 
 
 def _cores() -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 
 from segline.data.store import PreparedDataset
@@ -12,6 +16,7 @@ from segline.files import whole, write_json
 from segline.layout import ModelFolder
 from segline.metrics import catalog
 from segline.plan.plans import ExportPlan
+from segline.tasks.graph import EvalGraph
 
 
 def export(plan: ExportPlan, folder: ModelFolder, dataset: PreparedDataset, *, progress: bool = True) -> None:
@@ -24,7 +29,7 @@ def export(plan: ExportPlan, folder: ModelFolder, dataset: PreparedDataset, *, p
     folder.onnx.unlink(missing_ok=True)
     trained = load(folder, plan, torch.device("cpu"))
     split = scored_split(dataset, plan, trained.task)
-    with whole(folder.onnx) as file:
+    with whole(folder.onnx) as file, tempfile.TemporaryDirectory(prefix="segline-parity-") as beside:
         write_onnx(trained.graph, trained.specification, file, plan.opset, exporter=plan.settings.exporter)
         proof = prove(
             trained.graph,
@@ -35,6 +40,15 @@ def export(plan: ExportPlan, folder: ModelFolder, dataset: PreparedDataset, *, p
             tolerance=plan.tolerance,
             latency_runs=plan.latency_runs,
             opset=plan.opset,
+            unthresholded=lambda: _unthresholded(plan, folder, Path(beside) / "model.onnx"),
             progress=progress,
         )
     write_json(folder.parity, proof | {"split_hash": plan.scored.hash})
+
+
+def _unthresholded(plan: ExportPlan, folder: ModelFolder, file: Path) -> tuple[EvalGraph, Path]:
+    """The trained model as it is when no detection is dropped for its score, and its file."""
+    settings = plan.settings.model_copy(update={"predict": plan.settings.predict.unthresholded()})
+    trained = load(folder, replace(plan, settings=settings), torch.device("cpu"))
+    write_onnx(trained.graph, trained.specification, file, plan.opset, exporter=settings.exporter)
+    return trained.graph, file

@@ -2,7 +2,7 @@
 
     <out>/
       classes.json             id, name, colour of each class
-      overlays/<name>.png      the image with what was found in it, in colour
+      overlays/<name>.png      the image with what was found in it, in colour, over a legend
       …                        what the model's task writes, see `segline.tasks.<task>.results`
 
 Names keep the sub-folders of the source.
@@ -15,11 +15,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from segline.errors import DataError, ModelError
 from segline.files import write_json
+from segline.progress import progress as told
 from segline.tasks import catalog as tasks
 from segline.tasks.results import write_png
 from segline_runtime.errors import InputError
@@ -46,17 +44,17 @@ def predict_folder(predictor: Predictor, source: Path, out: Path, *, probabiliti
     write_json(out / "classes.json", [asdict(c) for c in specification.classes])
     results = task.result_files(out, specification, probabilities=probabilities)
     unreadable: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        for file, name in bar.track(names.items(), description="predict"):
+    with told("predict", len(names), shown=progress) as advance:
+        for file, name in names.items():
             try:
                 image = to_array(file, specification.image)
             except InputError as error:
                 unreadable.append(str(error))
-                continue
-            prediction = predictor(image, probabilities)
-            write_png(out / "overlays" / f"{name}.png", task.overlay(image, prediction, specification.classes))
-            results.add(name, _file_name(file, source), image, prediction)
+            else:
+                prediction = predictor(image, probabilities)
+                write_png(out / "overlays" / f"{name}.png", task.overlay(image, prediction, specification.classes))
+                results.add(name, _file_name(file, source), image, prediction)
+            advance(1)
     results.finish()
     done = len(names) - len(unreadable)
     if unreadable:

@@ -33,10 +33,12 @@ class Criterion(nn.Module):
 
     def forward(self, outputs: Mapping[str, Tensor], truth: Tensor) -> dict[str, Tensor]:
         """Outputs `(B, K, H, W)` by name, class ids `(B, H, W)` → each loss of the main output under its own name, unweighted; for an auxiliary output
-        `<output>`, its weighted sum; and `loss`, what is minimised."""
+        `<output>`, its weighted sum; and `loss`, what is minimised. Auxiliary outputs that are not there, as outside training, add nothing."""
         parts: dict[str, Tensor] = {}
         total = outputs[MAIN].new_zeros((), dtype=torch.float32)
         for output, share in self.output_weights.items():
+            if output not in outputs:
+                continue
             logits = outputs[output].float()
             losses = {name: term.compute(logits, truth, self.get_buffer(f"class_weights_{name}")) for name, term in self.terms.items()}
             summed = torch.stack([self.terms[name].weight * value for name, value in losses.items()]).sum()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from segline import written
 from segline.errors import ModelError
 from segline.files import whole
 from segline.metrics.base import Counts
 from segline.metrics.detection_counts import DetectionCounts
+from segline.metrics.per_image import PerImage
 from segline.metrics.pixel_counts import PixelCounts
 
 VERSION = 1
 
-KINDS: dict[str, type[PixelCounts] | type[DetectionCounts]] = {"pixels": PixelCounts, "detections": DetectionCounts}
+C = TypeVar("C", bound=PerImage)
+
+KINDS: dict[str, type[PixelCounts] | type[DetectionCounts]] = {counts.kind: counts for counts in (PixelCounts, DetectionCounts)}
 
 
 def save(counts: Counts, file: Path) -> None:
@@ -28,15 +32,35 @@ def save(counts: Counts, file: Path) -> None:
 def load(file: Path) -> Counts:
     """The counts in a file. Raises ModelError when it is not there, of a later version, or cannot be read."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        again = "remove it, and it is made anew when it is needed"
+        with written.reading(file, ModelError, again), np.load(file, allow_pickle=False) as archive:
             version = int(archive["version"])
             kind = str(archive["kind"])
             if version > VERSION or kind not in KINDS:
                 raise ModelError(
                     f"{file} was written by a later Segline (version {version}, {kind}; this one reads version {VERSION}). Update Segline, or remove the file."
                 )
-            return KINDS[kind].from_arrays(archive)
+            return _sound(KINDS[kind].from_arrays(archive))
     except FileNotFoundError:
         raise ModelError(f"There is no file of counts {file}; run `dvc repro evaluate@{file.parent.name}` first.") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{file} cannot be read ({error}); remove it, and it is made anew when it is needed.") from None
+
+
+def _sound(counts: C) -> C:
+    """The counts when their parts fit each other. Raises ValueError or TypeError."""
+    images = len(counts.images)
+    if counts.ids.shape != (images,) or len(counts.hashes) not in (0, images) or not all(isinstance(name, str) for name in (*counts.images, *counts.classes)):
+        raise ValueError("its images do not fit each other")
+    for name, columns in counts.empty.items():
+        table = counts.tables[name]
+        offsets = table.offsets
+        if offsets.shape != (images + 1,) or offsets.dtype.kind not in "iu" or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+            raise ValueError(f"its table {name} does not fit its images")
+        for column, empty in columns.items():
+            values = table.columns[column]
+            if values.dtype.kind != empty.dtype.kind or values.shape != (offsets[-1], *empty.shape[1:]):
+                raise ValueError(f"its column {name}.{column} is of another shape or kind")
+    classes = len(counts.classes)
+    for name, column, most in (("confusion", "cell", classes**2), ("found", "label", classes), ("truth", "label", classes)):
+        if name in counts.tables and ((values := counts.tables[name].columns[column]) >= most).any() | (values < 0).any():
+            raise ValueError(f"its column {name}.{column} names a class that there is not")
+    return counts

@@ -19,6 +19,7 @@ from segline.metrics.detection_matching import record
 from segline.metrics.figures import figures
 from segline.metrics.matching import match
 from segline.metrics.names import class_keys
+from segline.metrics.overlaps import mask_overlaps
 from segline_runtime.predictions import InstancePrediction, Prediction
 from segline_runtime.specification import ClassInfo
 
@@ -38,9 +39,9 @@ class InstanceScorer:
     def add(self, prediction: Prediction, truth: Sample) -> float:
         """Take one image in; return its panoptic quality, see `segline.metrics.matching.Matching.score`."""
         assert isinstance(prediction, InstancePrediction) and truth.instances is not None
-        size = (truth.image.shape[0], truth.image.shape[1])
-        self._images[truth.image_id] = (truth.name, record(truth.instances, prediction, size))
-        return match(truth.instances, prediction).score
+        overlaps = mask_overlaps(truth.instances, prediction)
+        self._images[truth.image_id] = (truth.name, record(truth.instances, prediction, overlaps))
+        return match(truth.instances, prediction, overlaps).score
 
     def counts(self) -> DetectionCounts:
         return DetectionCounts.of(self._images, [info.name for info in self.classes])

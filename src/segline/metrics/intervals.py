@@ -6,6 +6,7 @@ Legend: N images, R resamples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +14,33 @@ from numpy.typing import NDArray
 from segline.metrics.base import Counts, Interval, Metric, Values
 from segline_runtime.specification import ClassInfo
 
-RESAMPLES = 1000
-LEVEL = 0.95
+
+@dataclass(frozen=True)
+class Resampling:
+    """How the images are drawn, and which share of the resampled figures an interval holds. The same seed gives the same resamples."""
+
+    resamples: int = 1000
+    seed: int = 0
+    level: float = 0.95
+
+    def weights(self, images: int) -> NDArray[np.int64]:
+        """How often each of R resamples of N images holds each image `(R, N)`: every row adds up to N."""
+        random = np.random.default_rng(self.seed)
+        times = np.zeros((self.resamples, images), dtype=np.int64)
+        for row in times:
+            row[:] = np.bincount(random.integers(0, images, images), minlength=images)
+        return times
+
+    def spread(self, values: Values) -> Interval | None:
+        """The middle `level` of values, those that are NaN left out; None when all are."""
+        known = values[~np.isnan(values)]
+        if not known.size:
+            return None
+        low, high = np.quantile(known, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return Interval(float(low), float(high))
 
 
-def weights(images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
-    """How often each of R resamples of N images holds each image `(R, N)`: every row adds up to N. The same seed gives the same resamples."""
-    random = np.random.default_rng(seed)
-    times = np.zeros((resamples, images), dtype=np.int64)
-    for row in times:
-        row[:] = np.bincount(random.integers(0, images, images), minlength=images)
-    return times
+USUAL = Resampling()
 
 
 def resampled(counts: Counts, metric: Metric, times: NDArray[np.int64], *, key: str | None = None, classes: Sequence[ClassInfo] = ()) -> Values:
@@ -40,36 +57,18 @@ def resampled(counts: Counts, metric: Metric, times: NDArray[np.int64], *, key: 
     return values
 
 
-def bootstrap(
-    counts: Counts,
-    metric: Metric,
-    *,
-    key: str | None = None,
-    classes: Sequence[ClassInfo] = (),
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Interval | None:
-    """Interval that holds `level` of the resampled figures; None where it cannot be told: fewer than two images, or nothing defined."""
+def bootstrap(counts: Counts, metric: Metric, resampling: Resampling = USUAL, *, key: str | None = None, classes: Sequence[ClassInfo] = ()) -> Interval | None:
+    """Interval of a figure; None where it cannot be told: fewer than two images, or nothing defined."""
     if len(counts) < 2:
         return None
-    return spread(resampled(counts, metric, weights(len(counts), resamples, seed), key=key, classes=classes), level)
+    return resampling.spread(resampled(counts, metric, resampling.weights(len(counts)), key=key, classes=classes))
 
 
-def spread(values: Values, level: float) -> Interval | None:
-    """The middle `level` of values, those that are NaN left out; None when all are."""
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return None
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
-
-
-def intervals(counts: Counts, metrics: Sequence[Metric], *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL) -> dict[str, float]:
+def intervals(counts: Counts, metrics: Sequence[Metric], resampling: Resampling = USUAL) -> dict[str, float]:
     """`<headline>_low` and `<headline>_high` of each metric that has a headline, as metrics.json holds them."""
     found: dict[str, float] = {}
     for metric in metrics:
-        interval = bootstrap(counts, metric, resamples=resamples, seed=seed, level=level) if metric.headline else None
+        interval = bootstrap(counts, metric, resampling) if metric.headline else None
         if interval is not None:
             found |= {f"{metric.headline}_low": interval.low, f"{metric.headline}_high": interval.high}
     return found

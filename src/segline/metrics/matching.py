@@ -1,4 +1,4 @@
-"""Which predicted object is which true one, in one image. For per-image scores and pictures; average precision is pycocotools' own."""
+"""Which predicted object is which true one, in one image. For per-image scores and pictures; average precision has COCO's own rules."""
 
 from __future__ import annotations
 
@@ -36,28 +36,23 @@ class Matching:
         return sum(self.ious) / total if total else 1.0
 
 
-def match(truth: Instances, prediction: InstancePrediction) -> Matching:
-    """By falling score, each confident prediction takes the free true object of its class with the best mask IoU, if that is at least MATCHED."""
-    claimed = [int(i) for i in np.argsort(-prediction.scores, kind="stable") if prediction.scores[i] >= CONFIDENT]
-    shared, true_areas, areas = overlaps(truth.masks, prediction.masks)
-    union = true_areas[:, None] + areas[None, :] - shared
-    iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+def match(truth: Instances, prediction: InstancePrediction, mask_overlaps: NDArray[np.float64]) -> Matching:
+    """By falling score, each confident prediction takes the free true object of its class with the best mask IoU, if that is at least MATCHED.
+
+    mask_overlaps `(D, G)`: see `segline.metrics.overlaps`.
+    """
     free = set(np.flatnonzero(~truth.crowd).tolist())
     pairs, ious, wrong = [], [], []
-    for p in claimed:
-        same = truth.labels == prediction.labels[p]
-        candidates = [t for t in free if same[t] and iou[t, p] >= MATCHED]
+    for p in np.argsort(-prediction.scores, kind="stable").tolist():
+        if prediction.scores[p] < CONFIDENT:
+            continue
+        near = mask_overlaps[p] >= MATCHED
+        candidates = [t for t in np.flatnonzero(near).tolist() if t in free]
         if candidates:
-            best = max(candidates, key=lambda t: (iou[t, p], -t))
+            best = max(candidates, key=lambda t: (mask_overlaps[p, t], -t))
             free.remove(best)
             pairs.append((best, p))
-            ious.append(float(iou[best, p]))
-        elif not (shared[same & truth.crowd, p] >= MATCHED * max(areas[p], 1)).any():
+            ious.append(float(mask_overlaps[p, best]))
+        elif not near[truth.crowd].any():
             wrong.append(p)
     return Matching(pairs, ious, sorted(free), wrong)
-
-
-def overlaps(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Pixels shared by each pair of two stacks of masks `(N, H, W)`, `(M, H, W)` → `(N, M)`, and the areas `(N,)`, `(M,)`."""
-    a, b = (m.reshape(len(m), m.shape[1] * m.shape[2]).astype(np.float32) for m in (first, second))
-    return (a @ b.T).astype(np.float64), a.sum(axis=1).astype(np.float64), b.sum(axis=1).astype(np.float64)

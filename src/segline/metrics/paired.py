@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segline.metrics.base import Counts, Interval, Metric
-from segline.metrics.intervals import LEVEL, RESAMPLES, resampled, spread, weights
+from segline.metrics.intervals import USUAL, Resampling, resampled
 from segline_runtime.specification import ClassInfo
 
 
@@ -31,12 +31,10 @@ def paired(
     first: Counts,
     second: Counts,
     metric: Metric,
+    resampling: Resampling = USUAL,
     *,
     key: str | None = None,
     classes: Sequence[ClassInfo] = (),
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
     margin: float = 0.0,
 ) -> Comparison | None:
     """Compare two models by a figure (`key`, default the metric's headline); None where it is undefined, or for fewer than two images.
@@ -47,10 +45,10 @@ def paired(
     assert first.images == second.images, "a paired comparison needs counts of the same images, in the same order"
     if len(first) < 2:
         return None
-    times = np.concatenate([np.ones((1, len(first)), dtype=np.int64), weights(len(first), resamples, seed)])
+    times = np.concatenate([np.ones((1, len(first)), dtype=np.int64), resampling.weights(len(first))])
     one, other = (resampled(counts, metric, times, key=key, classes=classes) for counts in (first, second))
     differences = one - other
-    interval = spread(differences[1:], level)
+    interval = resampling.spread(differences[1:])
     if interval is None or np.isnan(differences[0]):
         return None
     difference = float(differences[0])

@@ -29,6 +29,13 @@ def build(settings: ModelSettings, *, channels: int, classes: int) -> nn.Module:
     return builder(settings, channels=channels, classes=classes)
 
 
+def check(settings: ModelSettings) -> None:
+    """Raises ModelError where the libraries lack what `settings` name; asks no server. A network module whose names can be wrong has a function `check`."""
+    checker: Callable[..., None] | None = getattr(choices.module(ARCHITECTURES, "architecture", settings.arch, "network"), "check", None)
+    if checker is not None:
+        checker(settings)
+
+
 def pretrained_statistics(settings: ModelSettings) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and standard deviation per channel that the weights named by `settings` expect, as their library records them; None where nothing is known."""
     found: tuple[tuple[float, ...], tuple[float, ...]] | None = choices.module(ARCHITECTURES, "architecture", settings.arch, "network").statistics(settings)

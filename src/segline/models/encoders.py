@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from segline.choices import hint
 from segline.errors import ModelError
+from segline.layout import expanded
 
 IMAGENET = "imagenet"
 NONE = "none"
@@ -21,12 +21,17 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET_STATISTICS: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 _TIMM = "tu-"
+_MOST_TOLD = 200
 _HEADS = ("fc.", "classifier.", "head.", "last_linear.", "conv_head.", "bn2.")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ModelError:
-    """The error for a name that no library has: the nearest right ones, or all."""
-    return ModelError(f"There is no {kind} '{name}'. {hint(name, known)}")
+    """The error for a name that no library has: the nearest right ones, or all, or where there are too many to read, how they are listed."""
+    names = sorted(set(known))
+    near = hint(name, names)
+    if len(names) > _MOST_TOLD and near.startswith("Known"):
+        near = 'timm lists its networks: `python -c "import timm; print(timm.list_models())"`.'
+    return ModelError(f"There is no {kind} '{name[:80]}'. {near}")
 
 
 def unreachable(encoder: str, error: Exception) -> ModelError:
@@ -39,26 +44,54 @@ def unreachable(encoder: str, error: Exception) -> ModelError:
 
 def smp_network(architecture: Callable[..., nn.Module], *, encoder: str, weights: str, channels: int, classes: int, **more: Any) -> nn.Module:
     """A network of segmentation_models_pytorch with its encoder's weights. `encoder`: one of its own, or `tu-<name>` of timm. Raises ModelError."""
-    import segmentation_models_pytorch as smp
-
-    if not encoder.startswith(_TIMM) and encoder not in smp.encoders.encoders:
-        raise unknown("encoder", encoder, smp.encoders.encoders)
+    check_smp(encoder, weights)
     imagenet = IMAGENET if weights == IMAGENET else None
     try:
         network = architecture(encoder_name=encoder, encoder_weights=imagenet, in_channels=channels, classes=classes, **more)
-    except (OSError, RuntimeError, KeyError) as error:
-        if encoder.startswith(_TIMM) and "Unknown model" in str(error):
-            import timm
-
-            raise unknown("encoder", encoder, (f"{_TIMM}{name}" for name in timm.list_models())) from None
-        if imagenet:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
+        if imagenet and isinstance(error, OSError | RuntimeError | KeyError):
             raise unreachable(encoder, error) from None
+        if encoder.startswith(_TIMM):  # timm has a thousand networks, and each says in its own way that it is no encoder
+            raise ModelError(
+                f"The timm network '{encoder}' cannot be used as an encoder ({told(error)}). "
+                "Choose one that gives feature maps at several strides and takes any size, such as tu-resnet18 or tu-convnext_tiny."
+            ) from None
+        if isinstance(error, ValueError):
+            raise ModelError(f"The encoder '{encoder}' cannot be built for images of {channels} channels ({told(error)}). Choose another encoder.") from None
         raise
     if weights not in (IMAGENET, NONE):
         part = network.encoder
         assert isinstance(part, nn.Module)
         load_encoder(part, weights)
     return network
+
+
+def check_smp(encoder: str, weights: str) -> None:
+    """Raises ModelError for an encoder that there is not, or whose ImageNet weights nobody offers. Asks no server."""
+    import segmentation_models_pytorch as smp
+
+    if encoder.startswith(_TIMM):
+        import timm
+
+        name = encoder.removeprefix(_TIMM)
+        if ":" in name or "/" in name:
+            raise ModelError(
+                f"The encoder '{encoder}' is an address. Name one of timm's own networks, such as tu-resnet18, and give its weights as a file (`weights:`)."
+            )
+        if not timm.is_model(name):
+            raise unknown("encoder", encoder, (f"{_TIMM}{known}" for known in timm.list_models()))
+        offered = timm.models.is_model_pretrained(name)
+    else:
+        if encoder not in smp.encoders.encoders:
+            raise unknown("encoder", encoder, smp.encoders.encoders)
+        offered = IMAGENET in smp.encoders.encoders[encoder].get("pretrained_settings", {})
+    if weights == IMAGENET and not offered:
+        raise ModelError(f"The encoder '{encoder}' has no ImageNet weights; set `weights: none` or the path of a weight file, or choose another encoder.")
+
+
+def told(error: Exception) -> str:
+    """What a library says, in one line."""
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
 def smp_statistics(encoder: str, weights: str) -> Statistics | None:
@@ -88,15 +121,15 @@ def smp_statistics(encoder: str, weights: str) -> Statistics | None:
 
 def read_file(file: str) -> dict[str, Tensor]:
     """A state dict saved with `torch.save`; nothing else is unpickled. Raises ModelError."""
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not path.is_file():
-        raise ModelError(f"`weights: {file}` is neither imagenet nor none, and no such file exists. Give the path of a state-dict file.")
+        raise ModelError(f"`weights: {file}` is neither {IMAGENET} nor {NONE}, and no such file exists. Give the path of a state-dict file.")
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own
         raise ModelError(f"{path} is no state-dict file ({type(error).__name__}). Save one with torch.save(encoder.state_dict(), file).") from None
     state = values.get("state_dict", values) if isinstance(values, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ModelError(f"{path} holds no state dict (names to tensors). Save one with torch.save(encoder.state_dict(), file).")
     return state
 

@@ -64,6 +64,10 @@ class Input(Section):
 class Predict(Section):
     """What an architecture lets one choose when it predicts: a change reruns evaluation and export, not training."""
 
+    def unthresholded(self) -> Predict:
+        """With nothing dropped for a low score: so parity compares a model that finds nothing otherwise."""
+        return self
+
 
 class ModelSettings(Section):
     """What every model has. An architecture adds its own keys, and declares by class variables what is true of its network."""
@@ -79,7 +83,8 @@ class ModelSettings(Section):
 
     arch: str  # the architecture; it decides which further keys there are
     input: Input = Input()
-    augment: list[Transform] = []  # random transforms of albumentations, in order, before the crop: `[{HorizontalFlip: {p: 0.5}}]`
+    # random transforms of albumentations, in order, before the crop: `[{HorizontalFlip: {p: 0.5}}]`; fills teach nothing, sizes are cropped or padded back
+    augment: list[Transform] = []
     train: Train = Train()
     predict: Predict = Predict()
 

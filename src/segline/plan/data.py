@@ -1,12 +1,12 @@
-"""The plans of `download` and `prepare`: the section `data` as resolved, the seed where it is used, and the digest of the code that reads this source."""
+"""The plans of `download` and `prepare`: the section `data` as resolved, the seed of generated images, and the digest of the code that reads this source."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segline import written
 from segline.data.formats import catalog as formats
 from segline.data.sources import Folder, Shapes, name_of
 from segline.errors import ParametersError
@@ -35,7 +35,7 @@ class DataPlan:
         """What of the section this stage uses: how images are divided and named does not concern the download."""
         values: dict[str, Any] = self.settings.model_dump(mode="json")
         if self.stage == "download":
-            for key in ("splits", "name"):
+            for key in ("splits", "name", "orientation"):
                 values.pop(key, None)
         return values
 
@@ -44,13 +44,11 @@ def data_plans(params: Params, code: Code) -> tuple[DataPlan, DataPlan]:
     """Of `download` and of `prepare`."""
     settings = params.data
     if isinstance(settings, Shapes):
-        reader, maker = formats.FORMATS[formats.DEFAULT], ["segline.data.shapes"]
-        seed = params.seed
+        reader, maker, seed = formats.FORMATS[formats.DEFAULT], ["segline.data.shapes"], params.seed
     else:
-        reader, maker = formats.FORMATS[settings.format], []
-        seed = params.seed if settings.splits.method == "random" else 0
-    download = DataPlan("download", settings, "", seed if maker else 0, code.digest(["segline.data.download", reader, *maker]))
-    prepare = DataPlan("prepare", settings, name_of(settings), 0 if maker else seed, code.digest(["segline.data.prepare", reader]))
+        reader, maker, seed = formats.FORMATS[settings.format], [], 0
+    download = DataPlan("download", settings, "", seed, code.digest(["segline.data.download", reader, *maker]))
+    prepare = DataPlan("prepare", settings, name_of(settings), 0, code.digest(["segline.data.prepare", reader]))
     return download, prepare
 
 
@@ -58,14 +56,13 @@ def read(file: Path) -> DataPlan:
     """Raises ParametersError when `params` has not run, or wrote what this code cannot read."""
     again = "run `dvc repro params` (or `python pipeline/params.py`) to make it"
     try:
-        values = json.loads(file.read_text())
-        if values["version"] > VERSION:
-            raise ParametersError(f"{file} was written by a later version of Segline; {again} anew.")
-        return DataPlan(**{**values, "settings": source_from(values["settings"])})
+        with written.reading(file, ParametersError, f"{again} anew"):
+            values = written.mapping(file)
+            if written.version_of(values) > VERSION:
+                raise ParametersError(f"{file} was written by a later version of Segline; {again} anew.")
+            return written.well_typed(DataPlan(**{**values, "settings": source_from(values["settings"])}), without=("settings",))
     except FileNotFoundError:
         raise ParametersError(f"There is no plan {file}; {again}.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ParametersError(f"{file} cannot be read ({error}); {again} anew.") from None
 
 
 def source_from(values: dict[str, Any]) -> Shapes | Folder:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from segline import written
 from segline.errors import ModelError, ParametersError
 from segline.files import write_json
 from segline.models import catalog as architectures
@@ -167,14 +168,13 @@ def read(kind: type[P], file: Path) -> P:
     """Raises ParametersError when `plan` has not run, or wrote what this code cannot read."""
     again = "run `dvc repro plan` (or `python pipeline/plan.py`) to make it"
     try:
-        values = json.loads(file.read_text())
-        if values["version"] > VERSION:
-            raise ParametersError(f"{file} was written by a later version of Segline (its format is {values['version']}); {again} anew.")
-        return kind.from_json(values)
+        with written.reading(file, ParametersError, f"{again} anew"):
+            values = written.mapping(file)
+            if written.version_of(values) > VERSION:
+                raise ParametersError(f"{file} was written by a later version of Segline (its format is {values['version']}); {again} anew.")
+            return written.well_typed(kind.from_json(values), without=("settings",))
     except FileNotFoundError:
         raise ParametersError(f"There is no plan {file}; {again}.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ParametersError(f"{file} cannot be read ({error}); {again} anew.") from None
 
 
 def training_settings(settings: ModelSettings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segline.data.store import DatasetInfo
 from segline.errors import ParametersError
+from segline.layout import expanded
 from segline.losses.catalog import LOSSES
 from segline.losses.class_weights import class_weights
 from segline.losses.settings import LossSum
@@ -168,6 +169,6 @@ def _weights_digest(name: str, settings: ModelSettings, roots: tuple[Path, ...])
 
 def weights_path(given: str, *roots: Path) -> Path:
     """The weight file that params.yaml names: absolute, with ~, or relative to the checkout; of several checkouts, the first that has it."""
-    path = Path(given).expanduser()
+    path = expanded(given)
     places = [path] if path.is_absolute() else [root / path for root in roots]
     return next((place for place in places if place.is_file()), places[0])

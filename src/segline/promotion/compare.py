@@ -9,6 +9,7 @@ from segline import registry
 from segline.errors import RegistryError
 from segline.metrics import catalog
 from segline.metrics.base import Counts, Metric
+from segline.metrics.intervals import Resampling
 from segline.metrics.paired import Comparison, paired
 from segline.registry import Version
 from segline_runtime.specification import ClassInfo
@@ -36,7 +37,10 @@ class Figures:
 
 
 def compare(candidate: Contender, incumbent: Contender | None, *, store: str, key: str, classes: Sequence[ClassInfo], margin: float, level: float) -> Figures:
-    """`key`: of metrics.json; `margin` and `level`: see `segline.metrics.paired`. Raises RegistryError for a key that the candidate has no figure of."""
+    """`key`: of metrics.json; `margin`: see `segline.metrics.paired`; `level`: of the interval.
+
+    Raises RegistryError for a key that the candidate has no figure of.
+    """
     contenders = [candidate] if incumbent is None else [candidate, incumbent]
     seen, notes = _learnt_from(store, [contender.version for contender in contenders])
     metric = _metric(candidate, key, classes)
@@ -45,7 +49,7 @@ def compare(candidate: Contender, incumbent: Contender | None, *, store: str, ke
     comparison = None
     ours, theirs = parts[0], parts[-1]
     if incumbent is not None and metric is not None and not isinstance(ours, str) and not isinstance(theirs, str):
-        comparison = paired(ours, theirs, metric, key=key, classes=classes, margin=margin, level=level)
+        comparison = paired(ours, theirs, metric, Resampling(level=level), key=key, classes=classes, margin=margin)
     images, scored = _numbers(parts), _numbers([contender.counts for contender in contenders])
     if images < scored:
         whom = "the version has" if incumbent is None else "one of the two versions has"

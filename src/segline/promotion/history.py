@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,8 +60,13 @@ def history(versions: list[Version], alias: str) -> list[Event]:
     for version in versions:
         for key, value in version.tags.items():
             if match := re.fullmatch(rf"segline\.{alias}\.(\d+)", key):
-                record = json.loads(value)
-                events.append(Event(int(match[1]), record["event"], version.number, record["replaced"], record))
+                try:
+                    record = json.loads(value)
+                    events.append(Event(int(match[1]), record["event"], version.number, record["replaced"], record))
+                except (ValueError, KeyError, TypeError):
+                    raise RegistryError(
+                        f"The tag {key} of {version.name} version {version.number} is no record of a promotion any more; delete it in the registry."
+                    ) from None
     return sorted(events, key=lambda event: event.order)
 
 
@@ -90,5 +96,13 @@ def move(store: str, version: Version, alias: str, event: str, replaced: Version
     there = registry.versions(store=store, name=version.name)
     order = 1 + max((e.order for e in history(there, alias)), default=0)
     moment = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {"event": event, "replaced": None if replaced is None else replaced.number, "at": moment, "by": getpass.getuser(), **record}
+    content = {"event": event, "replaced": None if replaced is None else replaced.number, "at": moment, "by": _user(), **record}
     registry.move(store=store, version=version, alias=alias, tags={f"segline.{alias}.{order:04d}": json.dumps(content)})
+
+
+def _user() -> str:
+    """Who does it; in a container, an account may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

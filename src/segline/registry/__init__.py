@@ -2,6 +2,7 @@
 
 version      what the registry says of a model's versions, and moving an alias
 registering  from the model folder to a version
+copies       registrations by experiments
 packaging    an ONNX file as an MLflow model
 artifacts    what is stored with a version, and comes back
 receipt      `registered.json`

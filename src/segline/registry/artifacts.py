@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from segline import written
 from segline.errors import RegistryError
 from segline.provenance import file_digest
 from segline.registry.client import asked
@@ -33,10 +33,15 @@ def trained_on(*, store: str, version: Version) -> frozenset[str] | None:
         return None
     with tempfile.TemporaryDirectory(prefix="segline-model-") as folder:
         file, source = _download(store, version, "trained_on.json", Path(folder))
-        values = json.loads(file.read_text())
-    if values["version"] > TRAINED_ON:
-        raise RegistryError(f"{source} has a trained_on.json of a later Segline (version {values['version']}, this one reads {TRAINED_ON}); update Segline.")
-    return frozenset(values["images"])
+        with written.reading(file, RegistryError, "register its model again with `segline sync`"):
+            values = written.mapping(file)
+            if written.version_of(values) > TRAINED_ON:
+                raise RegistryError(
+                    f"{source} has a trained_on.json of a later Segline (version {values['version']}, this one reads {TRAINED_ON}); update Segline."
+                )
+            if not isinstance(values["images"], list):
+                raise TypeError("its images are no list")
+            return frozenset(values["images"])
 
 
 def _download(store: str, version: Version, name: str, folder: Path) -> tuple[Path, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from segline import written
 from segline.errors import ModelError
 
 FORMAT = 1
@@ -30,11 +30,10 @@ class Receipt:
     def read(cls, file: Path) -> Receipt | None:
         """None where there is none. Raises ModelError when it cannot be read, or is of a later version."""
         try:
-            values = json.loads(file.read_text())
-            if values.get("format", FORMAT) > FORMAT:
-                raise ModelError(f"{file} was written by a later Segline (its format is {values['format']}, this one reads {FORMAT}); update Segline.")
-            return cls(**values)
+            with written.reading(file, ModelError, f"run `dvc repro -f -s register@{file.parent.name}` to write it anew"):
+                values = written.mapping(file)
+                if written.version_of(values, "format", FORMAT) > FORMAT:
+                    raise ModelError(f"{file} was written by a later Segline (its format is {values['format']}, this one reads {FORMAT}); update Segline.")
+                return written.well_typed(cls(**values))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ModelError(f"{file} cannot be read ({error}); run `dvc repro -f -s register@{file.parent.name}` to write it anew.") from None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segline import tracking
+from segline import tracking, written
 from segline.card import ModelCard
 from segline.errors import ModelError, RegistryError
 from segline.layout import ModelFolder
@@ -17,15 +17,19 @@ from segline.registry.client import asked
 from segline.registry.packaging import runtime_digest, save
 from segline.registry.receipt import Receipt
 from segline.registry.version import CANDIDATE, FORMAT, Version, versions
-from segline.tracking.store import shown
+from segline.tracking.address import shown
+from segline.tracking.contents import mapping
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def register(*, store: str, folder: ModelFolder) -> Receipt:
+def register(*, store: str, folder: ModelFolder, experiment: str | None = None) -> Receipt:
     """Make the model folder's ONNX model the `candidate` of `<dataset>-<model>`: a version that has this content, with the code that predicts
     around it, already, or a new one.
+
+    experiment: whose copy of the checkout the folder lies in (see `segline.registry.copies`). Then the alias stays where it is, on the workspace's model,
+    and a version that has the content already stays as it is.
 
     What a version is worth (figures, split, latency, parity) is that of the folder now, also where the content was registered before. With the model
     goes trained_on.json, where the folder has one. Its run is looked up by key, or rebuilt from the folder. An upload that was cut off is never taken
@@ -34,7 +38,8 @@ def register(*, store: str, folder: ModelFolder) -> Receipt:
     Raises ModelError when the folder is not complete, RegistryError when parity did not pass, TrackingError when the store does not answer.
     """
     card = ModelCard.read(folder.card)
-    metrics, parity = _read(folder.metrics, "evaluate"), _read(folder.parity, "export")
+    _read(folder.metrics, "evaluate")  # what is missing is told in the order of the line
+    parity = _read(folder.parity, "export")
     if not folder.onnx.is_file():
         raise ModelError(f"{folder.path} holds no {folder.onnx.name}; run `dvc repro export@{folder.name}` first.")
     if parity.get("passed") is not True:
@@ -45,18 +50,23 @@ def register(*, store: str, folder: ModelFolder) -> Receipt:
     digest = file_digest(folder.onnx)
     if parity.get("sha256") != digest:
         raise RegistryError(f"{folder.parity} proves another file than {folder.onnx}. Run `dvc repro -f export@{folder.name}`, which writes both.")
+    runtime = runtime_digest(card.task)
+    worth = _worth(folder)
+    origin = _origin(card, folder, digest, runtime, experiment)
     run_id = tracking.record(store=store, folder=folder, strict=True)
+    assert run_id is not None, "as it is strict"
     name = card.registered_name
-    worth, runtime = _worth(metrics, parity), runtime_digest(card.task)
     with asked(store) as client:
         there = next((version for version in versions(store=store, name=name) if version.digest == digest and _carries(version.tags, runtime)), None)
         if there is None:
             model_id = _upload(client, run_id, card, folder, digest, runtime)
-            number = _create_version(client, name, model_id, run_id, _origin(card, folder, digest, runtime) | worth)
+            number = _create_version(client, name, model_id, run_id, origin | worth)
         else:
             number = there.number
-            _refresh(client, there, worth)
-        client.set_registered_model_alias(name, CANDIDATE, str(number))
+        if experiment is None:
+            if there is not None:
+                _refresh(client, there, worth)
+            client.set_registered_model_alias(name, CANDIDATE, str(number))
     return Receipt(name, number, digest, run_id, shown(store))
 
 
@@ -77,22 +87,17 @@ def outdated(*, version: Version, folder: ModelFolder) -> bool:
     """Whether the registry's figures of a version are not those of the folder that holds its content."""
     if not (folder.metrics.is_file() and folder.parity.is_file()):
         return False
-    worth = _worth(_read(folder.metrics, "evaluate"), _read(folder.parity, "export"))
-    return any(version.tags.get(key) != value for key, value in worth.items())
+    return any(version.tags.get(key) != value for key, value in _worth(folder).items())
 
 
 def _read(file: Path, stage: str) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text())
-    except FileNotFoundError:
-        raise ModelError(f"{file.parent} holds no {file.name}; run `dvc repro {stage}@{file.parent.name}` first.") from None
-    except ValueError as error:
-        raise ModelError(f"{file} cannot be read ({error}); run `dvc repro -f -s {stage}@{file.parent.name}` to write it anew.") from None
-    assert isinstance(values, dict), f"{file} holds no mapping"
+    values = mapping(file, stage)
+    if not values:
+        raise ModelError(f"{file.parent} holds no {file.name}; run `dvc repro {stage}@{file.parent.name}` first.")
     return values
 
 
-def _origin(card: ModelCard, folder: ModelFolder, digest: str, runtime: str) -> dict[str, str]:
+def _origin(card: ModelCard, folder: ModelFolder, digest: str, runtime: str, experiment: str | None) -> dict[str, str]:
     """Tags that say what a version is; they never change."""
     tags = {
         "segline.format": str(FORMAT),
@@ -102,21 +107,28 @@ def _origin(card: ModelCard, folder: ModelFolder, digest: str, runtime: str) -> 
         "segline.task": card.task,
         "segline.commit": card.commit or "none",
     }
+    if experiment or card.experiment:
+        tags["segline.experiment"] = str(experiment or card.experiment)
     if folder.trained_on.is_file():
-        tags["segline.trained_on"] = str(len(_read(folder.trained_on, "train")["images"]))
+        images = _read(folder.trained_on, "train").get("images")
+        if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
+            raise ModelError(f"{folder.trained_on} names no images; run `dvc repro -f train@{folder.name}` to write it anew.")
+        tags["segline.trained_on"] = str(len(images))
     return tags
 
 
-def _worth(metrics: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, str]:
+def _worth(folder: ModelFolder) -> dict[str, str]:
     """Tags that say how good a version is."""
+    metrics, parity = _read(folder.metrics, "evaluate"), _read(folder.parity, "export")
     figures = {key: round(value, 6) for key, value in metrics.items() if isinstance(value, float) and "/" not in key}
-    return {
-        "segline.split": str(parity["split"]),
-        "segline.split_hash": str(parity["split_hash"]),
-        "segline.parity": "passed",
-        "segline.latency_ms": f"{parity['latency']['median_ms']:.6g}",
-        "segline.metrics": json.dumps(figures),
-    }
+    with written.reading(folder.parity, ModelError, f"run `dvc repro -f -s export@{folder.name}` to write it anew"):
+        return {
+            "segline.split": str(parity["split"]),
+            "segline.split_hash": str(parity["split_hash"]),
+            "segline.parity": "passed",
+            "segline.latency_ms": f"{parity['latency']['median_ms']:.6g}",
+            "segline.metrics": json.dumps(figures),
+        }
 
 
 def _carries(tags: Mapping[str, str], runtime: str) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from segline.errors import RegistryError
 from segline.registry.client import asked
-from segline.tracking.store import shown
+from segline.tracking.address import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,14 +47,11 @@ class Version:
         return self.tags.get("segline.digest")
 
     @property
-    def split_hash(self) -> str | None:
-        """Of the images and the truth that `metrics` were measured on."""
-        return self.tags.get("segline.split_hash")
-
-    @property
     def metrics(self) -> dict[str, float]:
         """Its figures when it was registered, the main ones first, without those of single classes."""
-        figures: dict[str, float] = json.loads(self.tags.get("segline.metrics", "{}"))
+        figures = self._read("segline.metrics", json.loads, "{}")
+        if not isinstance(figures, dict) or not all(isinstance(value, int | float) for value in figures.values()):
+            raise self._edited("segline.metrics")
         return figures
 
     @property
@@ -77,19 +74,33 @@ class Version:
     @property
     def format(self) -> int:
         """Of its tags."""
-        return int(self.tags.get("segline.format", 1))
+        return int(self._read("segline.format", int, "1"))
 
     @property
     def trained_on(self) -> int | None:
         """How many images it learnt from or was steered by; None where that was not kept. `segline.registry.trained_on` has their hashes."""
-        value = self.tags.get("segline.trained_on")
-        return None if value is None else int(value)
+        value: int | None = self._read("segline.trained_on", int)
+        return value
 
     @property
     def latency_ms(self) -> float | None:
         """Median per image, as measured by export."""
-        value = self.tags.get("segline.latency_ms")
-        return None if value is None else float(value)
+        value: float | None = self._read("segline.latency_ms", float)
+        return value
+
+    def _read(self, tag: str, meaning: Callable[[str], Any], default: str | None = None) -> Any:
+        """What a tag says; tags can be edited by hand. Raises RegistryError."""
+        text = self.tags.get(tag, default)
+        try:
+            return None if text is None else meaning(text)
+        except (ValueError, RecursionError):
+            raise self._edited(tag) from None
+
+    def _edited(self, tag: str) -> RegistryError:
+        return RegistryError(
+            f"The tag {tag} of {self.name} version {self.number} cannot be read: it is {self.tags[tag][:80]!r}. "
+            "Delete it, or register the model again (`dvc repro -f -s register@…`), which writes it anew."
+        )
 
 
 def names(*, store: str) -> list[str]:
@@ -189,5 +200,9 @@ def _no_model(name: str, there: list[str], store: str) -> str:
     where = f"The registry {shown(store)} has no model '{name}'"
     if not there:
         return f"{where}; it is empty. Run `dvc repro`, whose last stage registers each model."
+    if name in there:
+        return (
+            f"The registered model '{name}' in {shown(store)} has no versions. Run `dvc repro`, whose last stage registers one, or delete it in the MLflow UI."
+        )
     near = difflib.get_close_matches(name, there, n=1)
     return f"{where}; it has {', '.join(there)}." + (f" Did you mean '{near[0]}'?" if near else "")

@@ -41,7 +41,8 @@ class Task(Protocol):
     metric: str  # key of the figure that picks the best epoch; higher is better
     counts: str  # kind of counts that its scorer keeps (`segline.metrics.base.Counts.kind`)
     metrics: tuple[str, ...]  # words of the metrics' catalogue that `evaluate.metrics: auto` means
-    gross: Mapping[str, float]  # limits of `disagreement`, above which rounding cannot be the reason
+    limits: Mapping[str, float]  # of the figures of `disagreement` between a model and its export, on any one image (parity)
+    beyond_rounding: frozenset[str]  # the figures that rounding explains never, if they are above their limit
 
     def scorer(self, classes: Sequence[ClassInfo]) -> Scorer:
         """A fresh scorer."""
@@ -49,8 +50,11 @@ class Task(Protocol):
     def disagreement(self, first: Prediction, second: Prediction) -> dict[str, float]:
         """How far two predictions for the same image are apart; all figures are 0 where they agree."""
 
+    def findings(self, prediction: Prediction) -> int:
+        """How much of a prediction there is to compare: of two with 0, `disagreement` says nothing."""
+
     def overlay(self, image: Picture, prediction: Prediction, classes: Sequence[ClassInfo]) -> Picture:
-        """The prediction in colours over the photograph."""
+        """The prediction in colours over the photograph, with a legend added; small images are enlarged."""
 
     def panels(self, sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], image: Picture) -> Panels:
         """Truth, prediction and error over `image`, the sample's as 8-bit RGB at the panels' size."""

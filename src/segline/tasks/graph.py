@@ -49,7 +49,7 @@ class EvalGraph(nn.Module):
     outputs: ClassVar[dict[str, dict[int, str]]]
     """Names of the outputs, in order → their axes of any length."""
     detail: ClassVar[frozenset[str]] = frozenset()
-    """Outputs that are only brought back when class probabilities are asked for."""
+    """Outputs that are only brought back when class probabilities are asked for (`segline_runtime.predictor.DETAIL` has their names)."""
 
     mean: Tensor
     std: Tensor

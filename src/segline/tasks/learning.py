@@ -30,7 +30,10 @@ class Learning(Protocol):
         """The batch on the device that trains."""
 
     def losses(self, network: nn.Module, criterion: nn.Module | None, batch: Batch, specification: Specification) -> dict[str, Tensor]:
-        """Named parts of the loss; `loss` is the sum that is minimised."""
+        """Named parts of the loss; `loss` is the sum that is minimised.
+
+        In eval mode too, for validation: statistics of norms are then used and not changed, and outputs that only train are left out.
+        """
 
     def graph(self, network: nn.Module, specification: Specification) -> EvalGraph:
         """The network between its preprocessing and postprocessing, in eval mode.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segline import history
+from segline import history, written
 from segline.card import ModelCard
 from segline.errors import ModelError
 from segline.layout import ModelFolder
@@ -25,7 +25,7 @@ class Contents:
 
     card: ModelCard
     start_ms: int  # of the training, since 1970
-    end_ms: int
+    end_ms: int  # now, as long as it lasts
     epochs: dict[int, dict[str, float]]  # metrics by epoch; an epoch without validation lacks some
     scores: dict[str, float]  # the final figures: of metrics.json by split, of parity.json as `parity.…`
     measured_on: dict[str, str]  # split and its hash
@@ -36,13 +36,13 @@ def read(folder: ModelFolder) -> Contents:
     """Raises ModelError when the folder holds no card, or a file that cannot be read."""
     card = ModelCard.read(folder.card)
     rows = history.read(folder.history) if folder.history.is_file() else []
-    end_ms = int(1000 * folder.card.stat().st_mtime)
-    metrics, parity = _json(folder.metrics, "evaluate"), _json(folder.parity, "export")
+    written_ms = int(1000 * folder.card.stat().st_mtime)  # when the training began, and again when it had ended
+    metrics, parity = mapping(folder.metrics, "evaluate"), mapping(folder.parity, "export")
     prefix = SCORED.get(str(metrics.get("split")), f"{metrics.get('split')}_")
     return Contents(
         card=card,
-        start_ms=end_ms - int(1000 * float(card.training.get("seconds", 0))),
-        end_ms=end_ms,
+        start_ms=written_ms - int(1000 * float(card.training.get("seconds", 0))),
+        end_ms=written_ms if card.training else int(1000 * time.time()),
         epochs={int(row["epoch"]): _finite({name: value for name, value in row.items() if name != "epoch"}) for row in rows},
         scores={prefix + name: value for name, value in _finite(metrics).items()} | _finite(flatten_values(parity, "parity") if parity else {}),
         measured_on={name: value for name, value in metrics.items() if isinstance(value, str)},
@@ -50,17 +50,14 @@ def read(folder: ModelFolder) -> Contents:
     )
 
 
-def _json(file: Path, stage: str) -> dict[str, Any]:
-    """The mapping in a file without its `version`, which is no figure; empty when there is no such file yet."""
+def mapping(file: Path, stage: str) -> dict[str, Any]:
+    """The mapping in a stage's file without its `version`, which is no figure; empty when there is no such file yet. Raises ModelError."""
     if not file.is_file():
         return {}
-    try:
-        values = json.loads(file.read_text())
-    except ValueError as error:
-        raise ModelError(f"{file} cannot be read ({error}); run `dvc repro -f -s {stage}@{file.parent.name}` to write it anew.") from None
-    assert isinstance(values, dict), f"{file} holds no mapping"
+    with written.reading(file, ModelError, f"run `dvc repro -f -s {stage}@{file.parent.name}` to write it anew"):
+        values = written.mapping(file)
     return {name: value for name, value in values.items() if name != "version"}
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)}
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float) and abs(value) <= sys.float_info.max}

@@ -6,23 +6,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from segline.errors import TrackingError
 from segline.layout import ModelFolder
+from segline.signals import Stopped
 from segline.tracking.contents import read
 from segline.tracking.patience import BUDGET_S, patience
-from segline.tracking.runs import Run, Status
-from segline.tracking.store import connect
+from segline.tracking.runs import Status, write
+from segline.tracking.store import connect, load_mlflow
 
-_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 120.0
+_PAUSE_S = 10.0
 _TIMEOUT_S = 10.0
 _INTERRUPTED_S = 3.0
 
-Notify = Callable[[], None]
-
 
 @contextmanager
-def following(store: str, *, budget_s: float = BUDGET_S) -> Iterator[Callable[[ModelFolder], Notify]]:
+def following(store: str, *, budget_s: float = BUDGET_S) -> Iterator[Callable[[ModelFolder], Callable[[], None]]]:
     """For the time of a training: a function that opens the run of a folder, in which card and history grow, and gives back what is to be called
     when they have changed. The folder holds the card from the beginning; it may be gone when the block ends.
 
@@ -30,7 +30,7 @@ def following(store: str, *, budget_s: float = BUDGET_S) -> Iterator[Callable[[M
     """
     opened: list[LiveRun] = []
 
-    def follow(folder: ModelFolder) -> Notify:
+    def follow(folder: ModelFolder) -> Callable[[], None]:
         opened.append(LiveRun(store, folder, budget_s=budget_s))
         return opened[-1].notify
 
@@ -38,7 +38,7 @@ def following(store: str, *, budget_s: float = BUDGET_S) -> Iterator[Callable[[M
     try:
         yield follow
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         status = "KILLED"
         raise
     finally:
@@ -50,7 +50,7 @@ class LiveRun:
     """One MLflow run that grows with a training. An interrupted training that goes on continues its run; no step is logged twice.
 
     MLflow is imported and the server spoken to in a daemon thread alone, which dies with the process. When the store fails, one sentence is printed,
-    the thread tries again with growing pauses, and the training goes on; what is still missing at the end is in history.csv and is sent by
+    the thread tries again from time to time, and the training goes on; what is still missing at the end is in history.csv and is sent by
     `segline.tracking.record`. Only `close` waits: at most `budget_s` seconds, less what this process has already lost to the same store.
     """
 
@@ -61,16 +61,16 @@ class LiveRun:
         self._status: Status = "RUNNING"
         self._news = threading.Event()  # since the thread last looked
         self._closing = threading.Event()  # nothing more will come
-        self._given_up = threading.Event()  # nothing more is to be sent or said
+        self._failure: TrackingError | None = None  # of the last attempt
         self._told = False
-        self._complete = False
         self.notify()
         self._thread = threading.Thread(target=self._work, name="segline-live-run", daemon=True)
         self._thread.start()
 
     def notify(self) -> None:
         """Take in what the folder says now; never waits for the store."""
-        self._contents = read(self._folder)  # here, and not in the thread: the folder can be rewritten and deleted at any time after this
+        # Here, and not in the thread: the folder can be rewritten and deleted at any time after this. Its files are uploaded by the stage that keeps them.
+        self._contents = replace(read(self._folder), files=())
         self._news.set()
 
     def close(self, status: Status = "FINISHED") -> None:
@@ -81,43 +81,38 @@ class LiveRun:
         self._closing.set()
         self._news.set()
         try:
+            if status != "KILLED":
+                load_mlflow()  # takes seconds, which are not the server's fault
             with patience(self._store, self._budget_s) as left:
                 waiting = min(left, _INTERRUPTED_S) if status == "KILLED" else left
                 self._thread.join(waiting)
-                if not self._complete:
+                if self._thread.is_alive():
                     raise TrackingError(f"The tracking store did not take everything within {waiting:.0f} s.")
+                if self._failure is not None:
+                    raise self._failure
         except TrackingError as error:
-            if self._thread.is_alive():  # else it has told why itself
-                self._tell(error)
-        self._given_up.set()
+            self._tell(error)
 
     def _work(self) -> None:
-        run: Run | None = None
-        pause = _PAUSE_S
-        while not self._given_up.is_set():
+        client = None
+        while True:
             self._news.wait()
             self._news.clear()
             status, contents = self._status, self._contents  # in this order: after the end nothing new comes
-            first = run is None
             try:
-                run = run or Run(connect(self._store, timeout_s=min(_TIMEOUT_S, self._budget_s)), contents, self._given_up)
-                run.be("RUNNING")
-                run.log(contents)
-                run.be(status)
-                pause = _PAUSE_S
-                if status != "RUNNING":
-                    self._complete = True
-                    return
+                client = client or connect(self._store, timeout_s=min(_TIMEOUT_S, self._budget_s))
+                write(client, contents, status)
             except TrackingError as error:
                 self._tell(error)
-                if self._closing.is_set() and first:
-                    return
-                run = None  # a server that comes back may have lost the run
-                self._closing.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                self._failure = error
+                self._closing.wait(_PAUSE_S)
                 self._news.set()
+            else:
+                self._failure = None
+            if status != "RUNNING":
+                return
 
     def _tell(self, error: TrackingError) -> None:
-        if not self._told and not self._given_up.is_set():
+        if not self._told:
             self._told = True
             print(f"tracking: {error} The training goes on; what its run lacks at the end is sent by the next stage or `segline sync`.", file=sys.stderr)

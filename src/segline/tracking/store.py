@@ -1,11 +1,10 @@
-"""The MLflow store: where it is, how it is reached within a time limit, and which run and experiment belong to a model.
+"""The MLflow store: how it is made and reached within a time limit, and which experiment and run belong to a model.
 
 MLflow is imported inside functions: the import takes seconds, and most commands do not need it.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -19,9 +18,9 @@ from urllib.request import url2pathname
 
 from filelock import FileLock, Timeout
 
-from segline import environment
-from segline.errors import TrackingError
-from segline.layout import Checkout
+from segline.errors import FULL, TrackingError
+from segline.files import whole
+from segline.tracking.address import SQLITE, redacted, shown
 from segline.tracking.patience import within
 
 if TYPE_CHECKING:
@@ -33,28 +32,8 @@ ARTIFACTS = "mlartifacts"
 """Folder of artifacts beside an SQLite store, as in `Checkout.default_artifacts`."""
 
 TIMEOUT_S = 20.0
-_SQLITE = "sqlite:///"
-_LOCK_S = 60.0
+_LOCK_S = 120.0  # the tables take some seconds, on a busy machine a minute; a process that is killed lets go at once
 _UNREACHABLE = re.compile(r"timeout|timed out|failed with exception|Max retries|Connection", re.IGNORECASE)
-
-
-def store_uri(checkout: Checkout, configured: str | None) -> str:
-    """The tracking store of a checkout: `MLFLOW_TRACKING_URI`, else `configured` (`runtime.tracking_uri`), else SQLite in the main checkout.
-
-    A relative SQLite path counts from the main checkout: MLflow would bind it to the working directory, which differs in DVC's temporary copies.
-    Raises TrackingError for a file store (`./mlruns`), which MLflow no longer takes.
-    """
-    store = environment.tracking_uri() or configured or checkout.default_store
-    if "://" not in store or store.startswith("file:"):
-        if store in ("databricks", "databricks-uc"):
-            return store
-        raise TrackingError(
-            f"The tracking store '{store}' is a folder, which MLflow no longer takes. Use sqlite:///mlflow.db or the address of an MLflow server "
-            "in MLFLOW_TRACKING_URI or runtime.tracking_uri."
-        )
-    if store.startswith(_SQLITE):
-        return f"{_SQLITE}{checkout.main / store.removeprefix(_SQLITE)}"
-    return store
 
 
 def connect(store: str, *, timeout_s: float = TIMEOUT_S) -> MlflowClient:
@@ -62,8 +41,6 @@ def connect(store: str, *, timeout_s: float = TIMEOUT_S) -> MlflowClient:
 
     store: as `store_uri` gives it. timeout_s: how long one call to a server may take, in seconds, its one retry included.
     Raises TrackingError when the store refuses, does not answer in time, or is none, or when MLflow is not installed.
-
-    SQLite: the database is made on first use, one process at a time (two at once break MLflow's migrations).
     """
     mlflow = load_mlflow()
     # MLflow's own 7 retries with growing pauses make one refused call take minutes. MLflow reads these at each call; they hold for this process
@@ -81,61 +58,59 @@ def connect(store: str, *, timeout_s: float = TIMEOUT_S) -> MlflowClient:
         return client
 
     with told(store):
-        if not store.startswith(_SQLITE):
+        if not store.startswith(SQLITE):
             return within(timeout_s, reach, shown(store))
         with creation_lock(store):
-            _check_sqlite(store)
-            return reach()
+            _make_database(_database(store))
+            try:
+                return reach()
+            except Exception:
+                _refuse_half_made(_database(store))
+                raise
 
 
 def experiment_id(client: MlflowClient, dataset: str) -> str:
     """The MLflow experiment of a data set, made when it is not there.
 
     In an SQLite store its artifacts go to `mlartifacts/<dataset>` beside the database. MLflow keeps that as an absolute path, in the experiment and in
-    every run. After the checkout has moved, the old runs' artifacts are no longer found, and new ones would be written to the old place: that is
-    refused with a sentence. The way out loses nothing of the models: delete `mlflow.db` and `mlartifacts`, and `segline sync` builds the runs anew.
-    A checkout copied with its database goes on writing artifacts into the original's folder as long as that exists. Servers choose their own place.
+    every run, so a store that was moved is refused. Servers choose their own place.
 
     Raises TrackingError when the experiment was deleted or its artifacts' place is gone.
     """
     store = str(client.tracking_uri)
+    location = (_database(store).resolve().parent / ARTIFACTS / dataset).as_uri() if store.startswith(SQLITE) else None
     with told(store), creation_lock(store):
         experiment = client.get_experiment_by_name(dataset)
         if experiment is None:
             try:
-                return str(client.create_experiment(dataset, artifact_location=_artifact_location(store, dataset)))
+                return str(client.create_experiment(dataset, artifact_location=location))
             except Exception as error:
                 if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
                     raise
                 experiment = client.get_experiment_by_name(dataset)  # another machine was faster
                 assert experiment is not None
-        if experiment.lifecycle_stage != "active":
-            raise TrackingError(
-                f"The MLflow experiment '{dataset}' in {shown(store)} was deleted. Restore it with "
-                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or remove it for good with `mlflow gc`."
-            )
-    expected = _artifact_location(store, dataset)
-    if expected and experiment.artifact_location != expected:
-        place = urlsplit(experiment.artifact_location)
-        if place.scheme in ("", "file") and not Path(url2pathname(place.path)).parent.exists():
-            raise TrackingError(
-                f"The tracking store {shown(store)} keeps its artifacts in {experiment.artifact_location}, which is gone: the checkout has moved. "
-                f"Move it back, or delete mlflow.db and {ARTIFACTS} and run `segline sync`, which builds all runs anew from the model folders."
-            )
+    if experiment.lifecycle_stage != "active":
+        raise TrackingError(
+            f"The MLflow experiment '{dataset}' in {shown(store)} was deleted. Restore it with "
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or remove it for good with `mlflow gc`."
+        )
+    place = urlsplit(experiment.artifact_location)
+    if location not in (None, experiment.artifact_location) and place.scheme in ("", "file") and not Path(url2pathname(place.path)).parent.exists():
+        raise TrackingError(
+            f"The tracking store {shown(store)} keeps its artifacts in {experiment.artifact_location}, which is gone: the checkout has moved. "
+            f"Move it back, or delete mlflow.db and {ARTIFACTS} and run `segline sync`, which builds all runs anew from the model folders."
+        )
     return str(experiment.experiment_id)
 
 
 def run_id(client: MlflowClient, key: str, dataset: str) -> str | None:
-    """The run of a trained model, by its key (`card.key`) and data set name (`card.dataset["name"]`); None when the store lacks it.
-
-    Where two processes made a run for one key at once, the oldest active one counts, for everybody.
-    """
+    """The run of a trained model, by its key (`card.key`) and data set name (`card.dataset["name"]`); None when the store lacks it."""
     run = find_run(client, key, dataset)
     return None if run is None else str(run.info.run_id)
 
 
 def find_run(client: MlflowClient, key: str, dataset: str) -> Run | None:
-    """As `run_id`, the run itself."""
+    """As `run_id`, the run itself. Where two processes made a run for one key at once, the oldest active one counts, for everybody."""
     with told(str(client.tracking_uri)):
         experiment = client.get_experiment_by_name(dataset)
         if experiment is None:
@@ -147,18 +122,15 @@ def find_run(client: MlflowClient, key: str, dataset: str) -> Run | None:
 def load_mlflow() -> Any:
     """The module mlflow, without its telemetry. Raises TrackingError when it is not installed."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported: it would call home from a thread
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with the password, if there is one
     try:
         import mlflow
     except ImportError as error:
         raise TrackingError(f"MLflow cannot be imported ({error}); install it with `make setup`, then run `segline sync`.") from None
     for name in ("alembic", "mlflow.store.db.utils"):  # tables and migrations of a new database
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each retry, with the whole address
     return mlflow
-
-
-def shown(store: str) -> str:
-    """The store's address without user name and password, for people."""
-    return re.sub(r"//[^/@]*@", "//", store)
 
 
 @contextmanager
@@ -171,9 +143,9 @@ def told(store: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in FULL:
             raise
-        reason = shown(str(error).strip().split("\n")[0])[:300]
+        reason = redacted(str(error).strip().split("\n")[0], store)[:300]
         if store.startswith("http") and _UNREACHABLE.search(reason):
             raise TrackingError(f"The MLflow server {shown(store)} cannot be reached or does not answer. Check MLFLOW_TRACKING_URI and the server.") from error
         raise TrackingError(f"The MLflow store {shown(store)} fails: {reason}") from error
@@ -182,7 +154,7 @@ def told(store: str) -> Iterator[None]:
 @contextmanager
 def creation_lock(store: str) -> Iterator[None]:
     """One process and thread at a time makes the tables, the experiment or a run of an SQLite store; other stores serve themselves."""
-    if not store.startswith(_SQLITE):
+    if not store.startswith(SQLITE):
         yield
         return
     file = _database(store)
@@ -204,23 +176,44 @@ def creation_lock(store: str) -> Iterator[None]:
 
 
 def _database(store: str) -> Path:
-    return Path(store.removeprefix(_SQLITE).split("?")[0])
+    return Path(store.removeprefix(SQLITE).split("?")[0])
 
 
-def _check_sqlite(store: str) -> None:
+def _make_database(file: Path) -> None:
+    """Make the tables of a new store beside its place, where a process that is killed leaves nothing that anybody takes for a store."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    if file.exists() and file.stat().st_size:
+        _open(file, file)
+        return
+    for left in file.parent.glob(f".{file.name}.*.part*"):  # by a killed process, with its journal
+        left.unlink()
+    with whole(file) as beside:
+        _open(beside, file)
+        made = SqlAlchemyStore(f"{SQLITE}{beside}", (file.parent / ARTIFACTS).as_uri())  # type: ignore[no-untyped-call]
+        made.engine.dispose()
+
+
+def _open(file: Path, store: Path) -> None:
     # MLflow tries ten times, over 100 s, to open a file that is no database.
-    file = _database(store)
     try:
         with closing(sqlite3.connect(file)) as connection:
             connection.execute("PRAGMA schema_version")
     except sqlite3.DatabaseError as error:
         raise TrackingError(
-            f"The tracking store {file} cannot be opened ({error}). Check its permissions; if it is damaged, delete it and run `segline sync`."
+            f"The tracking store {store} cannot be opened ({error}). Check its permissions; if it is damaged, delete it and run `segline sync`."
         ) from None
 
 
-def _artifact_location(store: str, dataset: str) -> str | None:
-    return (_database(store).resolve().parent / ARTIFACTS / dataset).as_uri() if store.startswith(_SQLITE) else None
+def _refuse_half_made(file: Path) -> None:
+    """Raises TrackingError where the making of the tables was cut off: then no experiment is there yet, not even MLflow's own one."""
+    with closing(sqlite3.connect(file)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        there = tables & {"experiments", "_alembic_tmp_experiments"}
+        if there and not any(connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in there):
+            raise TrackingError(
+                f"The tracking store {file} is half-made: whoever made its tables was cut off. It holds no run; delete it and run the same command again."
+            )
 
 
 def _point_globals_at(store: str) -> None:

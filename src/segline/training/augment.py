@@ -1,14 +1,12 @@
-"""Augmentation by albumentations, from the list in params.yaml; masks and boxes stay in step with the image.
+"""Augmentation from the list in params.yaml: masks and boxes stay in step with the image, and what has no truth says so.
 
-The only module that knows albumentations, so that it can be replaced. An image is resized as the model's geometry says, transformed at random, and then
-cropped: transforms see it whole. Boxes are taken anew from the transformed masks, so they fit them exactly.
+An image is resized as the model's geometry says, transformed at random, and then cropped: transforms see it whole. Boxes are taken anew from the transformed
+masks, so they fit them exactly.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-import warnings
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,39 +16,60 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from segline.data.store import IGNORE, Instances, Sample
+from segline.data.store import IGNORE, Instances, Sample, Truth
 from segline.errors import ParametersError
+from segline.training.augment_steps import Arrays, Step, brought_back, carried, rounded, tried
 from segline.training.settings import Transform
-from segline_runtime.geometry import network_size
-from segline_runtime.specification import Geometry
+from segline_runtime.geometry import Window, network_size
+from segline_runtime.images import RGB
+from segline_runtime.specification import Geometry, ImageKind
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version of itself at import
-
-import albumentations as A
-
-Arrays = dict[str, Any]
-"""albumentations' own names: `image` `(H, W, C)`, `mask` `(H, W)`, `masks` list of `(H, W)`."""
+_ANY_SIZE = ((256, 256), (2048, 2048))
+"""Where nothing says how large images are, a transform must work at one of these."""
 
 
 class Augmentation:
-    """Resizing, random transforms, crop and padding. Raises ParametersError for an unknown transform or wrong arguments."""
+    """Resizing, random transforms, crop and padding.
+
+    Raises ParametersError for an unknown transform, wrong arguments, and one that cannot transform images of this kind and size: each is tried once, on a
+    made-up picture. Where `geometry.size` is None it need not be that large: two sizes are tried.
+    """
 
     def __init__(
-        self, transforms: Sequence[Transform], *, geometry: Geometry, crop: tuple[int, int] | None = None, padding: Sequence[float] = (0.0, 0.0, 0.0)
+        self,
+        transforms: Sequence[Transform],
+        *,
+        geometry: Geometry,
+        truth: Truth,
+        image: ImageKind = RGB,
+        crop: tuple[int, int] | None = None,
+        padding: Sequence[float] = (0.0,),
     ) -> None:
-        """crop: height and width of what training cuts out. padding: value per channel where an image does not reach, of the image's own scale."""
-        self._compose = A.Compose(_build(transforms))
+        """truth: what the model learns from. crop: height and width of what training cuts out.
+
+        padding: value per channel where an image does not reach, of the image's own scale.
+        """
+        objects = truth != "index"
+        self._steps = _steps(transforms, objects, image.scale)
+        problems = tried(self._steps, sizes=_sizes(geometry), image=image, objects=objects)
+        if problems:
+            raise ParametersError(*problems)
         self._geometry = geometry
         self._crop = crop
         self._padding = padding
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
-        """The sample as the network sees it in training; the same seed gives the same picture. Objects that left the picture are left out."""
-        self._compose.set_random_seed(seed)
-        arrays = self._compose(**self._resized(sample))
-        if self._crop is not None:
-            arrays = _cropped(arrays, self._crop, np.random.default_rng(seed))
-        least = self._crop or (self._geometry.size if self._geometry.fit == "letterbox" else None)
+        """The sample as the network sees it in training; the same seed gives the same picture. Objects that left the picture are left out.
+
+        Index masks of a batch are one tensor: where the geometry has one size, what a transform made larger is cropped to it, and what it made smaller padded.
+        Raises ParametersError when a transform cannot transform this image.
+        """
+        arrays = self._transformed(self._resized(sample), sample.name, seed)
+        only = self._geometry.size if self._geometry.fit in ("stretch", "letterbox") else None
+        most = self._crop or (only if sample.mask is not None else None)
+        least = self._crop or (only if sample.mask is not None or self._geometry.fit == "letterbox" else None)
+        if most is not None:
+            arrays = _cropped(arrays, most, np.random.default_rng(seed))
         if least is not None:
             arrays = _padded(arrays, least, self._padding)
         objects = sample.instances
@@ -65,8 +84,47 @@ class Augmentation:
             arrays["mask"] = _nearest(sample.mask, size)
         objects = sample.instances
         if objects is not None and len(objects):
-            arrays["masks"] = [_nearest(objects.mask(i).astype(np.uint8), size) for i in range(len(objects))]
+            masks = np.empty((len(objects), *size), dtype=np.uint8)
+            for i in range(len(objects)):
+                masks[i] = _nearest(objects.mask(i).astype(np.uint8), size)
+            arrays["masks"] = masks
         return arrays
+
+    def _transformed(self, arrays: Arrays, name: str, seed: int) -> Arrays:
+        if not self._steps:
+            return arrays
+        numbers, choices = np.random.default_rng(seed), random.Random(seed)
+        if "mask" in arrays:
+            arrays["mask"] = carried(arrays["mask"])
+        for step in self._steps:
+            step.seeded(numbers, choices)
+            arrays = step(arrays, of=f"the image '{name}'")
+        if "mask" in arrays:
+            arrays["mask"] = brought_back(arrays["mask"])
+        return arrays
+
+
+def _steps(transforms: Sequence[Transform], objects: bool, scale: float) -> list[Step]:
+    steps: list[Step] = []
+    problems: list[str] = []
+    for transform in transforms:
+        try:
+            steps.append(Step(transform, objects=objects, scale=scale))
+        except ParametersError as error:
+            problems += error.problems
+    if problems:
+        raise ParametersError(*problems)
+    return steps
+
+
+def _sizes(geometry: Geometry) -> Sequence[tuple[int, int]]:
+    """Sizes (height, width) at which transforms may see images."""
+    if geometry.size is None:
+        return _ANY_SIZE
+    if geometry.fit == "shorter_side":
+        least, most = min(geometry.size), max(geometry.size)
+        return ((least, most), (most, least), (least, least))
+    return (geometry.size,)
 
 
 def resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -76,11 +134,25 @@ def resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     values = torch.from_numpy(np.array(image, dtype=np.uint8 if image.dtype == np.uint8 else np.float32)).permute(2, 0, 1)[None]
     smaller = functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
     array = smaller[0].permute(1, 2, 0).contiguous().numpy()
-    return array if array.dtype == image.dtype else _rounded(array, image.dtype)
+    return array if array.dtype == image.dtype else rounded(array, image.dtype)
 
 
-def _rounded(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    return array.round().astype(dtype) if np.issubdtype(dtype, np.integer) else array.astype(dtype)
+def cut(sample: Sample, windows: Sequence[Window]) -> list[Sample]:
+    """A sample's windows, each a sample with the truth that lies in it; boxes are taken anew from the cut masks."""
+    masks: list[list[NDArray[np.uint8]]] = [[] for _ in windows]
+    objects = sample.instances
+    if objects is not None:
+        for i in range(len(objects)):
+            mask = objects.mask(i)  # decoded once: images with windows are large
+            for part, (top, left, bottom, right) in zip(masks, windows, strict=True):
+                part.append(mask[top:bottom, left:right].astype(np.uint8))
+    parts: list[Sample] = []
+    for part, (top, left, bottom, right) in zip(masks, windows, strict=True):
+        image = sample.image[top:bottom, left:right]
+        index = None if sample.mask is None else sample.mask[top:bottom, left:right]
+        inside = None if objects is None else _instances(part, objects, image.shape[:2])
+        parts.append(Sample(sample.image_id, sample.name, image, index, inside))
+    return parts
 
 
 def _nearest(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -93,10 +165,13 @@ def _nearest(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 def _cropped(arrays: Arrays, size: tuple[int, int], random: np.random.Generator) -> Arrays:
     """A random window of at most `size`."""
     height, width = arrays["image"].shape[:2]
+    if height <= size[0] and width <= size[1]:
+        return arrays
     top = int(random.integers(0, max(height - size[0], 0) + 1))
     left = int(random.integers(0, max(width - size[1], 0) + 1))
-    window = (slice(top, top + size[0]), slice(left, left + size[1]))
-    return _each(arrays, lambda array, _name: np.ascontiguousarray(array[window]))
+    rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
+    cut = {name: array[:, rows, columns] if name == "masks" else array[rows, columns] for name, array in arrays.items()}
+    return {name: np.ascontiguousarray(array) for name, array in cut.items()}
 
 
 def _padded(arrays: Arrays, size: tuple[int, int], padding: Sequence[float]) -> Arrays:
@@ -106,24 +181,17 @@ def _padded(arrays: Arrays, size: tuple[int, int], padding: Sequence[float]) -> 
     if not (below or right):
         return arrays
 
-    def padded(array: NDArray[Any], name: str) -> NDArray[Any]:
-        shape = (array.shape[0] + below, array.shape[1] + right, *array.shape[2:])
-        wider = np.zeros(shape, dtype=array.dtype)
-        if name == "image":
-            wider[:] = _rounded(np.asarray(padding, dtype=np.float64), array.dtype)
-        elif name == "mask":
-            wider[:] = IGNORE
-        wider[: array.shape[0], : array.shape[1]] = array
-        return wider
-
-    return _each(arrays, padded)
-
-
-def _each(arrays: Arrays, change: Any) -> Arrays:
-    changed: Arrays = {}
-    for name, value in arrays.items():
-        changed[name] = [change(mask, name) for mask in value] if name == "masks" else change(value, name)
-    return changed
+    values = rounded(np.asarray(padding, dtype=np.float64), arrays["image"].dtype)
+    padded: Arrays = {}
+    for name, array in arrays.items():
+        if name == "masks":
+            padded[name] = np.pad(array, ((0, 0), (0, below), (0, right)))
+            continue
+        wider = np.empty((height + below, width + right, *array.shape[2:]), dtype=array.dtype)
+        wider[:] = values if name == "image" else IGNORE
+        wider[:height, :width] = array
+        padded[name] = wider
+    return padded
 
 
 def _instances(masks: Sequence[NDArray[np.uint8]], before: Instances, size: tuple[int, int]) -> Instances:
@@ -134,30 +202,3 @@ def _instances(masks: Sequence[NDArray[np.uint8]], before: Instances, size: tupl
         boxes[row] = x, y, x + w, y + h
     stack = np.stack([masks[i] for i in keep]).astype(np.bool_) if keep else np.zeros((0, *size), dtype=np.bool_)
     return Instances(stack, boxes, before.labels[keep], before.crowd[keep])
-
-
-def _build(transforms: Sequence[Transform]) -> list[A.BasicTransform]:
-    built: list[A.BasicTransform] = []
-    problems: list[str] = []
-    for transform in transforms:
-        try:
-            built.append(_transform(transform.name, dict(transform.arguments)))
-        except ParametersError as error:
-            problems += error.problems
-    if problems:
-        raise ParametersError(*problems)
-    return built
-
-
-def _transform(name: str, arguments: dict[str, Any]) -> A.BasicTransform:
-    known = {n: c for n, c in vars(A).items() if isinstance(c, type) and issubclass(c, A.BasicTransform)}
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ParametersError(f"augment: albumentations has no transform '{name}'.{hint}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # an argument that it does not know is only a warning to albumentations
-            return known[name](**arguments)
-    except (TypeError, ValueError, UserWarning) as error:
-        raise ParametersError(f"augment: {name} cannot be made with {arguments}: {' '.join(str(error).split())}") from None

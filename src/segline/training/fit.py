@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -12,20 +13,22 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.trainer.states import TrainerStatus
 from torch import Tensor, nn
 
 from segline.data.store import Split
-from segline.errors import TrainingError
+from segline.errors import SeglineError, TrainingError
 from segline.tasks.base import Task
 from segline.tasks.learning import Learning
 from segline.training import hardware, loaders
 from segline.training.augment import Augmentation
-from segline.training.callbacks import BestWeights, History, Row, SeedPerEpoch
+from segline.training.callbacks import AveragedWeights, BestWeights, History, LastEpochIsValidated, OwnSignals, Row, SafeCheckpoints, SeedPerEpoch
 from segline.training.module import SegmentationModule
-from segline.training.resume import CHECKPOINT, finished_epochs
+from segline.training.resume import CHECKPOINT, Begun
 from segline.training.settings import Runtime, Train
+from segline.training.silence import EveryMinute
 from segline_runtime.specification import Specification
 
 
@@ -35,7 +38,7 @@ class Fitted:
 
     weights: dict[str, Tensor]  # of the best epoch
     history: list[Row]
-    summary: dict[str, Any]  # for the card: metric, best, best_epoch, epochs, seconds, device, precision
+    summary: dict[str, Any]  # for the card: metric, best (None: undefined), best_epoch, epochs, seconds, device, processes, global_batch, precision
 
 
 def fit(
@@ -52,7 +55,7 @@ def fit(
     seed: int,
     runtime: Runtime,
     folder: Path,
-    checkpoint: Path | None,
+    begun: Begun,
     on_row: Callable[[list[Row]], None],
 ) -> Fitted:
     """Train `network` to minimise `criterion` (None: its own loss); `folder` takes the resumable checkpoint, `on_row` is called with all rows after each epoch.
@@ -63,12 +66,14 @@ def fit(
     lightning.seed_everything(seed, workers=True, verbose=False)
     monitor = f"val_{task.metric}"
     best, history = BestWeights(monitor), History(monitor, on_row)
-    averaging = [EMAWeightAveraging(decay=settings.ema)] if settings.ema else []
+    averaging = [AveragedWeights(settings.ema)] if settings.ema else []
     stopping = (
         [EarlyStopping(monitor, mode="max", patience=settings.early_stopping, check_on_train_epoch_end=False, strict=False)] if settings.early_stopping else []
     )
     newest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
-    callbacks: list[Callback] = [SeedPerEpoch(seed), *averaging, best, *stopping, history, newest]
+    callbacks: list[Callback] = [OwnSignals(), SeedPerEpoch(seed), LastEpochIsValidated(), *averaging, best, *stopping, history, newest]
+    if not sys.stderr.isatty():
+        callbacks.append(EveryMinute())
     trainer, precision = _trainer(settings, runtime, callbacks)
     if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
@@ -84,17 +89,20 @@ def fit(
         augmentation=augmentation,
         batch_size=batch_size,
         seed=seed,
-        first_epoch=finished_epochs(checkpoint),
+        first_epoch=begun.epochs,
         pin=device == "cuda",
         **place,
     )
     checks = loaders.validation_loader(validation, batch_size=batch_size, **place)
     try:
-        trainer.fit(module, batches, checks, ckpt_path=checkpoint, weights_only=False)
-    except FloatingPointError as error:
-        raise TrainingError(f"The training broke down: {error}. Lower train.lr, set train.clip, or use precision: fp32; then run again.") from None
-    except SystemExit:
-        if trainer.state.status is TrainerStatus.INTERRUPTED:
+        trainer.fit(module, batches, checks, ckpt_path=begun.checkpoint, weights_only=True)
+    except BaseException as error:
+        _end_other_processes(trainer)
+        if isinstance(error, FloatingPointError):
+            raise TrainingError(f"The training broke down: {error}. Lower train.lr, set train.clip, or use precision: fp32; then run again.") from None
+        if isinstance(error, SeglineError):
+            raise loaders.as_raised(error) from None
+        if isinstance(error, SystemExit) and trainer.state.status is TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into a bare exit
         raise
     assert best.weights is not None
@@ -107,10 +115,17 @@ def fit(
         "seconds": round(history.seconds, 1),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "processes": world,
+        "global_batch": batch_size * world,
         "precision": precision,
         "parameter_count": parameters,
     }
     return Fitted(best.weights, history.rows, summary)
+
+
+def _end_other_processes(trainer: lightning.Trainer) -> None:
+    """Those that this one has started would wait for it until their patience ends."""
+    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        trainer.strategy.launcher.kill(signal.SIGKILL)
 
 
 def _per_process(batch_size: int, world: int) -> int:
@@ -139,11 +154,13 @@ def _trainer(settings: Train, runtime: Runtime, callbacks: list[Callback]) -> tu
         "enable_model_summary": False,
         "enable_progress_bar": sys.stderr.isatty(),
         "callbacks": callbacks,
+        "plugins": [SafeCheckpoints()],
         **runtime.lightning,
     }
     try:
         device = lightning.Trainer(accelerator=arguments["accelerator"], devices=1, logger=False, enable_checkpointing=False).strategy.root_device.type
         precision = hardware.precision(settings.precision, device)
-        return lightning.Trainer(precision=hardware.LIGHTNING_PRECISION[precision], **arguments), precision  # type: ignore[arg-type]
+        trainer = lightning.Trainer(precision=hardware.LIGHTNING_PRECISION[precision], **arguments)  # type: ignore[arg-type]
+        return trainer, hardware.resolved(trainer.precision)
     except (lightning.fabric.utilities.exceptions.MisconfigurationException, ValueError, TypeError) as error:
         raise TrainingError(f"runtime: Lightning refuses these settings: {error} Change the section `runtime` of params.yaml.") from None

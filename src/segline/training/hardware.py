@@ -21,6 +21,11 @@ def precision(asked: str, device: str) -> str:
     return "fp32"
 
 
+def resolved(lightning_precision: str) -> str:
+    """What Lightning trains in: it has no fp16 on a CPU, and takes bf16 there."""
+    return next(name for name, word in LIGHTNING_PRECISION.items() if word == lightning_precision)
+
+
 def workers(asked: int | Literal["auto"], device: str, processes: int) -> int:
     """Loader processes per training process. On a GPU up to 8; where the CPU itself trains, one that works ahead."""
     if asked != "auto":

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segline.data.store import Sample, Split
+from segline.errors import SeglineError
 from segline.tasks.learning import Batch, Learning
 from segline.training.augment import Augmentation
 
@@ -46,24 +47,40 @@ class _Untouched(Dataset[Sample]):
         return sample
 
 
-class _Shuffle(Sampler[tuple[int, int]]):
-    """A permutation per epoch, dealt to the processes in equal parts; Lightning tells it the epoch."""
+class _OneBatchOfNothing(Dataset[list[Sample]]):
+    """Lightning leaves out a process without a batch, and the others would wait for it for ever."""
 
-    def __init__(self, length: int, *, seed: int, rank: int, world: int, epoch: int = 0) -> None:
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _index: int) -> list[Sample]:
+        return []
+
+
+class _Shuffle(Sampler[tuple[int, int]]):
+    """A permutation per epoch, dealt to the processes in equal parts; Lightning tells it the epoch.
+
+    The images of one step are the same however many processes share them, and so is the number of steps: an incomplete last batch is left out where there
+    is more than one (batch norm needs company). Where there is one alone, the first images fill it up until each process has as many as the others.
+    """
+
+    def __init__(self, length: int, *, batch_size: int, seed: int, rank: int, world: int, epoch: int = 0) -> None:
+        """batch_size: of one process."""
         self._length, self._seed, self._rank, self._world = length, seed, rank, world
+        steps = length // (batch_size * world)
+        self._each = steps * batch_size if steps else -(-length // world)
         self._epoch = epoch  # a resumed training's loader processes ask for the first order before Lightning has told the epoch
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self._length // self._world)
+        return self._each
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
-        # Every process must make as many steps as the others: the first images fill up the last round.
-        padded = np.resize(order, len(self) * self._world)
-        return ((self._epoch, int(i)) for i in padded[self._rank :: self._world])
+        dealt = np.resize(order, self._each * self._world)
+        return ((self._epoch, int(i)) for i in dealt[self._rank :: self._world])
 
 
 class _Collate:
@@ -89,24 +106,31 @@ def training_loader(
     workers: int,
     pin: bool,
 ) -> DataLoader[Any]:
-    """Batches of augmented samples, from `first_epoch` on. An incomplete last batch is dropped where there is more than one: batch norm needs company."""
+    """Batches of augmented samples, from `first_epoch` on; which images they hold is said in `_Shuffle`. batch_size: of one process."""
     return DataLoader(
         _Training(split, augmentation, seed),
         batch_size=batch_size,
-        sampler=_Shuffle(len(split), seed=seed, rank=rank, world=world, epoch=first_epoch),
+        sampler=_Shuffle(len(split), batch_size=batch_size, seed=seed, rank=rank, world=world, epoch=first_epoch),
         collate_fn=_Collate(learning),
         num_workers=workers,
         worker_init_fn=_one_thread,
         persistent_workers=workers > 0,
         pin_memory=pin,
-        drop_last=-(-len(split) // world) > batch_size,
     )
 
 
 def validation_loader(split: Split, *, batch_size: int, rank: int, world: int, workers: int) -> DataLoader[Any]:
     """Lists of untouched samples; each image goes to exactly one process."""
-    part = _Untouched(split.part(range(rank, len(split), world)))
-    return DataLoader(part, batch_size=batch_size, shuffle=False, collate_fn=list, num_workers=workers, worker_init_fn=_one_thread)
+    part = split.part(range(rank, len(split), world))
+    if not len(part):
+        return DataLoader(_OneBatchOfNothing(), batch_size=None)
+    return DataLoader(_Untouched(part), batch_size=batch_size, shuffle=False, collate_fn=list, num_workers=workers, worker_init_fn=_one_thread)
+
+
+def as_raised(error: SeglineError) -> SeglineError:
+    """An error with its sentences alone: torch raises what ended a loader process anew, with the whole traceback as its message."""
+    _, _, sentences = str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")
+    return type(error)(*sentences.splitlines())
 
 
 def _one_thread(_worker: int) -> None:

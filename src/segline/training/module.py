@@ -19,7 +19,11 @@ from segline.tasks.learning import Batch, Learning
 from segline.tasks.predictor import GraphPredictor
 from segline.training import optimizer
 from segline.training.settings import Train
+from segline.training.validation_loss import ValidationLoss
 from segline_runtime.specification import Specification
+
+SKIPPED_AT_MOST = 10
+"""Steps in a row: one overflows now and then where fp16 ends at 65,504; a loss that stays infinite for so long will stay so."""
 
 
 class SegmentationModule(LightningModule):
@@ -36,7 +40,10 @@ class SegmentationModule(LightningModule):
         self._specification = specification
         self._settings = settings
         self._scorer: Scorer = task.scorer(specification.classes)
+        self._loss: ValidationLoss | None = None
         self._predict: GraphPredictor | None = None
+        self._infinite_in_a_row = 0  # steps
+        self._finite = False  # whether the loss was, in some step of this epoch
 
     @property
     def encoder(self) -> nn.Module | None:
@@ -52,43 +59,66 @@ class SegmentationModule(LightningModule):
         encoder = self.encoder
         if encoder is not None and self.current_epoch < self._settings.freeze_encoder:
             encoder.eval()  # its norm statistics stay, too
+        self._finite = False
 
     def on_train_epoch_end(self) -> None:
+        if not self._finite:
+            raise FloatingPointError(f"the loss was no finite number in any step of epoch {self.current_epoch + 1}")
         self.network.train()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         losses = self._learning.losses(self.network, self.criterion, batch, self._specification)
         if not torch.isfinite(losses["loss"]):
-            raise FloatingPointError(f"the loss is {losses['loss'].item()} at step {self.global_step}")
+            self._not_finite(losses["loss"])
+            return losses["loss"]
+        self._infinite_in_a_row, self._finite = 0, True
         shown = {f"train_{name}": value.detach() for name, value in losses.items()}
         self.log_dict(shown, on_step=False, on_epoch=True, batch_size=len(batch.images), sync_dist=True)
         self.log("loss", losses["loss"].detach(), prog_bar=True, logger=False)
         return losses["loss"]
 
+    def _not_finite(self, loss: Tensor) -> None:
+        """In fp16 a single step may overflow: its gradients do as well, and the gradient scaler leaves the step out. Raises FloatingPointError otherwise."""
+        self._infinite_in_a_row += 1
+        if self.trainer.precision == "16-mixed" and self._infinite_in_a_row <= SKIPPED_AT_MOST:
+            return
+        before = f", as in the {self._infinite_in_a_row - 1} steps before it" if self._infinite_in_a_row > 1 else ""
+        raise FloatingPointError(f"the loss is {loss.item()} at step {self.global_step}{before}")
+
     def on_validation_epoch_start(self) -> None:
         self._scorer = self._task.scorer(self._specification.classes)
+        self._loss = self._fresh_loss()
         self._predict = GraphPredictor(self._learning.graph(self.network, self._specification).to(self.device), self._specification)
 
     def validation_step(self, batch: Sequence[Sample], batch_idx: int) -> None:  # noqa: ARG002
-        assert self._predict is not None
+        if not batch:
+            return  # a process without images
+        assert self._predict is not None and self._loss is not None
+        self._loss.add(batch, self.device, seed=self.current_epoch)
         predictions = self._predict([sample.image for sample in batch])
         for prediction, sample in zip(predictions, batch, strict=True):
             self._scorer.add(prediction, sample)
 
     def on_validation_epoch_end(self) -> None:
         self._gather()
+        assert self._loss is not None
         metrics = figures(self._scorer.counts(), [catalog.get(word) for word in self._task.metrics], self._specification.classes)
         # Every process has merged the same states, so the mean over processes is the figure itself.
-        self.log_dict({f"val_{name}": float(value) for name, value in metrics.items()}, sync_dist=False)
+        self.log_dict({"val_loss": self._loss.mean()} | {f"val_{name}": float(value) for name, value in metrics.items()}, sync_dist=False)
 
     def _gather(self) -> None:
         if self.trainer.world_size == 1:
             return
+        assert self._loss is not None
         states: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(states, self._scorer.state())
-        self._scorer = self._task.scorer(self._specification.classes)
-        for state in states:
-            self._scorer.merge(state)
+        torch.distributed.all_gather_object(states, (self._scorer.state(), self._loss.state()))
+        self._scorer, self._loss = self._task.scorer(self._specification.classes), self._fresh_loss()
+        for scores, losses in states:
+            self._scorer.merge(scores)
+            self._loss.merge(losses)
+
+    def _fresh_loss(self) -> ValidationLoss:
+        return ValidationLoss(self.network, self.criterion, task=self._task, learning=self._learning, specification=self._specification)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         moving = optimizer.optimizer(self.network, self.encoder, self._settings)

@@ -6,22 +6,28 @@ while it is held close their copy of it at once, so that none of them holds it a
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import socket
+import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
 from segline.errors import LockedError
-from segline.files import write_json
+from segline.files import sync_folder, whole, write_json
 
 CHECKPOINT = "last.ckpt"
+EARLIER = "earlier.ckpt"
 _LOCK = "lock"
 _OWNER = "owner.json"  # beside the lock: Windows lets nobody else read a locked file
 _IDENTITY = "identity.json"
@@ -61,21 +67,90 @@ def claimed(root: Path, model: str, key: str, parts: Mapping[str, str]) -> Itera
             lock.release()
 
 
-def checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to go on from, if the training was interrupted."""
-    file = folder / CHECKPOINT
-    return file if file.is_file() else None
+@dataclass(frozen=True)
+class Begun:
+    """What there is of an interrupted training."""
+
+    checkpoint: Path | None = None  # None: start afresh
+    epochs: int = 0  # that are finished
+    unreadable: tuple[str, ...] = ()  # a sentence for each checkpoint that should be there and is damaged
 
 
-def finished_epochs(checkpoint: Path | None) -> int:
-    """How many epochs a checkpoint has behind it."""
-    return 0 if checkpoint is None else int(torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)["epoch"]) + 1
+def begun(folder: Path) -> Begun:
+    """The newest checkpoint that is whole; the one before it where the newest is damaged."""
+    unreadable: list[str] = []
+    for file in (folder / CHECKPOINT, folder / EARLIER):
+        if not file.is_file():
+            continue
+        try:
+            return Begun(file, _finished_epochs(file), tuple(unreadable))
+        except Exception as error:  # torch, zipfile and pickle have no common kind of error for a damaged file
+            reason = " ".join(str(error).split())[:200]
+            unreadable.append(f"The checkpoint {file} of an interrupted training cannot be read ({reason or type(error).__name__}).")
+    return Begun(unreadable=tuple(unreadable))
+
+
+def forget_unreadable(folder: Path, found: Begun) -> None:
+    """So that a damaged checkpoint is not taken for the last good one when the next is saved."""
+    for file in (folder / CHECKPOINT, folder / EARLIER):
+        if file == found.checkpoint:
+            return
+        file.unlink(missing_ok=True)
+
+
+def _finished_epochs(file: Path) -> int:
+    """Reads the whole file: a damaged byte is only seen by its checksum. Nothing in it is run: it holds plain values and tensors."""
+    with zipfile.ZipFile(file) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} in it is damaged")
+    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    missing = {"epoch", "state_dict", "optimizer_states", "loops", "callbacks"} - set(content)
+    if missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    return int(content["epoch"]) + 1
+
+
+def save(value: Any, file: Path) -> None:
+    """`torch.save`, on the disk when it returns. A full disk raises OSError; torch itself would raise a RuntimeError that says nothing of disks."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    with file.open("wb") as stream:
+        stream.write(buffer.getbuffer())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def save_checkpoint(content: dict[str, Any], newest: Path) -> None:
+    """Beside its place first, keeping the one before it as `earlier.ckpt`: one that is whole is there at any time."""
+    earlier = newest.with_name(EARLIER)
+    if newest.is_file():
+        earlier.unlink(missing_ok=True)  # first, so that no more than two ever need room
+    with whole(newest) as beside:
+        save(content, beside)
+        if newest.is_file():
+            newest.replace(earlier)
+    sync_folder(newest.parent)
+
+
+def tell_start(root: Path, model: str, key: str, parts: Mapping[str, str], begun: Begun) -> None:
+    """Say on stderr where a training goes on, or why it begins afresh although one was interrupted."""
+    sentences = list(begun.unreadable)
+    if begun.checkpoint:
+        sentences.append(f"'{model}' goes on after epoch {begun.epochs}, where its training was interrupted.")
+    elif begun.unreadable:
+        sentences.append(f"'{model}' is trained afresh.")
+    elif reason := why_afresh(root, model, key, parts):
+        sentences.append(reason)
+    for sentence in sentences:
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def why_afresh(root: Path, model: str, key: str, parts: Mapping[str, str]) -> str | None:
     """A sentence when another interrupted training of this model lies there that cannot be continued; it says what differs."""
     mine = folder_of(root, model, key)
-    others = [file for file in root.glob(f"{model}-*/{CHECKPOINT}") if file.parent != mine and file.parent.name.rpartition("-")[0] == model]
+    found = [*root.glob(f"{model}-*/{CHECKPOINT}"), *root.glob(f"{model}-*/{EARLIER}")]
+    others = [file for file in found if file.parent != mine and file.parent.name.rpartition("-")[0] == model]
     if not others:
         return None
     latest = max(others, key=lambda file: file.stat().st_mtime)
@@ -84,21 +159,25 @@ def why_afresh(root: Path, model: str, key: str, parts: Mapping[str, str]) -> st
 
 def discard(folder: Path) -> None:
     """The training is done and its outputs are written: nothing is left to resume."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    for file in (folder / EARLIER, folder / CHECKPOINT):
+        file.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)  # Windows keeps open files, such as the lock; without a checkpoint they mean nothing
 
 
 def _difference(identity: Path, parts: Mapping[str, str]) -> str:
-    then = json.loads(identity.read_text()) if identity.is_file() else {}
-    if then.get("version") != _VERSION:
-        return "another version of Segline began it"
-    differing = [part for part, value in parts.items() if then["parts"].get(part) != value]
-    return f"its {' and '.join(differing)} differ"
+    try:
+        then = json.loads(identity.read_text()) if identity.is_file() else {}
+        if then.get("version") != _VERSION:
+            return "another version of Segline began it"
+        differing = [part for part, value in parts.items() if then["parts"].get(part) != value]
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return f"what it was made of ({identity}) cannot be read"
+    return f"its {' and '.join(differing)} differ" if differing else "its key differs"
 
 
 def _owner(file: Path) -> str:
     try:
         owner = json.loads(file.read_text())
-    except (OSError, ValueError):
+        return f"by process {owner['pid']} on {owner['host']}, since {owner['since']}. Wait for it, or stop it (`kill {owner['pid']}`) and run again"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "by another process that is just starting; wait for it or stop it"
-    return f"by process {owner['pid']} on {owner['host']}, since {owner['since']}. Wait for it, or stop it (`kill {owner['pid']}`) and run again"

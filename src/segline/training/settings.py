@@ -23,11 +23,24 @@ class Transform(Section):
         if not isinstance(value, dict) or len(value) != 1:
             raise ValueError("each entry is one transform's name over its arguments, as in `- HorizontalFlip: {p: 0.5}`")
         [(name, arguments)] = value.items()
+        if arguments is not None and not isinstance(arguments, dict):
+            raise ValueError(f"below {name!s:.80} stand its arguments by name, as in `- HorizontalFlip: {{p: 0.5}}`")
         return {"name": name, "arguments": {} if arguments is None else arguments}
 
     @model_serializer
     def _as_written(self) -> dict[str, dict[str, JsonValue]]:
         return {self.name: self.arguments}
+
+
+REFUSED_TRANSFORMS = {
+    **dict.fromkeys(
+        ("Normalize", "ToFloat", "FromFloat", "ToTensorV2", "ToTensor3D"),
+        "would scale the values a second time: they are made numbers by the data's scale and normalised by `input.mean` and `input.std` already",
+    ),
+    "Morphological": "grows the classes of higher numbers into those of lower ones, which makes wrong truth",
+    "Lambda": "needs Python functions, which params.yaml cannot hold",
+}
+"""Transforms of albumentations that `augment` does not take, and why."""
 
 
 class Train(Section):
@@ -46,20 +59,14 @@ class Train(Section):
     freeze_encoder: NotNegative = 0.0  # epochs in which the encoder's weights and norm statistics stay as they are
     clip: NotNegative | None = None  # largest gradient norm
     early_stopping: Count | None = None  # validations without a better metric before the training stops
-    validate_every: Count = 1  # epochs from one validation to the next
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of an exponential moving average of the weights, per optimiser step
+    validate_every: Count = 1  # epochs from one validation to the next, and the last one
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of a moving average of the weights, per optimiser step, warmed up
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
     channels_last: bool = True  # memory layout of tensors; faster on most hardware
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of train that steers the training where `val` is what is scored at the end
 
-    @model_validator(mode="after")
-    def _validates_at_least_once(self) -> Train:
-        if self.validate_every > self.epochs:
-            raise ValueError(f"validate_every is {self.validate_every} and epochs {self.epochs}; at least one epoch must be validated")
-        return self
 
-
-LIGHTNING = frozenset({"benchmark", "default_root_dir", "detect_anomaly", "deterministic", "enable_progress_bar", "plugins", "profiler"})
+LIGHTNING = frozenset({"benchmark", "default_root_dir", "detect_anomaly", "deterministic", "enable_progress_bar", "profiler"})
 """Arguments of lightning.Trainer that say how it runs, and not what comes out."""
 
 

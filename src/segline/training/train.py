@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,8 @@ def train(
     augmentation = Augmentation(
         settings.augment,
         geometry=plan.geometry,
+        truth=task.truth,
+        image=plan.image,
         crop=settings.input.training_crop,
         padding=[value * plan.image.scale for value in specification.mean],
     )
@@ -65,10 +66,11 @@ def train(
     card = card_of(plan, specification, dataset, commit)
 
     def run(resumable: ModelFolder) -> Fitted:
-        checkpoint = resume.checkpoint(resumable.path)
+        begun = resume.begun(resumable.path)
         on_row: Callable[[list[Row]], None] = _nowhere
         if environment.process_rank() == 0:
-            _tell_start(plan, resume_root, checkpoint)
+            resume.tell_start(resume_root, plan.model, plan.key, plan.parts, begun)
+            resume.forget_unreadable(resumable.path, begun)
             on_row = _following(resumable, card, follow)
         return fit(
             network,
@@ -83,7 +85,7 @@ def train(
             seed=plan.seed,
             runtime=runtime,
             folder=resumable.path,
-            checkpoint=checkpoint,
+            begun=begun,
             on_row=on_row,
         )
 
@@ -162,13 +164,6 @@ def _part(dataset: PreparedDataset, part: Part, seed: int, truth: Any, *, held: 
     return split.part(away if held else kept)
 
 
-def _tell_start(plan: TrainPlan, root: Path, checkpoint: Path | None) -> None:
-    if checkpoint:
-        print(f"'{plan.model}' goes on after epoch {resume.finished_epochs(checkpoint)}, where its training was interrupted.", file=sys.stderr, flush=True)
-    elif reason := resume.why_afresh(root, plan.model, plan.key, plan.parts):
-        print(reason, file=sys.stderr, flush=True)
-
-
 def _following(resumable: ModelFolder, card: ModelCard, follow: Follow) -> Callable[[list[Row]], None]:
     """Card and history stand in the resume folder as the training goes, for the tracker and for who looks."""
     with whole(resumable.card) as file:
@@ -184,7 +179,7 @@ def _following(resumable: ModelFolder, card: ModelCard, follow: Follow) -> Calla
 
 def _write(folder: ModelFolder, card: ModelCard, fitted: Fitted, trained_on: list[str]) -> None:
     with whole(folder.weights) as file:
-        torch.save(fitted.weights, file)
+        resume.save(fitted.weights, file)
     history.write(folder.history, fitted.history)
     write_json(folder.trained_on, {"version": 1, "images": trained_on})
     with whole(folder.card) as file:

@@ -6,7 +6,7 @@ Reading the structure (lists, annotation files) is quick and reports all its pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from segline.data.check import IMAGE_SUFFIXES, Frame, Refused
+from segline.data.check import IMAGE_SUFFIXES, Frame, Refused, brief, fail, is_file
 from segline.data.sources import Folder
 from segline.data.store import Truth
 from segline.errors import DataError
@@ -39,7 +39,8 @@ class SourceObject:
     label: int  # class id
     mask: NDArray[np.bool_] | None  # (H, W); None where only boxes were drawn
     crowd: bool = False
-    box: tuple[float, float, float, float] | None = None  # xywh; where there is a mask, the box is the mask's
+    box: tuple[float, float, float, float] | None = None  # xywh, as the source says; default: the mask's
+    area: float | None = None  # square pixels, as the source says; default: the mask's, or the box's
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class SourceTruth:
     mask: NDArray[np.uint8] | None  # (H, W) class ids, 255 = ignore; None where the source has no truth `index`
     objects: tuple[SourceObject, ...] = ()
     refused: tuple[Refused, ...] = ()
+    redrawn: Mapping[str, int] = field(default_factory=dict)  # objects whose box was drawn anew from the mask, by the file that boxes them
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,21 @@ def names_of_model(classes: Sequence[str] | None, default: Sequence[str], names:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Images directly or deeper in a folder, sorted; hidden files are none of the user's."""
-    found = (f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
-    return sorted(f for f in found if f.is_file())
+    """Images directly or deeper in a folder, sorted; hidden files are none of the user's. Raises DataError for names that are not UTF-8."""
+    named = (f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
+    found = sorted(f for f in named if is_file(f))
+    odd = [f for f in found if not is_text(f.relative_to(folder).as_posix())]
+    fail([f"{folder.name}/{brief(f.relative_to(folder).as_posix())}: this name is not UTF-8; rename the file." for f in odd])
+    return found
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; those of files need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_class_names(names: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from segline.data.check import Frame, Refused, check_labels, check_size, fail, read_bytes, read_labels
+from segline.data.check import Frame, Refused, brief, check_labels, check_size, fail, is_file, read_bytes, read_labels
 from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS
@@ -68,17 +68,18 @@ class CamVid:
         for pair in pairs:
             shown = pair.image.as_posix()
             if pair.listed:
-                missing = [file.as_posix() for file in (pair.image, pair.mask) if file is not None and not (root / file).is_file()]
-                problems += [f"{pair.listed} names {file}, which does not exist; add the file or remove the line." for file in missing]
+                missing = [file for file in (pair.image, pair.mask) if file is not None and not is_file(root / file)]
+                problems += [f"{pair.listed} names {brief(file.as_posix())}, which does not exist; add the file or remove the line." for file in missing]
                 if missing:
                     continue
             if pair.mask is None:
                 refused.append(Refused(shown, f"there is no mask {pair.split}annot/{pair.image.stem}.png"))
                 continue
-            if pair.image in seen:
+            real = (root / pair.image).resolve()
+            if real in seen:
                 problems.append(f"{pair.listed or pair.split} names the image {shown} a second time; an image belongs to one split, once.")
                 continue
-            seen.add(pair.image)
+            seen.add(real)
             records.append(Record(pair.image, pair.split, _Truth(root, pair.mask, shown, names, ignored)))
         fail(problems)
         things = tuple(SourceClass(name, classes is None and name in _THINGS) for name in names)
@@ -112,7 +113,7 @@ def _files(root: Path, pairs: Sequence[_Pair]) -> list[Path]:
     """The lists, images and masks that are there, relative to the root."""
     found = {Path(f"{split}.txt") for split in SPLITS if (root / f"{split}.txt").is_file()}
     for pair in pairs:
-        found.update(file for file in (pair.image, pair.mask) if file is not None and (root / file).is_file())
+        found.update(file for file in (pair.image, pair.mask) if file is not None and is_file(root / file))
     return sorted(found)
 
 
@@ -138,7 +139,7 @@ def _pairs(root: Path) -> list[_Pair]:
 def _listed(root: Path, split: str, listing: Path, problems: list[str]) -> list[_Pair]:
     pairs = []
     try:
-        lines = read_bytes(listing, listing.name).decode().splitlines()
+        lines = read_bytes(listing, listing.name).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise DataError(f"{listing.name} is no text in UTF-8; write one image and its mask per line.") from None
     for number, line in enumerate(lines, start=1):
@@ -150,12 +151,19 @@ def _listed(root: Path, split: str, listing: Path, problems: list[str]) -> list[
             problems.append(f"{where} has {len(words)} words; it must be an image and its mask, separated by a space (and no spaces within names).")
             continue
         image, mask = (_here(root, word) for word in words)
+        if image is None or mask is None:
+            outside = words[0] if image is None else words[1]
+            problems.append(f"{where} names {brief(outside)}, which lies outside the folder; write it relative to the folder, without '..'.")
+            continue
         pairs.append(_Pair(split, image, mask, where))
     return pairs
 
 
-def _here(root: Path, word: str) -> Path:
-    """The path of a list's entry, relative to the root; leading folders of another machine are dropped."""
+def _here(root: Path, word: str) -> Path | None:
+    """The path of a list's entry, relative to the root; leading folders of another machine are dropped. None where it leads out of the root."""
     path = PurePosixPath(word.replace("\\", "/"))
     inside = not path.is_absolute() and ".." not in path.parts
-    return Path(path) if inside and (root / path).is_file() else Path(*path.parts[-2:])
+    if inside and is_file(root / path):
+        return Path(path)
+    last = path.parts[-2:]
+    return None if ".." in last or "/" in last[-1:] else Path(*(part for part in last if part != "/"))

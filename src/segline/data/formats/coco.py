@@ -5,6 +5,8 @@ An annotation file whose name says no split is divided by `data.splits`. Masks a
 are ignored in the semantic mask. Category ids are sparse: here they become 1…n in the order of the ids, and 0 is the background.
 With `data.classes`, only the named categories are read, in that order; the objects of the others count as background.
 Where no annotation at all has a `segmentation`, the boxes are the truth, and there are no masks.
+The `bbox` and `area` of an outlined object are kept as they are; both are drawn anew from its mask where the `bbox` is not that object's: a
+placeholder, or [x1, y1, x2, y2]. Of crowds both are always kept.
 """
 
 from __future__ import annotations
@@ -21,12 +23,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from segline.data.check import Frame, Refused, check_size, fail, name_list, read_bytes
-from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names
-from segline.data.masks import decode_mask
+from segline.data.check import Frame, Refused, brief, check_size, fail, is_file, name_list, read_bytes
+from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names, is_text
+from segline.data.masks import decode_mask, is_finite
+from segline.data.run_lengths import extent
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS, Truth
 from segline.errors import DataError
+
+_LONGEST_NAME = 200
+"""Characters of a category's name."""
+
+_LEAST_IOU = 0.5
+"""Of an object's box with that of its mask; below it, the box is none of this object."""
+
+_NEAR = 1.0
+"""Pixels; where no edge is farther off, the box is the object's, however small both are."""
 
 Box = tuple[float, float, float, float]
 
@@ -64,30 +76,34 @@ class Coco:
     def read(self, root: Path, settings: Settings) -> SourceData:
         parts = _annotation_files(root)
         names = _class_names(parts, settings.classes)
+        if settings.classes is None:
+            _no_annotated_background(parts)
         boxes = _only_boxes(parts)
         ids = {name: i for i, name in enumerate(names)}
         records: list[Record] = []
         problems: list[str] = []
         left_out: dict[str, int] = {}
-        seen: dict[Path, str] = {}
+        seen: dict[Path, tuple[Path, str]] = {}  # by where a file really is: its name here, and the annotation file that lists it
         for part in parts:
             by_image = _group(part, problems)
             for image in part.images:
                 file = _image_file(root, part, image)
                 if file is None:
                     problems.append(
-                        f"{part.file} names the image '{image['file_name']}', which is in none of {name_list(part.folders)}; add it or remove its entry."
+                        f"{part.file} names the image '{brief(image['file_name'])}', which is in none of {name_list(part.folders)}; add it or remove its entry."
                     )
                     continue
-                if file in seen:
-                    before = "an earlier entry does" if seen[file] == part.file else f"{seen[file]} does"
+                real = (root / file).resolve()
+                if real in seen:
+                    other, listed = seen[real]
+                    before = ("an earlier entry does" if listed == part.file else f"{listed} does") + ("" if other == file else f" ({other}, the same file)")
                     problems.append(f"{part.file} names the image {file.as_posix()}, as {before}; an image belongs to one split, once.")
                     continue
-                seen[file] = part.file
+                seen[real] = (file, part.file)
                 wanted = []
                 for annotation in by_image.get(image["id"], []):
                     name = part.categories[annotation["category_id"]]
-                    if name in ids:
+                    if name in ids and name != BACKGROUND:
                         wanted.append(annotation)
                     else:
                         left_out[name] = left_out.get(name, 0) + 1
@@ -97,7 +113,7 @@ class Coco:
         licence = "unknown" if not licences else licences[0] if len(licences) == 1 else "several; see `licenses` in the annotation files"
         things = tuple(SourceClass(name, name != BACKGROUND) for name in names)
         truths: tuple[Truth, ...] = ("boxes",) if boxes else ("index", "instances")
-        files = tuple(sorted({*seen, *(Path(part.file) for part in parts)}))
+        files = tuple(sorted({*(file for file, _ in seen.values()), *(Path(part.file) for part in parts)}))
         return SourceData(things, truths, tuple(records), licence, files, left_out=left_out)
 
 
@@ -120,27 +136,39 @@ class _Truth:
         said = (self.entry.get("height"), self.entry.get("width"))
         if None not in said:
             check_size((int(said[0]), int(said[1])), frame, f"The entry of {self.shown} in {self.part.file}", self.shown)  # type: ignore[arg-type]
+        elif frame.open:
+            raise DataError(
+                f"{self.shown} is turned by viewers (EXIF orientation), and its entry in {self.part.file} has no height and width that tell whether "
+                "its objects are drawn on it as shown or as stored; set data.orientation to displayed or stored."
+            )
         objects: list[SourceObject] = []
         refused: list[Refused] = []
         problems: list[str] = []
+        redrawn = 0
         for annotation in self.annotations:
-            where = f"{self.part.file}, annotation {annotation.get('id', '(without id)')} of {self.shown}"
-            mask, box = None, None
+            number = brief(annotation.get("id", "(without id)"))
+            where = f"{self.part.file}, annotation {number} of {self.shown}"
+            mask = None
             try:
-                if self.boxes:
-                    box = _box(annotation.get("bbox"), size)
-                else:
+                if not self.boxes:
                     mask = decode_mask(annotation.get("segmentation"), size)
+                box = None if mask is not None and not annotation.get("bbox") else _box(annotation.get("bbox"), size)
+                area = _area(annotation.get("area"))
             except ValueError as error:
                 problems.append(f"{where}: {error}.")
                 continue
-            if box is None and (mask is None or not mask.any()):
-                refused.append(Refused(self.shown, f"annotation {annotation.get('id', '(without id)')} of {self.part.file} covers no pixel"))
+            if not mask.any() if mask is not None else box is None:
+                refused.append(Refused(self.shown, f"annotation {number} of {self.part.file} covers no pixel"))
                 continue
             label = self.ids[self.part.categories[annotation["category_id"]]]
-            objects.append(SourceObject(label, mask, bool(annotation.get("iscrowd", 0)), box))
+            crowd = bool(annotation.get("iscrowd"))
+            if mask is not None and annotation.get("bbox") and not crowd and not _fits(box, mask):
+                box = area = None
+                redrawn += 1
+            objects.append(SourceObject(label, mask, crowd, box, area))
         fail(problems)
-        return SourceTruth(None if self.boxes else paint(objects, size), tuple(objects), tuple(refused))
+        painted = None if self.boxes else paint(objects, size)
+        return SourceTruth(painted, tuple(objects), tuple(refused), {self.part.file: redrawn} if redrawn else {})
 
 
 def _only_boxes(parts: Sequence[_Annotations]) -> bool:
@@ -151,12 +179,38 @@ def _only_boxes(parts: Sequence[_Annotations]) -> bool:
 
 def _box(box: Any, size: tuple[int, int]) -> Box | None:
     """A `bbox` (xywh) cut off at the borders of an image of `size` (height, width); None where nothing is left. Raises ValueError, with a phrase."""
-    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in box)
-    if not numbers:
-        raise ValueError("it has no `segmentation`, and its `bbox` is not [x, y, width, height]; correct the annotation, or remove it")
+    if not isinstance(box, list) or len(box) != 4 or not all(is_finite(v) for v in box):
+        raise ValueError("its `bbox` is not [x, y, width, height]; correct the annotation, or remove it")
     x, y, width, height = (float(v) for v in box)
     left, top, right, bottom = max(0.0, x), max(0.0, y), min(float(size[1]), x + width), min(float(size[0]), y + height)
-    return (left, top, right - left, bottom - top) if right > left and bottom > top else None
+    if right <= left or bottom <= top:
+        return None
+    whole = (left, top, right, bottom) == (x, y, x + width, y + height)
+    return (x, y, width, height) if whole else (left, top, right - left, bottom - top)
+
+
+def _area(area: Any) -> float | None:
+    """An `area`; None where there is none, or a placeholder. Raises ValueError, with a phrase."""
+    if area is None:
+        return None
+    if not is_finite(area) or area < 0:
+        raise ValueError("its `area` is no number of pixels; correct the annotation, or remove its area")
+    return area or None
+
+
+def _fits(box: Box | None, mask: NDArray[np.bool_]) -> bool:
+    """Whether a box (xywh) is that of a mask `(H, W)`: as people draw boxes, and objects of few pixels are masked."""
+    if box is None:
+        return False
+    rows, columns = extent(mask)
+    left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
+    edges = (left - columns.start, top - rows.start, right - columns.stop, bottom - rows.stop)
+    if all(abs(edge) <= _NEAR for edge in edges):
+        return True
+    width, height = min(right, columns.stop) - max(left, columns.start), min(bottom, rows.stop) - max(top, rows.start)
+    common = max(width, 0.0) * max(height, 0.0)
+    own = (columns.stop - columns.start) * (rows.stop - rows.start)
+    return bool(common >= _LEAST_IOU * (box[2] * box[3] + own - common))
 
 
 def paint(objects: Sequence[SourceObject], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -191,6 +245,7 @@ def _annotation_files(root: Path) -> list[_Annotations]:
         problems.append(
             f"{root}: the name of {name_list(unnamed)} says no split; call the files instances_train.json, instances_val.json, instances_test.json."
         )
+    problems += [f"{root}: the name of {brief(f.name)} is not UTF-8; rename the file." for f in files if not is_text(f.name)]
     fail(problems)
     parts = []
     for file in files:
@@ -216,7 +271,7 @@ def _load(root: Path, file: Path, split: str | None) -> _Annotations:
     try:
         content = json.loads(read_bytes(file, shown))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{shown} is not valid JSON ({error}); export the annotations again.") from None
+        raise DataError(f"{shown} is not valid JSON ({brief(error)}); export the annotations again.") from None
     if not isinstance(content, dict):
         raise DataError(f"{shown} holds no COCO annotations; it must be a mapping with images, annotations and categories.")
     problems = []
@@ -233,10 +288,18 @@ def _load(root: Path, file: Path, split: str | None) -> _Annotations:
     fail(problems)
     categories: dict[int, str] = {}
     for category in content["categories"]:
-        name = str(category["name"])
-        if category["id"] in categories or name in categories.values():
-            problems.append(f"{shown}: the category {category['id']} '{name}' is there twice; ids and names of categories must differ.")
-        categories[category["id"]] = name
+        number, name = category["id"], str(category["name"])
+        if number in categories or name in categories.values():
+            problems.append(f"{shown}: the category {brief(number)} '{brief(name)}' is there twice; ids and names of categories must differ.")
+        if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+            problems.append(
+                f"{shown}: the category {brief(number)} is called '{brief(name)}'; a name has 1 to {_LONGEST_NAME} characters, all of which can be printed."
+            )
+        categories[number] = name
+    for image in content["images"]:
+        for side in ("height", "width"):
+            if image.get(side) is not None and not (is_finite(image[side]) and image[side] == int(image[side])):
+                problems.append(f"{shown}: the {side} of the image '{brief(image['file_name'])}' is '{brief(image[side])}'; it must be a number of pixels.")
     repeated = [i for i, times in Counter(image["id"] for image in content["images"]).items() if times > 1]
     if repeated:
         problems.append(f"{shown}: image ids are not unique ({name_list(repeated)}); give each image its own.")
@@ -244,7 +307,7 @@ def _load(root: Path, file: Path, split: str | None) -> _Annotations:
         problems.append(f"{shown} lists no images.")
     fail(problems)
     licences = content.get("licenses")
-    names = tuple(str(entry["name"]) for entry in licences if isinstance(entry, dict) and entry.get("name")) if isinstance(licences, list) else ()
+    names = tuple(brief(entry["name"]) for entry in licences if isinstance(entry, dict) and entry.get("name")) if isinstance(licences, list) else ()
     tag = _tag(file)
     folders = dict.fromkeys(name for name in (tag, split) if name)
     folders |= dict.fromkeys(f"images/{name}" for name in list(folders)) | {"images": None, ".": None}
@@ -253,24 +316,41 @@ def _load(root: Path, file: Path, split: str | None) -> _Annotations:
 
 def _image_file(root: Path, part: _Annotations, image: dict[str, Any]) -> Path | None:
     """Where an image is, relative to the root; None where it is not, or outside."""
-    name = Path(str(image["file_name"]).replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts:
+    text = str(image["file_name"])
+    name = Path(text.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or not is_text(text):
         return None
-    return next((Path(folder) / name for folder in part.folders if (root / folder / name).is_file()), None)
+    return next((Path(folder) / name for folder in part.folders if is_file(root / folder / name)), None)
 
 
 def _group(part: _Annotations, problems: list[str]) -> dict[Any, list[dict[str, Any]]]:
-    """The annotations by image id; adds a sentence for each that points nowhere."""
+    """The annotations by image id; adds a sentence for each that points nowhere, or does not say whether it is a crowd."""
     by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in part.images}
     for annotation in part.annotations:
-        where = f"{part.file}, annotation {annotation.get('id', '(without id)')}"
-        if annotation["image_id"] not in by_image:
-            problems.append(f"{where} belongs to the image {annotation['image_id']}, which the file does not list; add the image or remove the annotation.")
-        elif annotation["category_id"] not in part.categories:
-            problems.append(f"{where} is of the category {annotation['category_id']}, which the file does not list; known are {name_list(part.categories)}.")
+        where = f"{part.file}, annotation {brief(annotation.get('id', '(without id)'))}"
+        image, category, crowd = annotation["image_id"], annotation["category_id"], annotation.get("iscrowd")
+        if image not in by_image:
+            problems.append(f"{where} belongs to the image {brief(image)}, which the file does not list; add the image or remove the annotation.")
+        elif category not in part.categories:
+            problems.append(f"{where} is of the category {brief(category)}, which the file does not list; known are {name_list(part.categories)}.")
+        elif crowd is not None and (not isinstance(crowd, int | float) or crowd not in (0, 1)):
+            problems.append(f"{where} has the `iscrowd` {brief(json.dumps(crowd))}; it must be the number 0 or 1 (a group that nobody took apart).")
         else:
-            by_image[annotation["image_id"]].append(annotation)
+            by_image[image].append(annotation)
     return by_image
+
+
+def _no_annotated_background(parts: Sequence[_Annotations]) -> None:
+    """Raises DataError when objects are annotated as background, which is what no object covers."""
+    problems = []
+    for part in parts:
+        number = sum(part.categories.get(annotation["category_id"]) == BACKGROUND for annotation in part.annotations)
+        if number:
+            problems.append(
+                f"{part.file}: {number} annotations are of the category '{BACKGROUND}', which is what no object covers; "
+                "rename the category, remove its annotations, or name the categories that you want in data.classes."
+            )
+    fail(problems)
 
 
 def _class_names(parts: Sequence[_Annotations], classes: Sequence[str] | None) -> list[str]:

@@ -7,26 +7,35 @@ of which the predicted class's is taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import get_model_weights, mobilenet, resnet
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import mobilenet_backbone, resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.ops.misc import FrozenBatchNorm2d
+from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
 
 from segline.models import encoders
+from segline.models.maskrcnn.masks import mask_loss
 from segline.models.maskrcnn.settings import Settings
 from segline.models.norm import to_group_norm
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2")
-MOBILENETS = {"mobilenet_v3_large": [1, 2, 3, 5], "mobilenet_v3_small": [0, 1, 2, 4]}
+MOBILENETS = {"mobilenet_v3_large": [1, 2, 3, 5], "mobilenet_v3_small": [1, 2, 3, 5]}
 """Stages whose outputs have stride 4, 8, 16 and 32."""
 
 _ALL_LAYERS = {"resnet": 5, "mobilenet": 6}
+
+_POOLED_LEVELS = (2, 3, 4, 5)
+"""Pyramid levels from which proposals are pooled; level k has stride 2**k."""
 
 
 class InstanceNetwork(nn.Module):
@@ -38,6 +47,10 @@ class InstanceNetwork(nn.Module):
     def __init__(self, network: MaskRCNN) -> None:
         super().__init__()
         self.network = network
+        # Anchors, proposals and targets take the type of what they are made from, and bfloat16 has 8 bits: whole pixels alone from 128 on.
+        for part in (network.backbone, network.rpn.head, network.roi_heads.box_predictor, network.roi_heads.mask_predictor):
+            assert isinstance(part, nn.Module)
+            part.register_forward_hook(_in_full_precision)
 
     @property
     def encoder(self) -> nn.Module | None:
@@ -46,13 +59,30 @@ class InstanceNetwork(nn.Module):
         return body
 
     def loss(self, images: Sequence[Tensor], targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Normalised images `(C, h, w)`, which may differ in size, and their `boxes` `(N, 4)`, `labels` `(N,)`, `masks` `(N, h, w)` → named losses."""
+        """Normalised images `(C, h, w)`, which may differ in size, and their `boxes` `(N, 4)`, `labels` `(N,)`, `masks` `(N, h, w)` → named losses.
+
+        In eval mode too: norms then keep their statistics.
+        """
         sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
         batch = ImageList(self.network.transform.batch_images(list(images)), sizes)
         features = self.network.backbone(batch.tensors)
-        proposals, first = self.network.rpn(batch, features, list(targets))
-        _, second = self.network.roi_heads(features, proposals, sizes, list(targets))
-        return {**first, **second}
+        with _teaching(self.network.rpn, self.network.roi_heads):
+            proposals, losses = self.network.rpn(batch, features, list(targets))
+            return {**losses, **self._head_losses(features, proposals, sizes, targets)}
+
+    def _head_losses(
+        self, features: Mapping[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]], targets: Sequence[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """What torchvision's RoIHeads do in training, with mask targets of our own."""
+        heads: Any = self.network.roi_heads
+        sampled, objects, labels, offsets = heads.select_training_samples(proposals, list(targets))
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, sampled, sizes)))
+        loss_classifier, loss_box = fastrcnn_loss(logits, deltas, labels, offsets)
+        hits = [torch.where(label > 0)[0] for label in labels]
+        hit_boxes = [boxes[hit] for boxes, hit in zip(sampled, hits, strict=True)]
+        hit_objects = [matched[hit] for matched, hit in zip(objects, hits, strict=True)]
+        masks = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, hit_boxes, sizes)))
+        return {"loss_classifier": loss_classifier, "loss_box_reg": loss_box, "loss_mask": mask_loss(masks, hit_boxes, targets, hit_objects)}
 
     def detect(self, image: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One normalised image `(C, h, w)`, whose content fills `size` from the top left → its detections by falling score.
@@ -85,12 +115,40 @@ def build(settings: Settings, *, channels: int, classes: int) -> InstanceNetwork
         box_nms_thresh=predict.nms_threshold,
         box_detections_per_img=predict.max_detections,
     )
+    heads = network.roi_heads
+    for pool in (heads.box_roi_pool, heads.mask_roi_pool):
+        assert isinstance(pool, MultiScaleRoIAlign)
+        # Left to itself it takes the scales from the first image that it meets, and rounding makes them wrong ones where that is an odd size.
+        pool.scales = [2.0**-level for level in _POOLED_LEVELS]
+        pool.map_levels = initLevelMapper(_POOLED_LEVELS[0], _POOLED_LEVELS[-1], pool.canonical_scale, pool.canonical_level)
     return InstanceNetwork(network)
 
 
 def statistics(settings: Settings) -> encoders.Statistics | None:
     """Mean and standard deviation that the encoder's weights expect: torchvision trained all of its own with ImageNet's."""
     return None if settings.weights == encoders.NONE else encoders.IMAGENET_STATISTICS
+
+
+@contextmanager
+def _teaching(*parts: nn.Module) -> Iterator[None]:
+    """Run the block with the flags of `parts` alone in training mode, by which torchvision compares with the truth; what lies in them keeps its mode."""
+    evaluated = [part for part in parts if not part.training]
+    for part in evaluated:
+        part.training = True
+    try:
+        yield
+    finally:
+        for part in evaluated:
+            part.training = False
+
+
+def _in_full_precision(_module: nn.Module, _inputs: Any, outputs: Any) -> Any:
+    """What a part of the network gives, as float32: a tensor, or named or listed ones. Without mixed precision nothing changes."""
+    if isinstance(outputs, Tensor):
+        return outputs.float()
+    if isinstance(outputs, dict):
+        return OrderedDict((name, value.float()) for name, value in outputs.items())
+    return type(outputs)(_in_full_precision(_module, _inputs, value) for value in outputs)
 
 
 def _norm(settings: Settings) -> type[nn.Module]:

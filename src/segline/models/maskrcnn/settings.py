@@ -15,7 +15,7 @@ class Anchors(Section):
     """Anchor boxes: one size and the same ratios per pyramid level, finest level first."""
 
     sizes: list[Count] = [16, 32, 64, 128, 256]  # side of a square anchor, pixels of the network's input
-    ratios: list[Positive] = [0.5, 1.0, 2.0]  # height / width of the anchors
+    ratios: Annotated[list[Positive], Field(min_length=1)] = [0.5, 1.0, 2.0]  # height / width of the anchors
 
     @model_validator(mode="after")
     def _five_levels(self) -> Anchors:
@@ -41,6 +41,9 @@ class Detection(Predict):
     score_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.05  # detections below it are dropped
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # box IoU above which the weaker of two detections is dropped
     max_detections: Count = 100  # the best of an image that are kept
+
+    def unthresholded(self) -> Detection:
+        return self.model_copy(update={"score_threshold": 0.0})
 
 
 class DetectorInput(Input):

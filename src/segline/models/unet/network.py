@@ -21,6 +21,11 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     return SemanticNetwork(network, stride=settings.stride, encoder=encoder)
 
 
+def check(settings: Settings) -> None:
+    """Raises ModelError for an encoder or weights that there are not; asks no server."""
+    encoders.check_smp(settings.encoder, settings.weights)
+
+
 def statistics(settings: Settings) -> encoders.Statistics | None:
     """Mean and standard deviation that the encoder's weights expect."""
     return encoders.smp_statistics(settings.encoder, settings.weights)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from segline.metrics.matching import CONFIDENT
 from segline_runtime.instance import InstancePrediction
 
 _SAME_OBJECT = 0.5  # box IoU
@@ -15,26 +14,26 @@ def disagreement(first: InstancePrediction, second: InstancePrediction) -> dict[
     """Detections are matched by label and box, as near ties swap their order.
 
     `box_px`: largest distance of a box edge, pixels; `score`: largest difference; `mask_iou_loss`: largest 1 − IoU of the masks (all over matched
-    pairs); `unmatched`: detections without a partner; `unmatched_confident`: share without a partner among those of a score that counts as found
-    (the weak ones of an early model are near ties, of which rounding picks any).
+    pairs); `unmatched`: detections without a partner; `unmatched_score`: the highest score of one; `nothing_matched`: 1 where both have detections, and no
+    two of them match. What is undefined (NaN) in a detection is so in its figure.
     """
     pairs = match(first, second)
-    box_px, score, mask_iou_loss = 0.0, 0.0, 0.0
+    edges, differences, losses = [0.0], [0.0], [0.0]
     for i, j in pairs:
-        box_px = max(box_px, float(np.abs(first.boxes[i] - second.boxes[j]).max()))
-        score = max(score, abs(float(first.scores[i]) - float(second.scores[j])))
-        mask_iou_loss = max(mask_iou_loss, 1 - _mask_iou(first.masks[i], second.masks[j]))
+        edges.append(float(np.abs(first.boxes[i] - second.boxes[j]).max()))
+        differences.append(abs(float(first.scores[i]) - float(second.scores[j])))
+        losses.append(1 - _mask_iou(first.masks[i], second.masks[j]))
     scores = np.concatenate([first.scores, second.scores])
     alone = np.ones(len(scores), dtype=np.bool_)
     for i, j in pairs:
         alone[[i, len(first.scores) + j]] = False
-    confident = scores >= CONFIDENT
     return {
-        "box_px": box_px,
-        "score": score,
-        "mask_iou_loss": mask_iou_loss,
+        "box_px": float(np.max(edges)),  # numpy's maximum keeps a NaN, Python's may lose it
+        "score": float(np.max(differences)),
+        "mask_iou_loss": float(np.max(losses)),
         "unmatched": float(alone.sum()),
-        "unmatched_confident": float((alone & confident).sum() / max(confident.sum(), 1)),
+        "unmatched_score": float(scores[alone].max(initial=0.0)),
+        "nothing_matched": float(len(first.scores) > 0 and len(second.scores) > 0 and not pairs),
     }
 
 

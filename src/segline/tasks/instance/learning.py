@@ -25,7 +25,7 @@ class Detector(Protocol):
     """What an instance network can do. Boxes are xyxy in pixels of the network's input."""
 
     def loss(self, images: Sequence[Tensor], targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Normalised images `(C, h, w)` and their `boxes` `(N, 4)`, `labels` `(N,)`, `masks` `(N, h, w)` → named losses."""
+        """Normalised images `(C, h, w)` and their `boxes` `(N, 4)`, `labels` `(N,)`, `masks` `(N, h, w)` → named losses; in eval mode too."""
 
     def detect(self, image: Tensor, size: Sides) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A normalised image `(C, h, w)` with its content's size → boxes `(N, 4)`, labels `(N,)`, scores `(N,)`, masks `(N, M, M)` per box."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as rle
 
+from segline.data.run_lengths import encode
 from segline.files import write_json
 from segline.tasks.results import write_png
 from segline_runtime.predictions import InstancePrediction, Prediction
@@ -46,7 +46,7 @@ def coco_results(prediction: InstancePrediction, image_id: int, file_name: str) 
     """COCO results of one image: `bbox` is x, y, width, height in pixels; `segmentation` is a compressed RLE."""
     results = []
     for label, score, (x0, y0, x1, y1), mask in zip(prediction.labels, prediction.scores, prediction.boxes, prediction.masks, strict=True):
-        encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
+        encoded = encode(mask)
         results.append(
             {
                 "image_id": image_id,

@@ -26,7 +26,15 @@ class InstanceTask:
     metric: str = "mask_ap"
     counts: str = "detections"
     metrics: tuple[str, ...] = ("mask_ap", "box_ap", "object_support")
-    gross: ClassVar[Mapping[str, float]] = {"unmatched_confident": 0.1}
+    limits: ClassVar[Mapping[str, float]] = {
+        "box_px": 0.01,
+        "score": 0.0001,
+        "mask_iou_loss": 0.01,
+        "unmatched": 0.0,
+        "unmatched_score": 0.0,
+        "nothing_matched": 0.0,
+    }
+    beyond_rounding: frozenset[str] = frozenset({"nothing_matched"})
 
     def scorer(self, classes: Sequence[ClassInfo]) -> InstanceScorer:
         return InstanceScorer(classes)
@@ -35,6 +43,11 @@ class InstanceTask:
         """See `segline.tasks.instance.disagreement`."""
         assert isinstance(first, InstancePrediction) and isinstance(second, InstancePrediction)
         return disagreement(first, second)
+
+    def findings(self, prediction: Prediction) -> int:
+        """Detections."""
+        assert isinstance(prediction, InstancePrediction)
+        return len(prediction.scores)
 
     def overlay(self, image: Picture, prediction: Prediction, classes: Sequence[ClassInfo]) -> Picture:
         return drawing.overlay(image, prediction, classes)

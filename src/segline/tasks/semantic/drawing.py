@@ -9,18 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.store import IGNORE, Sample
-from segline.drawing.paint import IGNORED, WRONG, Picture, blend, dim, paint_classes
-from segline.drawing.scale import resized_ids
-from segline.drawing.sheet import Entry, Panels
+from segline.drawing.legend import Entry, with_legend
+from segline.drawing.paint import IGNORED, WRONG, Picture, blend, faded, paint_classes
+from segline.drawing.scale import resized, resized_ids, size_alone
+from segline.drawing.sheet import Panels
+from segline.drawing.tags import tag_regions
 from segline.drawing.view import view
 from segline_runtime.predictions import Prediction, SemanticPrediction
 from segline_runtime.specification import ClassInfo
 
 
 def overlay(image: NDArray[Any], prediction: Prediction, classes: Sequence[ClassInfo]) -> Picture:
-    """The predicted classes in their colours over the dimmed image `(H, W, C)`, at its size."""
+    """The predicted classes in their colours over the image `(H, W, C)`, a small one enlarged, with a legend below: the classes by falling share of it."""
     assert isinstance(prediction, SemanticPrediction)
-    return paint_classes(view(image), prediction.class_ids, classes)
+    size = size_alone(image.shape[0], image.shape[1])
+    painted = _painted(resized(view(image), size), resized_ids(prediction.class_ids, size), classes)
+    shares = np.bincount(prediction.class_ids.ravel(), minlength=len(classes)) / prediction.class_ids.size
+    present = sorted((info for info in classes if shares[info.id]), key=lambda info: -shares[info.id])
+    return with_legend(painted, [(f"{_percent(shares[info.id])} {info.name}", info.color) for info in present], "")
 
 
 def panels(sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], image: Picture) -> Panels:
@@ -31,16 +37,24 @@ def panels(sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo],
     ignored = truth == IGNORE
     wrong = (truth != predicted) & ~ignored
     return Panels(
-        truth=paint_classes(image, truth, classes),
-        prediction=paint_classes(image, predicted, classes),
+        truth=_painted(image, truth, classes),
+        prediction=_painted(image, predicted, classes),
         error=_paint_errors(image, wrong, ignored),
         legend=[(classes[i].name, classes[i].color) for i in np.union1d(truth[~ignored], predicted)],
         marks=_marks(wrong, ignored),
     )
 
 
+def _painted(picture: Picture, ids: Picture, classes: Sequence[ClassInfo]) -> Picture:
+    return tag_regions(paint_classes(picture, ids, classes), ids, classes)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
+
+
 def _paint_errors(image: Picture, wrong: NDArray[np.bool_], ignored: NDArray[np.bool_]) -> Picture:
-    painted = dim(image)
+    painted = faded(image)
     blend(painted, ignored, IGNORED, 0.6)
     blend(painted, wrong, WRONG, 0.75)
     return painted

@@ -62,11 +62,14 @@ class SemanticGraph(EvalGraph):
     """A semantic network with the resizing of its geometry, there and back."""
 
     inputs: ClassVar = {"images": {0: "batch", 1: "height", 2: "width"}}
-    outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "probabilities": {0: "batch", 2: "height", 3: "width"}}
-    detail: ClassVar = frozenset({"probabilities"})
+    outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "logits": {0: "batch", 2: "height", 3: "width"}}
+    detail: ClassVar = frozenset({"logits"})
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images `(B, H, W, C)` → class ids uint8 `(B, H, W)` and probabilities float32 `(B, K, H, W)`, at the input's own size."""
+        """Images `(B, H, W, C)` → class ids uint8 `(B, H, W)` and logits float32 `(B, K, H, W)`, at the input's own size.
+
+        The class is the one of the largest logit. Probabilities are made of logits by who asks for them: in the graph they would cost everybody.
+        """
         fitted, (content_height, content_width) = self._fitted(images)
         with evaluating(self.network):
             logits = self.network(fitted)[MAIN].float()
@@ -75,7 +78,7 @@ class SemanticGraph(EvalGraph):
             logits = logits[:, :, :content_height, :content_width]
         if fit != "native":
             logits = functional.interpolate(logits, size=(images.shape[1], images.shape[2]), mode="bilinear", align_corners=False)
-        return logits.argmax(1).to(torch.uint8), logits.softmax(1)
+        return logits.argmax(1).to(torch.uint8), logits
 
 
 LEARNING = SemanticLearning()

@@ -27,18 +27,29 @@ class SemanticTask:
     metric: str = "miou"
     counts: str = "pixels"
     metrics: tuple[str, ...] = ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "class_support")
-    gross: ClassVar[Mapping[str, float]] = {"differing_pixels": 0.01}
+    limits: ClassVar[Mapping[str, float]] = {"differing_pixels": 0.0001, "probability": 0.0001}
+    beyond_rounding: frozenset[str] = frozenset()
 
     def scorer(self, classes: Sequence[ClassInfo]) -> SemanticScorer:
         return SemanticScorer(classes)
 
     def disagreement(self, first: Prediction, second: Prediction) -> dict[str, float]:
-        """`differing_pixels`: share of the image; `probability`: largest difference of any class at any pixel, where both have probabilities."""
+        """`differing_pixels`: share of the image; `probability`: largest difference of any class at any pixel, where both have probabilities.
+
+        Predictions of different sizes differ everywhere.
+        """
         assert isinstance(first, SemanticPrediction) and isinstance(second, SemanticPrediction)
+        if first.class_ids.shape != second.class_ids.shape:
+            return {"differing_pixels": 1.0, "probability": 1.0}
         figures = {"differing_pixels": float(np.mean(first.class_ids != second.class_ids))}
         if first.probabilities is not None and second.probabilities is not None:
             figures["probability"] = float(np.abs(first.probabilities - second.probabilities).max())
         return figures
+
+    def findings(self, prediction: Prediction) -> int:
+        """Pixels."""
+        assert isinstance(prediction, SemanticPrediction)
+        return prediction.class_ids.size
 
     def overlay(self, image: Picture, prediction: Prediction, classes: Sequence[ClassInfo]) -> Picture:
         return drawing.overlay(image, prediction, classes)

@@ -1,0 +1,272 @@
+"""Kills `dvc repro` at random moments of every stage and asks whether the line ends as it does undisturbed.
+
+    python benchmarks/hostile/kills.py --kills 60 --seed 0
+
+One kill in each stage of a tiny line with two models makes a round; after its kills a round is run to its end and compared with an undisturbed control:
+tensors, history, metrics, runs in the logbook and registered versions, to the last digit. A kill is SIGKILL, SIGTERM or SIGINT to everybody (a closed
+terminal, a stopped job), to the stage alone (the system is out of memory) or to `dvc` alone, whose stage then lives on.
+Counted as well: tracebacks of Segline that a signal left on the screen, and unfinished files at the end. Needs Linux; writes `kills.json` beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from segline import history
+from segline.provenance import commit
+
+ROOT = Path(__file__).resolve().parents[2]
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+VICTIMS = ("everybody", "stage", "dvc")
+MODELS = ("unet", "maskrcnn")
+STAGES = ("params", "download", "prepare", "plan", *(f"{stage}@{model}" for model in MODELS for stage in ("train", "evaluate", "export", "register")))
+PATIENCE_S = 900.0
+PARAMS = """\
+seed: 0
+data: {source: shapes, train: 8, val: 4, test: 4, size: [64, 64]}
+models:
+  unet:
+    arch: unet
+    encoder: mobilenet_v2
+    input: {size: [64, 64]}
+    augment: [{HorizontalFlip: {p: 0.5}}]
+    train: {epochs: 4, batch_size: 4, lr: 0.002, warmup: 1, ema: 0.9, precision: fp32}
+  maskrcnn:
+    arch: maskrcnn
+    encoder: mobilenet_v3_small
+    input: {size: [64, 64]}
+    proposals: {train_before_nms: 50, train_after_nms: 20, test_before_nms: 50, test_after_nms: 10, rpn_batch: 16, box_batch: 8}
+    predict: {max_detections: 10}
+    train: {epochs: 3, batch_size: 4, lr: 0.0005, warmup: 0, precision: fp32}
+evaluate: {overlays: 1}
+export: {latency_runs: 2, tolerance: 0.01}
+promote:
+  unet: {metric: miou, at_least: 0.0}
+  maskrcnn: {metric: mask_ap50, at_least: 0.0}
+runtime: {accelerator: cpu, devices: 1, workers: 1}
+"""
+LOGBOOK = """\
+import json, mlflow
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+versions = mlflow.MlflowClient().search_model_versions("")
+found = {"runs": sorted(run.data.tags.get("segline.key", "") + " " + run.info.status for run in runs)}
+found["versions"] = sorted(f"{version.name} {version.version}" for version in versions)
+print("LOGBOOK", json.dumps(found))
+"""
+
+
+class Line:
+    """One `dvc repro`, and what it says."""
+
+    def __init__(self, root: Path) -> None:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as from a terminal: what runs in the background ignores Ctrl-C
+        environment = _environment(root)
+        command = ["dvc", "repro"]
+        self.process = subprocess.Popen(
+            command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
+        )
+        signal.signal(signal.SIGINT, before)
+        self.said: list[tuple[float, str]] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append((time.monotonic(), line))
+
+    def begins(self, stage: str) -> bool:
+        """Waits until the stage runs; False when the line ended first."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            ended = self.process.poll() is not None
+            if any(f"Running stage '{stage}'" in line for _, line in list(self.said)):
+                return not ended
+            if ended:
+                return False
+            time.sleep(0.02)
+        raise TimeoutError(f"{stage} did not begin:\n{self.text()}")
+
+    def kill(self, signum: int, victim: str, stage: str) -> bool:
+        """False when there was nobody to kill any more."""
+        script = f"pipeline/{stage.partition('@')[0]}.py"
+        targets = {"dvc": [self.process.pid], "stage": self._running(script)}.get(victim) or []
+        try:
+            if victim == "everybody":
+                os.killpg(self.process.pid, signum)
+            for pid in targets:
+                os.kill(pid, signum)
+        except ProcessLookupError:
+            return False
+        return victim == "everybody" or bool(targets)
+
+    def _running(self, script: str) -> list[int]:
+        """The first process of a stage, without the shell around it."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.getpgid(int(folder.name)) != self.process.pid:
+                    continue
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+            if b"python" in words[0] and any(word.endswith(script.encode()) for word in words[1:2]):
+                found.append(int(folder.name))
+        return sorted(found)[:1]
+
+    def ended(self, at_most: float = PATIENCE_S) -> int:
+        """Waits for everybody, also for a stage that outlives its `dvc`; a `dvc` that works on after `at_most` seconds (it ignores Ctrl-C) is killed."""
+        try:
+            code = self.process.wait(at_most)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            try:
+                os.killpg(self.process.pid, 0)
+            except ProcessLookupError:
+                break
+            time.sleep(0.05)
+        self._reader.join(10)
+        return code
+
+    def text(self) -> str:
+        return "".join(line for _, line in self.said)
+
+
+def _environment(root: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_", "MLFLOW_", "SEGLINE_", "PYTHONPATH"))}
+    author = {f"GIT_{role}_{part}": f"kills{end}" for role in ("AUTHOR", "COMMITTER") for part, end in (("NAME", ""), ("EMAIL", "@example.org"))}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    own = {"PATH": path, "DVC_SITE_CACHE_DIR": str(root.parent / "dvc-site"), "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    return kept | author | own
+
+
+def _checkout(base: Path, name: str) -> Path:
+    """A clone of what is committed, with a tiny params.yaml and a DVC cache of its own."""
+    root = base / name / "checkout"
+    root.parent.mkdir()
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(root)], check=True)
+    (root / "params.yaml").write_text(PARAMS)
+    (root / "dvc.lock").unlink(missing_ok=True)
+    subprocess.run(["git", "commit", "-qam", "tiny"], cwd=root, env=_environment(root), check=True)
+    return root
+
+
+def outcome(root: Path) -> dict[str, Any]:
+    """All that must not depend on what happened on the way."""
+    import torch
+
+    found: dict[str, Any] = {}
+    for model in MODELS:
+        folder = root / "models" / model
+        tensors = torch.load(folder / "weights.pt", weights_only=True)
+        found[f"{model}: tensors"] = hashlib.sha256(b"".join(value.numpy().tobytes() for _, value in sorted(tensors.items()))).hexdigest()
+        rows = history.read(folder / "history.csv")
+        found[f"{model}: history"] = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+        found[f"{model}: metrics"] = json.loads((folder / "metrics.json").read_text())
+    said = subprocess.run([sys.executable, "-c", LOGBOOK], cwd=root, env=_environment(root), capture_output=True, text=True, check=True).stdout
+    return found | json.loads(said.rpartition("LOGBOOK ")[2])
+
+
+def control(root: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """The outcome of an undisturbed line, and how long each of its stages took, in seconds."""
+    line = Line(root)
+    if line.ended():
+        raise SystemExit(f"the undisturbed line failed:\n{line.text()}")
+    starts = [(match[1], at) for at, text in line.said if (match := re.match(r"Running stage '([^']+)'", text))]
+    ends = [at for _, at in starts[1:]] + [line.said[-1][0]]
+    return outcome(root), {stage: end - start for (stage, start), end in zip(starts, ends, strict=True)}
+
+
+def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: random.Random) -> list[dict[str, Any]]:
+    """Kill the line in each of the stages, in the line's order, then run it to its end."""
+    kills = []
+    for stage in stages:
+        line = Line(root)
+        kill = {"stage": stage, "signal": draw.choice(SIGNALS).name, "victim": draw.choice(VICTIMS), "after": round(draw.random(), 3)}
+        hit = line.begins(stage)
+        if hit:
+            time.sleep(kill["after"] * seconds[stage])
+            hit = line.kill(signal.Signals[kill["signal"]], kill["victim"], stage)
+        line.ended(at_most=15.0 if hit else PATIENCE_S)
+        kills.append(
+            kill | {"hit": hit, "traceback": "Traceback (most recent call last)" in line.text() and kill["signal"] != "SIGKILL", "said": line.text()[-600:]}
+        )
+        print(json.dumps({name: value for name, value in kills[-1].items() if name != "said"}), flush=True)
+    line = Line(root)
+    if line.ended():
+        kills.append({"stage": "the end", "failed": line.text()[-3000:]})
+    return kills
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--kills", type=int, default=60)
+    arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--keep", action="store_true", help="leave the checkouts behind and print where they are")
+    asked = arguments.parse_args()
+    draw = random.Random(asked.seed)
+    base = Path(tempfile.mkdtemp(prefix="segline-kills-"))
+    expected, seconds = control(_checkout(base, "control"))
+    kills: list[dict[str, Any]] = []
+    differences: list[str] = []
+    leftovers: list[str] = []
+    number, left = 0, asked.kills
+    while left > 0:
+        stages = list(STAGES) if left >= len(STAGES) else sorted(draw.sample(STAGES, left), key=STAGES.index)
+        left -= len(stages)
+        number += 1
+        root = _checkout(base, f"round{number}")
+        kills += disturbed(root, stages, seconds, draw)
+        if "failed" in kills[-1]:
+            differences.append(f"round {number} did not end: {kills[-1]['failed']}")
+            continue
+        found = outcome(root)
+        differences += [f"round {number}, {what}: {found.get(what)} in place of {value}" for what, value in expected.items() if found.get(what) != value]
+        leftovers += [path.relative_to(root).as_posix() for path in root.rglob("*.part")]
+    done = [kill for kill in kills if kill.get("hit")]
+    content = {
+        "commit": commit(ROOT),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": {"cores": len(os.sched_getaffinity(0)), "system": platform.system(), "python": platform.python_version()},
+        "seed": asked.seed,
+        "rounds": number,
+        "kills": len(done),
+        "missed": len([kill for kill in kills if kill.get("hit") is False]),
+        "by_stage": dict(Counter(kill["stage"] for kill in done)),
+        "by_signal": dict(Counter(kill["signal"] for kill in done)),
+        "by_victim": dict(Counter(kill["victim"] for kill in done)),
+        "compared": sorted(expected),
+        "differences": [text[:2000] for text in differences],
+        "tracebacks": [kill for kill in done if kill["traceback"]],
+        "leftovers": leftovers,
+    }
+    (Path(__file__).with_suffix(".json")).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(content, indent=2))
+    if asked.keep:
+        print(base)
+    else:
+        subprocess.run(["rm", "-rf", str(base)], check=True)
+
+
+if __name__ == "__main__":
+    main()

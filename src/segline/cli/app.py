@@ -1,0 +1,37 @@
+"""The verbs of `segline`."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from segline.cli import evaluate, models, parameters, predict, promote, status, store
+
+_SUMMARY = "Promote, serve and use the models of a Segline checkout."
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_SUMMARY)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"segline {metadata.version('segline')}")
+        raise typer.Exit
+
+
+@app.callback(help=_SUMMARY)
+def segline(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False) -> None:
+    """What all verbs share."""
+
+
+# In the order of `segline --help`.
+app.command()(promote.promote)
+app.command()(promote.rollback)
+app.command()(models.models)
+app.command()(status.status)
+app.command()(status.sync)
+app.command()(store.store)
+app.command()(predict.predict)
+app.command()(evaluate.evaluate)
+app.command()(parameters.parameters)

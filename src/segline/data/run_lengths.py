@@ -1,0 +1,43 @@
+"""Masks as COCO's run-length codes, made of the part of the image alone that an object fills."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle
+
+
+def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """A mask `(H, W)` as pycocotools' `encode` gives it, {`size`, `counts`}; the time goes with the object's box, not with the image."""
+    height, width = mask.shape
+    rows, columns = extent(mask)
+    top, bottom, left, right = rows.start, rows.stop, columns.start, columns.stop
+    if top == bottom:
+        return _compressed(np.array([height * width]), height, width)
+    # Codes run down the columns: where a pixel differs from the one above it, a run begins or ends; above and below the object nothing is.
+    box = np.zeros((bottom - top + 2, right - left), dtype=np.bool_)
+    box[1:-1] = mask[rows, columns]
+    row, column = np.divmod(np.flatnonzero(box[1:] != box[:-1]), right - left)
+    edges = np.sort((left + column) * height + top + row)
+    if bottom - top == height:
+        # A run that ends at the foot of a column goes on at the head of the next.
+        joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
+        edges = np.delete(edges, np.concatenate([2 * joined + 1, 2 * joined + 2]))
+    counts = np.diff(edges, prepend=0, append=height * width)
+    return _compressed(counts if counts[-1] else counts[:-1], height, width)
+
+
+def extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box that holds a mask `(H, W)`; empty ones where there is nothing."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _compressed(counts: NDArray[np.int64], height: int, width: int) -> dict[str, Any]:
+    code: dict[str, Any] = rle.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return code

@@ -1,0 +1,25 @@
+"""A small part of `benchmarks/hostile/params.py`: whatever params.yaml says, it is read or refused in sentences."""
+
+from __future__ import annotations
+
+import pytest
+from hostile import campaign_of
+
+from segline.errors import ParametersError
+
+hostile = campaign_of("params")
+
+SLOW = ("deep brackets", "many keys")
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [case for case in (*hostile.fixed(), *hostile.cases(100, 20_000)) if case[0] not in SLOW], ids=lambda value: str(value)[:40]
+)
+def test_it_is_read_or_refused_in_sentences(name: str, case: object) -> None:  # noqa: ARG001
+    assert callable(case)
+    told: tuple[str, ...] = ()
+    try:
+        case()
+    except ParametersError as error:
+        told = error.problems
+    assert all(problem.endswith((".", "?")) for problem in told), told
