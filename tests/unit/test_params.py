@@ -64,7 +64,11 @@ def test_the_shipped_file_is_valid() -> None:
         ("input: {size: [96, 128]} #", "input: {tile: {size: [256, 256]}} #", "tile needs `fit: native`"),
         ("input: {size: [96, 128]} #", "input: {fit: native, tile: {size: [64, 64], overlap: 32}} #", "the overlap must stay below half"),
         ("input: {size: [96, 128]} #", "input: {mean: [0.5, 0.5, 0.5]} #", "mean and std belong together"),
-        ("- HorizontalFlip: {p: 0.5}", "- {HorizontalFlip: {p: 0.5}, VerticalFlip: {}}", "models.unet.augment.0: each entry is one transform's name"),
+        (
+            "- Rotate: {limit: [180, 180], p: 0.5}",
+            "- {HorizontalFlip: {p: 0.5}, VerticalFlip: {}}",
+            "models.unet.augment.0: each entry is one transform's name",
+        ),
         ("source: shapes ", "sorce: shapes #", "data.source is missing"),
         ("  train: 400", "  trane: 400", "data.trane is no known key; did you mean 'train'?"),
         ("  unet:\n", "  Un et:\n", "'Un et' is no valid model name"),
@@ -208,7 +212,7 @@ def test_flattened_for_mlflow() -> None:
     flat = params.flatten(params.read(ROOT / "params.yaml").models["unet"])
     assert flat["train.lr"] == 0.002
     assert flat["loss.dice.weight"] == 1.0
-    assert flat["augment"] == '[{"HorizontalFlip": {"p": 0.5}}]'
+    assert flat["augment"] == '[{"Rotate": {"limit": [180, 180], "p": 0.5}}]'
 
 
 def test_the_data_name(tmp_path: Path) -> None:
