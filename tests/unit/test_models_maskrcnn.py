@@ -130,3 +130,18 @@ def _drawn(shape: Shape, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
     across, down = (x - box[0]) / (box[2] - box[0]), (y - box[1]) / (box[3] - box[1])
     return shape(across, down) & (across > 0) & (across < 1) & (down > 0) & (down < 1)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mobilenet_v3_small"])
+def test_a_narrower_pyramid_has_fewer_channels_in_every_head_that_reads_it(encoder: str) -> None:
+    settings = factories.settings("maskrcnn").model_copy(update={"encoder": encoder, "fpn_channels": 24})
+    network = catalog.build(settings, channels=3, classes=3)
+    assert isinstance(network, InstanceNetwork)
+    parts: Any = network.network
+    levels = parts.backbone(torch.zeros(1, 3, 64, 64))
+    assert {value.shape[1] for value in levels.values()} == {24}
+    assert parts.rpn.head.cls_logits.in_channels == parts.roi_heads.mask_predictor.mask_fcn_logits.in_channels == 24
+    torch.stack(list(network.train().loss([torch.rand(3, *SIZE)], [TARGET]).values())).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    [boxes, _, _, masks] = network.eval().detect(torch.rand(3, 64, 96), (64, 96))
+    assert masks.shape == (len(boxes), 28, 28)

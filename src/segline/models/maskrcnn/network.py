@@ -19,7 +19,9 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import mobilenet_backbone, resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import fastrcnn_loss
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 from torchvision.ops.misc import FrozenBatchNorm2d
 from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
 
@@ -33,6 +35,11 @@ MOBILENETS = {"mobilenet_v3_large": [1, 2, 3, 5], "mobilenet_v3_small": [1, 2, 3
 """Stages whose outputs have stride 4, 8, 16 and 32."""
 
 _ALL_LAYERS = {"resnet": 5, "mobilenet": 6}
+
+_PAPERS_CHANNELS = 256
+"""Of the pyramid and the mask head, which torchvision builds."""
+
+_MASK_HEAD_LAYERS = 4
 
 _POOLED_LEVELS = (2, 3, 4, 5)
 """Pyramid levels from which proposals are pooled; level k has stride 2**k."""
@@ -116,6 +123,9 @@ def build(settings: Settings, *, channels: int, classes: int) -> InstanceNetwork
         box_detections_per_img=predict.max_detections,
     )
     heads = network.roi_heads
+    if settings.fpn_channels != _PAPERS_CHANNELS:
+        heads.mask_head = MaskRCNNHeads(settings.fpn_channels, (settings.fpn_channels,) * _MASK_HEAD_LAYERS, dilation=1)
+        heads.mask_predictor = MaskRCNNPredictor(settings.fpn_channels, settings.fpn_channels, classes)
     for pool in (heads.box_roi_pool, heads.mask_roi_pool):
         assert isinstance(pool, MultiScaleRoIAlign)
         # Left to itself it takes the scales from the first image that it meets, and rounding makes them wrong ones where that is an odd size.
@@ -172,6 +182,8 @@ def _backbone(settings: Settings, channels: int) -> nn.Module:
             backbone = resnet_fpn_backbone(**arguments, trainable_layers=_ALL_LAYERS["resnet"])
     except OSError as error:
         raise encoders.unreachable(encoder, error) from None
+    if settings.fpn_channels != _PAPERS_CHANNELS:
+        _resize_pyramid(backbone, settings.fpn_channels)
     body = backbone.body
     assert isinstance(body, nn.Module)
     if weights not in (encoders.IMAGENET, encoders.NONE):
@@ -181,6 +193,14 @@ def _backbone(settings: Settings, channels: int) -> nn.Module:
     if settings.norm == "group":
         to_group_norm(body)
     return backbone
+
+
+def _resize_pyramid(backbone: nn.Module, channels: int) -> None:
+    """Give the pyramid of torchvision's `backbone`, which has 256 channels, `channels`."""
+    pyramid: Any = backbone.fpn
+    widths = [block[0].in_channels for block in pyramid.inner_blocks]
+    backbone.fpn = FeaturePyramidNetwork(widths, channels, extra_blocks=LastLevelMaxPool())
+    backbone.out_channels = channels  # type: ignore[assignment]
 
 
 def _load_file(body: nn.Module, encoder: str, file: str, norm: type[nn.Module]) -> None:

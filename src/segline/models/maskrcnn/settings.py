@@ -61,6 +61,7 @@ class Settings(ModelSettings):
     encoder: str = "resnet18"  # resnet18 … resnet152, mobilenet_v3_large, mobilenet_v3_small; with a feature pyramid
     weights: str = "none"  # imagenet, none, or the path of a state-dict file for the encoder
     norm: Literal["auto", "batch", "frozen", "group"] = "auto"  # auto: frozen where weights are pre-trained (batches are small), else batch
+    fpn_channels: Count = 256  # of each level of the feature pyramid, the region proposal network and the mask head; fewer: faster, and enough for few classes
     anchors: Anchors = Anchors()
     proposals: Proposals = Proposals()
     input: DetectorInput = DetectorInput()
