@@ -17,6 +17,7 @@ from torch.jit._trace import TracerWarning
 from torch.onnx import symbolic_helper
 from torch.onnx.utils import register_custom_op_symbolic
 
+from segline.export.faster import faster
 from segline.tasks.graph import EvalGraph
 from segline_runtime.predict import graph_input
 from segline_runtime.specification import METADATA_KEY, Specification
@@ -48,11 +49,14 @@ _EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
 def write_onnx(graph: EvalGraph, specification: Specification, file: Path, opset: int, *, exporter: Literal["torchscript", "dynamo"] = "torchscript") -> None:
     """Write `graph` to `file`: one file, checked, with `specification` in its metadata; the axes that the graph names stay of any length.
 
+    Some parts are computed in other ways than in torch (`segline.export.faster`); the graph itself is left as it is.
+
     exporter: `torchscript` knows torchvision's detection models, `dynamo` is torch's newer one.
     """
     kind = specification.image
     example = torch.from_numpy(_example(specification)).to(graph.mean.device)
     _register_antialiased_resizing(opset)
+    graph = faster(graph, example)
     with _without_expected_warnings(), torch.no_grad():
         if exporter == "dynamo":
             _export_by_dynamo(graph, example, file, opset)
