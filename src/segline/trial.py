@@ -6,7 +6,6 @@ Networks are built and run without memory (torch's device `meta`), so that a que
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from segline.data.store import Instances, Sample, Truth
 from segline.errors import ModelError, ParametersError, TrainingError
 from segline.files import unwritable
 from segline.layout import Checkout
+from segline.machine import cores
 from segline.metrics import catalog as metrics
 from segline.models import catalog as architectures
 from segline.models.encoders import told
@@ -205,7 +205,7 @@ def _devices(accelerator: str) -> tuple[int, str]:
         return cuda, "GPU"
     if accelerator in ("mps", "gpu") or (accelerator == "auto" and mps):
         return mps, "GPU"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, "CPU core"
+    return cores(), "CPU core"
 
 
 def _folders(*folders: Path) -> Iterator[str]:
