@@ -22,7 +22,6 @@ from segline.layout import Checkout
 from segline.machine import cores
 from segline.metrics import catalog as metrics
 from segline.models import catalog as architectures
-from segline.models.encoders import told
 from segline.models.semantic import SemanticNetwork
 from segline.models.settings import ModelSettings
 from segline.params import Params
@@ -33,6 +32,7 @@ from segline.sentences import nearest
 from segline.tasks import catalog as tasks
 from segline.training.augment import Augmentation
 from segline.training.settings import Runtime
+from segline_runtime.errors import reason
 from segline_runtime.predictions import InstancePrediction, Prediction, SemanticPrediction
 from segline_runtime.specification import ClassInfo
 
@@ -126,7 +126,7 @@ def _trained(network: nn.Module, settings: ModelSettings, runtime: Runtime) -> I
                 "Raise train.batch_size or input.size, or set `norm: group`."
             )
         elif "meta" not in str(error):
-            yield f": the network cannot be run on {images} ({told(error)}). Choose another encoder or input.size."
+            yield f": the network cannot be run on {images} ({reason(error)}). Choose another encoder or input.size."
 
 
 def _size(settings: ModelSettings) -> tuple[int, int]:
