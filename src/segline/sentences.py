@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import types
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from segline.choices import nearest
 from segline.errors import ParametersError
 
 T = TypeVar("T", bound=BaseModel)
@@ -22,12 +22,6 @@ _LONGEST = 80
 """Characters of a given value that a sentence repeats."""
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
-
-
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word that `word` is most like, if one is; never the word itself."""
-    others = [other for other in known if other != word]
-    return next(iter(difflib.get_close_matches(word[:_LONGEST], others, n=1, cutoff=cutoff)), None)
 
 
 def quoted(value: object) -> str:

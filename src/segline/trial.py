@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from segline.choices import hint
+from segline.choices import hint, nearest
 from segline.data.store import Instances, Sample, Truth
 from segline.errors import ModelError, ParametersError, TrainingError
 from segline.files import unwritable
@@ -28,7 +28,6 @@ from segline.params import Params
 from segline.plan.decisions import LONGEST
 from segline.plan.resolve import weights_path
 from segline.promotion.gates import Gates
-from segline.sentences import nearest
 from segline.tasks import catalog as tasks
 from segline.training.augment import Augmentation
 from segline.training.settings import Runtime

@@ -18,11 +18,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     "signals": -2,
     "errors": -1,
+    "choices": 0,
     "environment": 0,
     "files": 0,
     "machine": 0,
     "settings": 0,
-    "choices": 1,
     "layout": 1,
     "plain_yaml": 1,
     "progress": 1,

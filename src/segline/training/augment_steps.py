@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from segline.choices import nearest
 from segline.data.store import IGNORE
 from segline.errors import ParametersError
-from segline.sentences import nearest
 from segline.training.settings import REFUSED_TRANSFORMS, Transform
 from segline_runtime.errors import reason
 from segline_runtime.specification import ImageKind
