@@ -30,6 +30,12 @@ def quoted(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
+def no_weights(given: str) -> str:
+    """Of `weights:` that are no word and no file."""
+    near = nearest(given, ("imagenet", "none"))
+    return f"'{given}' is neither imagenet nor none, and no such file exists. " + (f"Did you mean '{near}'?" if near else "Give the path of a state-dict file.")
+
+
 class Problems:
     """All problems of one file, collected and told together."""
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from segline.choices import hint, nearest
+from segline.choices import hint
 from segline.data.store import Instances, Sample, Truth
 from segline.errors import ModelError, ParametersError, TrainingError
 from segline.files import unwritable
@@ -28,6 +28,7 @@ from segline.params import Params
 from segline.plan.decisions import LONGEST
 from segline.plan.resolve import weights_path
 from segline.promotion.gates import Gates
+from segline.sentences import no_weights
 from segline.tasks import catalog as tasks
 from segline.training.augment import Augmentation
 from segline.training.settings import Runtime
@@ -81,11 +82,7 @@ def _network(settings: ModelSettings, runtime: Runtime, checkout: Checkout) -> I
         yield from (f".weights: {problem}" for problem in error.problems)
         return
     if file is not None and not file.is_file():
-        near = nearest(str(settings.weights_file), ("imagenet", "none"))
-        yield (
-            f".weights: '{settings.weights_file}' is neither imagenet nor none, and no such file exists. "
-            + (f"Did you mean '{near}'?" if near else "Give the path of a state-dict file.")
-        )
+        yield f".weights: {no_weights(str(settings.weights_file))}"
         return
     try:
         architectures.check(settings)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segline.choices import hint
 from segline.errors import ModelError
 from segline.layout import expanded
+from segline.sentences import no_weights
 from segline_runtime.errors import reason
 
 IMAGENET = "imagenet"
@@ -119,7 +120,7 @@ def read_file(file: str) -> dict[str, Tensor]:
     """A state dict saved with `torch.save`; nothing else is unpickled. Raises ModelError."""
     path = expanded(file)
     if not path.is_file():
-        raise ModelError(f"`weights: {file}` is neither {IMAGENET} nor {NONE}, and no such file exists. Give the path of a state-dict file.")
+        raise ModelError(f"weights: {no_weights(file)}")
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own
