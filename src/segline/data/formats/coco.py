@@ -26,10 +26,10 @@ from segline.choices import nearest
 from segline.data.check import Frame, Refused, brief, check_size, fail, is_file, name_list, read_bytes
 from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names, is_text
 from segline.data.masks import decode_mask, is_finite
-from segline.data.run_lengths import extent
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS, Truth
 from segline.errors import DataError
+from segline_runtime.masks import extent
 
 _LONGEST_NAME = 200
 """Characters of a category's name."""
