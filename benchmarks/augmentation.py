@@ -10,15 +10,13 @@ Writes `augmentation.json` beside itself.
 
 from __future__ import annotations
 
-import json
-import sys
 import warnings
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import albumentations as A
 import numpy as np
+import results
 
 from segline.data.store import IGNORE, Instances, Sample, Truth
 from segline.errors import ParametersError
@@ -158,8 +156,7 @@ def main() -> None:
         "invented": {name: count for name, count in filled.items() if count},
         "refused": _sentences(rows),
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    print(json.dumps({key: value for key, value in result.items() if key != "refused"}, indent=1), file=sys.stderr)
+    results.write(results.beside(__file__), result)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,12 @@ Absolute times are of that machine on that day.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import results
 
 from segline.metrics import catalog, intervals
 from segline.metrics.base import Counts
@@ -26,10 +21,8 @@ from segline.metrics.detection_counts import AREAS, KINDS, THRESHOLDS, Detection
 from segline.metrics.paired import paired
 from segline.metrics.pixel_counts import PixelCounts
 from segline.metrics.ragged import Ragged
-from segline.provenance import commit
 from segline_runtime.specification import ClassInfo
 
-ROOT = Path(__file__).resolve().parents[1]
 IMAGES = 1000
 DETECTIONS = 15_000
 OBJECTS = 9_000
@@ -44,19 +37,14 @@ def main() -> None:
         "mask_ap, 80 classes": ("mask_ap", lambda seed: detection_counts(80, seed)),
     }
     result = {
-        "commit": commit(ROOT),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.system(), "python": platform.python_version()},
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": results.load(),
         "numpy": np.__version__,
         "images": IMAGES,
         "detections": DETECTIONS,
         "resamples": intervals.USUAL.resamples,
         "seconds": {name: _measured(word, make) for name, (word, make) in cases.items()},
     }
-    target = ROOT / "benchmarks" / "bootstrap.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target.read_text())
+    results.write(results.beside(__file__), result)
 
 
 def _measured(word: str, make: Callable[[int], Counts]) -> dict[str, float]:
@@ -112,12 +100,6 @@ def detection_counts(classes: int, seed: int) -> DetectionCounts:
 
 def _offsets(image: Any) -> Any:
     return np.concatenate([[0], np.cumsum(np.bincount(image, minlength=IMAGES))]).astype(np.int64)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Each way runs in a process of its own, so that its memory can be told. The resul
 from __future__ import annotations
 
 import json
-import platform
 import resource
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import results
 
 from segline.data.formats.base import SourceObject
 from segline.data.images import png
@@ -65,10 +65,7 @@ def main(images: int) -> None:
         for name in ("split.json", "instances.npy"):
             (folder / name).unlink()
         result["whole"] = _in_a_process(folder)
-    result["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
-    target = Path(__file__).with_suffix(".json")
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target.read_text())
+    results.write(results.beside(__file__), result)
 
 
 def _in_a_process(folder: Path) -> dict[str, float]:

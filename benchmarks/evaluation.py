@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import os
 import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from line import machine
+import results
 from numpy.typing import NDArray
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
@@ -32,12 +28,10 @@ from segline.data.store import EncodedMasks, Instances, Sample
 from segline.metrics import catalog
 from segline.metrics.figures import figures
 from segline.metrics.instance import InstanceScorer
-from segline.provenance import commit
 from segline_runtime.instance import TASK
 from segline_runtime.predictions import InstancePrediction
 from segline_runtime.specification import ClassInfo
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE = (480, 640)
 IMAGES, CLASSES, DETECTIONS, MOST_OBJECTS = 80, 80, 100, 15
 REPEATS = 3
@@ -75,14 +69,8 @@ def main() -> None:
         "cpu_seconds": {name: round(value, 2) for name, value in seconds.items()},
         "pycocotools_by_segline": round(seconds["pycocotools"] / seconds["segline"], 1),
         "memory_of_large_masks": {"masks": LARGE[0], "megapixels": LARGE[1] * LARGE[2] / 1e6, "peak_mb": round(_peak() / 1e6, 1)},
-        "commit": commit(ROOT),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "load": round(os.getloadavg()[0], 2),
     }
-    target = ROOT / "benchmarks" / "evaluation.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target.read_text())
+    results.write(results.beside(__file__), result)
 
 
 def _pair(random: np.random.Generator, number: int) -> Pair:
@@ -126,7 +114,7 @@ def _segline(pairs: list[Pair], pasted: list[InstancePrediction]) -> dict[str, f
 
 def _pycocotools(pairs: list[Pair], pasted: list[InstancePrediction]) -> dict[str, float]:
     images = [{"id": pair.truth.image_id, "height": SIZE[0], "width": SIZE[1]} for pair in pairs]
-    true, results = [], []
+    true, detected = [], []
     for pair, prediction in zip(pairs, pasted, strict=True):
         objects, image = pair.truth.instances, pair.truth.image_id
         assert objects is not None
@@ -135,14 +123,14 @@ def _pycocotools(pairs: list[Pair], pasted: list[InstancePrediction]) -> dict[st
             true.append({**annotation, "area": float(rle.area(code)), "bbox": _xywh(box), "segmentation": code})
         for mask, box, label, score in zip(prediction.masks, prediction.boxes, prediction.labels, prediction.scores, strict=True):
             code = rle.encode(np.asfortranarray(mask, np.uint8))
-            results.append({"image_id": image, "category_id": int(label), "score": float(score), "bbox": _xywh(box), "segmentation": code})
+            detected.append({"image_id": image, "category_id": int(label), "score": float(score), "bbox": _xywh(box), "segmentation": code})
     found: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {"info": {}, "images": images, "annotations": true, "categories": [{"id": info.id} for info in CATALOGUE if info.thing]}
         coco.createIndex()
         for kind, iou_type, without in (("mask", "segm", "bbox"), ("box", "bbox", "segmentation")):
-            given = [{key: value for key, value in result.items() if key != without} for result in results]
+            given = [{key: value for key, value in result.items() if key != without} for result in detected]
             evaluation = COCOeval(coco, coco.loadRes(given), iou_type)
             evaluation.evaluate()
             evaluation.accumulate()

@@ -12,32 +12,29 @@ that ONNX Runtime spends its time in. The result is `benchmarks/latency.json`.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
+import results
 import torch
-from line import machine
 from numpy.typing import NDArray
 
 from segline.export.onnx import write_onnx
+from segline.machine import cores
 from segline.models import catalog
-from segline.provenance import commit, versions
 from segline.tasks import catalog as tasks
 from segline.tasks.graph import EvalGraph
 from segline_runtime.predict import predict
 from segline_runtime.predictor import INPUT, Predictor
 from segline_runtime.specification import ClassInfo, Geometry, Specification
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE = (360, 480)
 LIMIT = 0.7
 NOT_COUNTED = 2
@@ -57,23 +54,15 @@ Way = Callable[[], object]
 
 def main(rounds: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-    cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="segline-benchmark-") as folder:
-        cases = {name: _measured(graph(*case), Path(folder) / "model.onnx", image, sorted({cores, 1}), rounds) for name, case in CASES.items()}
+        cases = {name: _measured(graph(*case), Path(folder) / "model.onnx", image, sorted({cores(), 1}), rounds) for name, case in CASES.items()}
     result = {
         "image_size": list(SIZE),
         "rounds": rounds,
         "limit": LIMIT,
         "cases": cases,
-        "commit": commit(ROOT),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "versions": {name: version for name, version in versions().items() if name in ("torch", "torchvision", "onnxruntime")},
-        "machine": machine(),
-        "load": round(os.getloadavg()[0], 2),
     }
-    target = ROOT / "benchmarks" / "latency.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target.read_text())
+    results.write(results.beside(__file__), result)
 
 
 def graph(arch: str, fit: str, classes: int, changes: dict[str, Any]) -> EvalGraph:

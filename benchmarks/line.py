@@ -11,25 +11,23 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import results
 from ruamel.yaml import YAML
-
-from segline.provenance import commit, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("miou", "mdice", "pixel_accuracy", "mask_ap", "mask_ap50", "box_ap", "box_ap50")
 
 
 def main(parameters: Path) -> None:
+    load_before = results.load()
     name = "shipped" if parameters.name == "params.yaml" else parameters.stem
     with tempfile.TemporaryDirectory(prefix="segline-benchmark-") as folder:
         clone = Path(folder) / "clone"
@@ -44,19 +42,13 @@ def main(parameters: Path) -> None:
         assert "Data and pipelines are up to date." in again.stdout, again.stdout
         result = {
             "parameters": parameters.resolve().relative_to(ROOT).as_posix(),
-            "commit": commit(ROOT),
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "machine": machine(),
-            "load_before": round(os.getloadavg()[0], 2),
-            "versions": versions(),
+            "load_before": load_before,
             "seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
             "seconds_in_all": round(sum(stages.values()), 1),
             "seconds_with_nothing_to_do": round(nothing, 1),
             "models": {model.name: _model(model) for model in sorted((clone / "models").iterdir()) if model.is_dir()},
         }
-    target = ROOT / "benchmarks" / f"line-{name}.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target.read_text())
+    results.write(ROOT / "benchmarks" / f"line-{name}.json", result)
 
 
 def _write_parameters(source: Path, target: Path) -> None:
@@ -97,18 +89,6 @@ def _model(folder: Path) -> dict[str, Any]:
         "parity": {"metric": parity["metric"], "difference": parity["difference"], "worst": parity["worst"], "latency": parity["latency"]},
         "training": card["training"],
     }
-
-
-def machine() -> dict[str, str | int | None]:
-    """What the figures were measured on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": _processor(), "cores": cores, "system": platform.system(), "python": platform.python_version()}
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

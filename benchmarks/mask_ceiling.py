@@ -9,14 +9,13 @@ Figures are mean IoU and mask AP, over all objects and over small ones (below 32
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
+import results
 import torch
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
@@ -25,11 +24,9 @@ from segline.data.store import PreparedDataset, Sample
 from segline.metrics import mask_ap
 from segline.metrics.instance import InstanceScorer
 from segline.models.maskrcnn.masks import mask_targets
-from segline.provenance import commit, versions
 from segline_runtime.instance import InstancePrediction, paste_masks
 from segline_runtime.specification import ClassInfo
 
-ROOT = Path(__file__).resolve().parents[1]
 OBJECTS = 500
 SIDE = 28
 SCALES = (1.0, 0.5)
@@ -53,15 +50,8 @@ WAYS: dict[str, Way] = {"segline": segline, "torchvision": torchvision}
 
 
 def main(folders: dict[str, Path]) -> None:
-    result = {
-        "commit": commit(ROOT),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "versions": {name: version for name, version in versions().items() if name in ("torch", "torchvision")},
-        "sets": {name: measured(PreparedDataset(folder)) for name, folder in folders.items()},
-    }
-    target = ROOT / "benchmarks" / "mask_ceiling.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target.read_text())
+    sets = {name: measured(PreparedDataset(folder)) for name, folder in folders.items()}
+    results.write(results.beside(__file__), {"sets": sets})
 
 
 def measured(dataset: PreparedDataset) -> dict[str, object]:

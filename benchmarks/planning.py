@@ -8,19 +8,15 @@ The data is the shipped shapes, prepared for real; the 30 models are real entrie
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-from line import machine
+import results
 from ruamel.yaml import YAML
-
-from segline.provenance import commit
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = 30
@@ -45,14 +41,8 @@ def main() -> None:
         "models": MODELS,
         "planning": {"seconds_beyond_the_interpreter": round(planning - start, 2), "limit": PLANNING_LIMIT_S},
         "nothing_to_do": {"seconds": round(nothing, 2), "limit": NOTHING_LIMIT_S},
-        "commit": commit(ROOT),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "load": round(os.getloadavg()[0], 2),
     }
-    target = ROOT / "benchmarks" / "planning.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target.read_text())
+    results.write(results.beside(__file__), result)
 
 
 def _write_parameters(file: Path) -> None:

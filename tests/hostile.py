@@ -1,4 +1,4 @@
-"""The campaigns of `benchmarks/hostile`, for the tests that run a small part of each."""
+"""The campaigns of `benchmarks` and `benchmarks/hostile`, for the tests that run a small part of each."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks" / "hostile"
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+FOLDERS = (BENCHMARKS / "hostile", BENCHMARKS)
 
 
 def campaign_of(name: str) -> ModuleType:
-    """`benchmarks/hostile/<name>.py`. Its neighbours, which it imports, have plain names: afterwards these stand for nothing again."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
+    """The script `<name>.py`. Its neighbours, which it imports, have plain names: afterwards these stand for nothing again."""
+    before, path = set(sys.modules), list(sys.path)
+    sys.path[:0] = map(str, FOLDERS)
     try:
         return importlib.import_module(name)
     finally:
-        sys.path.remove(str(FOLDER))
+        sys.path[:] = path
         for loaded in set(sys.modules) - before:
-            if Path(getattr(sys.modules[loaded], "__file__", None) or "").parent == FOLDER:
+            if Path(getattr(sys.modules[loaded], "__file__", None) or "").parent in FOLDERS:
                 del sys.modules[loaded]

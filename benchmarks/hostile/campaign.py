@@ -12,10 +12,7 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import os
-import platform
 import resource
 import signal
 import sys
@@ -24,12 +21,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import results
+
 from segline.errors import SeglineError
-from segline.provenance import commit
 from segline_runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,11 +100,8 @@ def _too_long(*_: object) -> None:
 
 
 def write(name: str, result: Result, **details: Any) -> None:
-    """Write `benchmarks/hostile/<name>.json`, with machine and commit, and print it."""
-    content = {
-        "commit": commit(ROOT),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": {"cores": len(os.sched_getaffinity(0)), "system": platform.system(), "python": platform.python_version()},
+    """Write `benchmarks/hostile/<name>.json`, and print it."""
+    figures = {
         **details,
         "cases": result.outcomes.total(),
         "outcomes": dict(sorted(result.outcomes.items())),
@@ -114,9 +109,7 @@ def write(name: str, result: Result, **details: Any) -> None:
         "longest_s": round(result.longest_s, 2),
         "findings": result.findings,
     }
-    target = ROOT / "benchmarks" / "hostile" / f"{name}.json"
-    target.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(target.read_text(encoding="utf-8"))
+    results.write(Path(__file__).with_name(f"{name}.json"), figures)
 
 
 def _tried(case: Callable[[], object], seconds: float, mib: int) -> tuple[str, str, float, float]:

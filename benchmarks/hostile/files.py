@@ -30,7 +30,7 @@ from segline.plan import data as data_plan
 from segline.plan import plans
 from segline.plan.data import data_plans
 from segline.registry import Receipt
-from segline.registry.registering import _origin, _worth
+from segline.registry.registering import _origin, _read, _worth
 from segline.tasks import catalog as tasks
 from segline.tracking import contents, runs
 from segline.training import resume
@@ -102,7 +102,7 @@ def _card(root: Path, name: str) -> None:
 def _figures(root: Path, name: str) -> None:
     folder = ModelFolder(root / "models" / name)
     contents.read(folder)
-    json.dumps(_worth(folder))
+    json.dumps(_worth(folder, _read(folder.metrics, "evaluate"), _read(folder.parity, "export")))
 
 
 def _history(root: Path, name: str) -> None:

@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import random
 import re
 import signal
@@ -24,12 +23,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import results
+
 from segline import history
-from segline.provenance import commit
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -244,10 +244,7 @@ def main() -> None:
         differences += [f"round {number}, {what}: {found.get(what)} in place of {value}" for what, value in expected.items() if found.get(what) != value]
         leftovers += [path.relative_to(root).as_posix() for path in root.rglob("*.part")]
     done = [kill for kill in kills if kill.get("hit")]
-    content = {
-        "commit": commit(ROOT),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": {"cores": len(os.sched_getaffinity(0)), "system": platform.system(), "python": platform.python_version()},
+    figures = {
         "seed": asked.seed,
         "rounds": number,
         "kills": len(done),
@@ -260,8 +257,7 @@ def main() -> None:
         "tracebacks": [kill for kill in done if kill["traceback"]],
         "leftovers": leftovers,
     }
-    (Path(__file__).with_suffix(".json")).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(content, indent=2))
+    results.write(results.beside(__file__), figures)
     if asked.keep:
         print(base)
     else:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from segline import params
+from segline.choices import nearest
 from segline.data.sources import DATA, SHAPES
 from segline.errors import ParametersError
 from segline.layout import Checkout, expanded
 from segline.plain_yaml import load
-from segline.sentences import nearest
 
 
 def check(checkout: Checkout) -> params.Params:

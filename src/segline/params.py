@@ -26,7 +26,7 @@ from segline.models import catalog as architectures
 from segline.models.settings import ModelSettings
 from segline.plain_yaml import load
 from segline.promotion.gates import Gates
-from segline.sentences import Problems, nearest, quoted
+from segline.sentences import Problems, quoted
 from segline.settings import Count, Positive, Section
 from segline.training.settings import Runtime
 
@@ -115,7 +115,7 @@ def read(path: Path) -> Params:
 def select(params: Params, name: str) -> ModelSettings:
     """The entry `models.<name>`. Raises ParametersError, naming the models there are."""
     if name not in params.models:
-        near = nearest(name, params.models)
+        near = choices.nearest(name, params.models)
         raise ParametersError(f"params.yaml has no model '{name}'; it has {', '.join(params.models)}." + (f" Did you mean '{near}'?" if near else ""))
     return params.models[name]
 

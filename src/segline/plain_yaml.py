@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from segline.errors import ParametersError
+from segline_runtime.errors import reason
 
 MOST_BYTES = 256 * 1024
 """Of a file. A hundred models fit, and what is read here is read in seconds."""
@@ -53,10 +54,8 @@ def parse(text: str, name: str) -> Any:
         raise ParametersError(f"{name} is not valid YAML: brackets or indentation go too deep. Close the brackets that are open.") from None
     except (YAMLError, ValueError, TypeError, LookupError, AttributeError, AssertionError, OverflowError) as error:
         # ruamel.yaml has no kind of error for a date of the 45th day or a number of 5,000 digits.
-        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        if "integer string conversion" in reason:
-            reason = "a number of thousands of digits"
-        raise ParametersError(f"{name} is not valid YAML: {reason}. Check for numbers, dates and `!tags` that cannot be.") from None
+        why = "a number of thousands of digits" if "integer string conversion" in str(error) else reason(error)
+        raise ParametersError(f"{name} is not valid YAML: {why}. Check for numbers, dates and `!tags` that cannot be.") from None
     problems = list(_not_plain(value))
     if problems:
         raise ParametersError(*(f"{name}: {problem}" for problem in dict.fromkeys(problems)))

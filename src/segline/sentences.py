@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import types
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from segline.choices import nearest
 from segline.errors import ParametersError
 
 T = TypeVar("T", bound=BaseModel)
@@ -24,16 +24,16 @@ _LONGEST = 80
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word that `word` is most like, if one is; never the word itself."""
-    others = [other for other in known if other != word]
-    return next(iter(difflib.get_close_matches(word[:_LONGEST], others, n=1, cutoff=cutoff)), None)
-
-
 def quoted(value: object) -> str:
     """A value as it was given, in one line and no longer than a sentence bears."""
     text = repr(value) if not isinstance(value, str) or len(value) <= _LONGEST else repr(value[: 2 * _LONGEST])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def no_weights(given: str) -> str:
+    """Of `weights:` that are no word and no file."""
+    near = nearest(given, ("imagenet", "none"))
+    return f"'{given}' is neither imagenet nor none, and no such file exists. " + (f"Did you mean '{near}'?" if near else "Give the path of a state-dict file.")
 
 
 class Problems:

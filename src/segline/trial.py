@@ -6,7 +6,6 @@ Networks are built and run without memory (torch's device `meta`), so that a que
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,19 +19,20 @@ from segline.data.store import Instances, Sample, Truth
 from segline.errors import ModelError, ParametersError, TrainingError
 from segline.files import unwritable
 from segline.layout import Checkout
+from segline.machine import cores
 from segline.metrics import catalog as metrics
 from segline.models import catalog as architectures
-from segline.models.encoders import told
 from segline.models.semantic import SemanticNetwork
 from segline.models.settings import ModelSettings
 from segline.params import Params
 from segline.plan.decisions import LONGEST
 from segline.plan.resolve import weights_path
 from segline.promotion.gates import Gates
-from segline.sentences import nearest
+from segline.sentences import no_weights
 from segline.tasks import catalog as tasks
 from segline.training.augment import Augmentation
 from segline.training.settings import Runtime
+from segline_runtime.errors import reason
 from segline_runtime.predictions import InstancePrediction, Prediction, SemanticPrediction
 from segline_runtime.specification import ClassInfo
 
@@ -82,11 +82,7 @@ def _network(settings: ModelSettings, runtime: Runtime, checkout: Checkout) -> I
         yield from (f".weights: {problem}" for problem in error.problems)
         return
     if file is not None and not file.is_file():
-        near = nearest(str(settings.weights_file), ("imagenet", "none"))
-        yield (
-            f".weights: '{settings.weights_file}' is neither imagenet nor none, and no such file exists. "
-            + (f"Did you mean '{near}'?" if near else "Give the path of a state-dict file.")
-        )
+        yield f".weights: {no_weights(str(settings.weights_file))}"
         return
     try:
         architectures.check(settings)
@@ -126,7 +122,7 @@ def _trained(network: nn.Module, settings: ModelSettings, runtime: Runtime) -> I
                 "Raise train.batch_size or input.size, or set `norm: group`."
             )
         elif "meta" not in str(error):
-            yield f": the network cannot be run on {images} ({told(error)}). Choose another encoder or input.size."
+            yield f": the network cannot be run on {images} ({reason(error)}). Choose another encoder or input.size."
 
 
 def _size(settings: ModelSettings) -> tuple[int, int]:
@@ -205,7 +201,7 @@ def _devices(accelerator: str) -> tuple[int, str]:
         return cuda, "GPU"
     if accelerator in ("mps", "gpu") or (accelerator == "auto" and mps):
         return mps, "GPU"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, "CPU core"
+    return cores(), "CPU core"
 
 
 def _folders(*folders: Path) -> Iterator[str]:

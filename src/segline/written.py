@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from segline.errors import SeglineError
+from segline_runtime.errors import reason
 
 T = TypeVar("T")
 
@@ -85,7 +86,7 @@ def _reason(error: BaseException) -> str:
         return f"it lacks {str(error)[:80]}"
     if isinstance(error, RecursionError):
         return "its brackets go too deep"
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+    return reason(error)
 
 
 def _kind(value: Any) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from segline_runtime.errors import InputError as InputError
-from segline_runtime.errors import NoImageError, TooLargeError
+from segline_runtime.errors import NoImageError, TooLargeError, reason
 from segline_runtime.specification import ImageKind
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -45,7 +45,6 @@ _ORIENTATION = 274
 _BITS_PER_SAMPLE = 258
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow makes grey of colour
 _STRIP = 256  # rows
-_LONGEST_REASON = 200  # characters of a decoder's own words
 
 
 def suffixes(kind: ImageKind) -> tuple[str, ...]:
@@ -102,7 +101,7 @@ def decoding(name: str, most_pixels: int = MOST_PIXELS) -> Iterator[None]:
         pillows = 2 * (Image.MAX_IMAGE_PIXELS or MOST_PIXELS)
         raise TooLargeError(f"{name} has more than {min(most_pixels, pillows) / 1e6:.4g} megapixels; make it smaller, or cut it up.") from None
     except Exception as error:
-        raise InputError(f"{name} is damaged or not readable: {_reason(error)}.") from None
+        raise InputError(f"{name} is damaged or not readable: {reason(error)}.") from None
 
 
 def open_picture(content: bytes) -> Image.Image:
@@ -139,7 +138,7 @@ def npy_header(content: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(stream)
     except Exception as error:  # the header is a Python literal, and damage to it raises what the parser raises
-        raise InputError(f"{name} is damaged or no array of numbers: {_reason(error)}.") from None
+        raise InputError(f"{name} is damaged or no array of numbers: {reason(error)}.") from None
     if dtype.kind not in "biuf":
         raise InputError(f"{name} is no array of numbers: its values have the type {dtype}.")
     start = stream.tell()
@@ -153,12 +152,6 @@ def to_png(pixels: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="png")
     return base64.b64encode(file.getvalue()).decode()
-
-
-def _reason(error: BaseException) -> str:
-    """A decoder's own words, fit for the middle of a sentence."""
-    words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]} …"
 
 
 def _check_size(height: int, width: int, most_pixels: int, name: str) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segline_runtime.geometry import Window
 from segline_runtime.images import to_png
+from segline_runtime.masks import extent
 from segline_runtime.specification import Specification, Tile
 from segline_runtime.task import Prediction, RuntimeTask
 
@@ -157,19 +158,11 @@ def _fragments(number: int, window: Window, prediction: InstancePrediction, size
     last_column = right - _NEAR_EDGE if right < size[1] else size[1] + 1
     fragments = []
     for score, label, box, mask in zip(prediction.scores, prediction.labels, prediction.boxes, prediction.masks, strict=True):
-        y0, x0, y1, x1 = _extent(mask)
-        extent = (top + y0, left + x0, top + y1, left + x1)
-        cut = extent[0] <= first_row or extent[1] <= first_column or extent[2] >= last_row or extent[3] >= last_column
-        fragments.append(_Fragment(number, int(label), float(score), box + offset, extent, mask[y0:y1, x0:x1].copy(), cut))
+        rows, columns = extent(mask)
+        within = (top + rows.start, left + columns.start, top + rows.stop, left + columns.stop)
+        cut = within[0] <= first_row or within[1] <= first_column or within[2] >= last_row or within[3] >= last_column
+        fragments.append(_Fragment(number, int(label), float(score), box + offset, within, mask[rows, columns].copy(), cut))
     return fragments
-
-
-def _extent(mask: NDArray[np.bool_]) -> Window:
-    """The smallest window that holds the pixels of a mask `(H, W)`; (0, 0, 0, 0) when there are none."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
 def _grouped(fragments: Sequence[_Fragment], windows: Sequence[Window]) -> list[list[_Fragment]]:

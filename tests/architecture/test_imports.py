@@ -18,10 +18,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     "signals": -2,
     "errors": -1,
+    "choices": 0,
     "environment": 0,
     "files": 0,
+    "machine": 0,
     "settings": 0,
-    "choices": 1,
     "layout": 1,
     "plain_yaml": 1,
     "progress": 1,
@@ -60,8 +61,9 @@ HEAVY = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "ti
 KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.py")
 
 LIGHT = (
-    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "layout", "metrics",
-    "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals", "status", "tracking", "written",
+    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "layout", "machine",
+    "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals", "status", "tracking",
+    "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

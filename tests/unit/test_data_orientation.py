@@ -25,14 +25,19 @@ STORED = np.zeros((24, 36), dtype=np.uint8)
 STORED[3:9, 4:20] = 1  # an object that no turn leaves in its place
 
 
-def source(root, orientation, drawn, stored=STORED):
-    """A Penn-Fudan folder of one white object on black: flagged, and its truth drawn on the pixels as stored or as displayed."""
-    for folder in ("PNGImages", "PedMasks"):
-        (root / folder).mkdir(parents=True)
+def flagged(file, orientation, drawn, stored):
+    """Saves a photo of a white object on black, flagged; the object `(H, W)` as its truth is drawn, on the pixels as stored or as displayed."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(stored * 255).save(root / "PNGImages" / "a.jpg", quality=95, exif=exif)
-    truth = stored if drawn == "stored" else upright(stored, orientation)
+    Image.fromarray(stored * 255).save(file, quality=95, exif=exif)
+    return stored if drawn == "stored" else upright(stored, orientation)
+
+
+def source(root, orientation, drawn, stored=STORED):
+    """A Penn-Fudan folder of one such photo."""
+    for folder in ("PNGImages", "PedMasks"):
+        (root / folder).mkdir(parents=True)
+    truth = flagged(root / "PNGImages" / "a.jpg", orientation, drawn, stored)
     Image.fromarray(np.ascontiguousarray(truth)).save(root / "PedMasks" / "a_mask.png")
     return root
 
@@ -41,10 +46,7 @@ def coco_source(root, orientation, drawn, *, boxes=False, sized=True):
     """The same, in COCO's layout."""
     for folder in ("annotations", "images"):
         (root / folder).mkdir(parents=True)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(STORED * 255).save(root / "images" / "a.jpg", quality=95, exif=exif)
-    truth = STORED if drawn == "stored" else upright(STORED, orientation)
+    truth = flagged(root / "images" / "a.jpg", orientation, drawn, STORED)
     rows, columns = np.nonzero(truth)
     x, y, w, h = (int(v) for v in (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1))
     shape = {"bbox": [x, y, w, h]} if boxes else {"bbox": [x, y, w, h], "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}

@@ -9,7 +9,6 @@ import pytest
 from segline import choices, params
 from segline.errors import ParametersError
 from segline.models.semantic_settings import SemanticSettings
-from segline.sentences import nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -116,7 +115,7 @@ def test_a_folder_that_is_not_here_is_no_mistake_of_the_file(tmp_path: Path) -> 
 
 def test_a_suggestion_is_never_what_was_written() -> None:
     words = ("adamw", "adam", "sgd")
-    assert nearest("adamw", words) == "adam"
+    assert choices.nearest("adamw", words) == "adam"
     assert choices.hint("adamw", [*words, "adam"]) == "Did you mean adam?"
 
 

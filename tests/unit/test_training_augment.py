@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hostile import campaign_of
 from pydantic import ValidationError
 from torch import nn
 
@@ -395,12 +394,7 @@ def test_an_image_that_cannot_be_transformed_is_named() -> None:
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    file = Path(__file__).parents[2] / "benchmarks" / "augmentation.py"
-    specification = importlib.util.spec_from_file_location("augmentation_benchmark", file)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return campaign_of("augmentation")
 
 
 @pytest.mark.filterwarnings("ignore:.*(is a special case of|is a specialized version of|is an alias for|is very slow)")

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from segline.tasks import catalog
 from segline.training.module import SKIPPED_AT_MOST, SegmentationModule
 from segline.training.settings import Train
+from segline_runtime.specification import ClassInfo, Geometry, Specification
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own: of loaders, of what is not validated, of torch
 
@@ -40,7 +41,8 @@ def trained(infinite: set[int], precision: str, steps: int = 30) -> tuple[nn.Mod
     torch.manual_seed(0)
     network = nn.Linear(2, 1)
     learning: Any = Overflowing(infinite)
-    specification: Any = SimpleNamespace(classes=())
+    classes = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "thing", (9, 9, 9), True))
+    specification = Specification("semantic", "linear", "tiny", classes, Geometry("native", None), (0.0,) * 3, (1.0,) * 3)
     settings = Train(epochs=1, lr=0.01, schedule="constant", warmup=0)
     module = SegmentationModule(network, None, task=catalog.get("semantic"), learning=learning, specification=specification, settings=settings)
     plugins = [MixedPrecision("16-mixed", "cpu")] if precision == "fp16" else []

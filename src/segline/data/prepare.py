@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import difflib
 import hashlib
 import json
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segline.choices import nearest
 from segline.data import splits
 from segline.data.check import check_root, fail, name_list, read_bytes, tell
 from segline.data.formats import catalog
@@ -243,8 +243,8 @@ def _relabelled(truth: SourceTruth, relabel: dict[int, int], source: SourceData,
     problems = []
     for label in sorted(present - relabel.keys()):
         unknown = source.classes[label].name
-        near = difflib.get_close_matches(unknown, [c.name for c in model_classes], n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; it knows {name_list(c.name for c in model_classes)}."
+        near = nearest(unknown, [c.name for c in model_classes])
+        hint = f"; did you mean '{near}'?" if near else f"; it knows {name_list(c.name for c in model_classes)}."
         problems.append(f"{record.image.as_posix()} shows the class '{unknown}', which the model does not know{hint}")
     fail(problems)
     table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle
 
+from segline_runtime.masks import extent
+
 
 def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """A mask `(H, W)` as pycocotools' `encode` gives it, {`size`, `counts`}; the time goes with the object's box, not with the image."""
@@ -27,15 +29,6 @@ def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
         edges = np.delete(edges, np.concatenate([2 * joined + 1, 2 * joined + 2]))
     counts = np.diff(edges, prepend=0, append=height * width)
     return _compressed(counts if counts[-1] else counts[:-1], height, width)
-
-
-def extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box that holds a mask `(H, W)`; empty ones where there is nothing."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _compressed(counts: NDArray[np.int64], height: int, width: int) -> dict[str, Any]:

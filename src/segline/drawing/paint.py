@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segline.data.run_lengths import extent
 from segline.data.store import BACKDROP
+from segline_runtime.masks import extent
 from segline_runtime.specification import ClassInfo
 
 Picture = NDArray[np.uint8]

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from segline.data.run_lengths import extent
 from segline.data.store import BACKDROP
 from segline.drawing.fonts import brief, font, letter_size
 from segline.drawing.paint import Colour, DrawnObject, Picture
+from segline_runtime.masks import extent
 from segline_runtime.specification import ClassInfo
 
 _SMALLEST_REGION = 0.004  # share of the picture, from which on a region gets its name written into it

@@ -9,7 +9,6 @@ Both run on the CPU in fp32: a GPU's shortened products (TF32) would be a differ
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from segline.data.store import Split
 from segline.errors import ExportError
 from segline.export.comparison import Comparison, Pair, Pixels, above_limits, beyond_rounding
 from segline.export.onnx import differ_in_zeroed_scalars_alone
+from segline.machine import cores
 from segline.metrics.base import Metric
 from segline.metrics.figures import figures
 from segline.metrics.scorer import Scorer
@@ -212,4 +212,4 @@ def _number(value: float) -> float | None:
 
 def _cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from segline.choices import hint
 from segline.errors import ModelError
 from segline.layout import expanded
+from segline.sentences import no_weights
+from segline_runtime.errors import reason
 
 IMAGENET = "imagenet"
 NONE = "none"
@@ -53,11 +55,11 @@ def smp_network(architecture: Callable[..., nn.Module], *, encoder: str, weights
             raise unreachable(encoder, error) from None
         if encoder.startswith(_TIMM):  # timm has a thousand networks, and each says in its own way that it is no encoder
             raise ModelError(
-                f"The timm network '{encoder}' cannot be used as an encoder ({told(error)}). "
+                f"The timm network '{encoder}' cannot be used as an encoder ({reason(error)}). "
                 "Choose one that gives feature maps at several strides and takes any size, such as tu-resnet18 or tu-convnext_tiny."
             ) from None
         if isinstance(error, ValueError):
-            raise ModelError(f"The encoder '{encoder}' cannot be built for images of {channels} channels ({told(error)}). Choose another encoder.") from None
+            raise ModelError(f"The encoder '{encoder}' cannot be built for images of {channels} channels ({reason(error)}). Choose another encoder.") from None
         raise
     if weights not in (IMAGENET, NONE):
         part = network.encoder
@@ -89,11 +91,6 @@ def check_smp(encoder: str, weights: str) -> None:
         raise ModelError(f"The encoder '{encoder}' has no ImageNet weights; set `weights: none` or the path of a weight file, or choose another encoder.")
 
 
-def told(error: Exception) -> str:
-    """What a library says, in one line."""
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-
-
 def smp_statistics(encoder: str, weights: str) -> Statistics | None:
     """What an encoder's ImageNet weights expect, by the records of timm and segmentation_models_pytorch; a file's are taken for ImageNet's common ones.
 
@@ -123,7 +120,7 @@ def read_file(file: str) -> dict[str, Tensor]:
     """A state dict saved with `torch.save`; nothing else is unpickled. Raises ModelError."""
     path = expanded(file)
     if not path.is_file():
-        raise ModelError(f"`weights: {file}` is neither {IMAGENET} nor {NONE}, and no such file exists. Give the path of a state-dict file.")
+        raise ModelError(f"weights: {no_weights(file)}")
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own

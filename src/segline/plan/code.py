@@ -27,6 +27,7 @@ DECIDES_NOTHING = (
     "segline.errors",
     "segline.files",
     "segline.layout",
+    "segline.machine",
     "segline.losses.class_weights",
     "segline.models.semantic_settings",
     "segline.params",

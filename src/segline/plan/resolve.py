@@ -20,6 +20,7 @@ from segline.plan.code import Code
 from segline.plan.decisions import Decision
 from segline.plan.plans import EvaluatePlan, ExportPlan, Part, RegisterPlan, TrainPlan, training_settings
 from segline.provenance import file_digest
+from segline.sentences import no_weights
 from segline.tasks import catalog as tasks
 from segline.tasks.base import Task
 
@@ -161,9 +162,7 @@ def _weights_digest(name: str, settings: ModelSettings, roots: tuple[Path, ...])
         return None
     file = weights_path(settings.weights_file, *roots)
     if not file.is_file():
-        raise ParametersError(
-            f"models.{name}.weights: '{settings.weights_file}' is neither imagenet nor none, and no such file exists. Give the path of a state-dict file."
-        )
+        raise ParametersError(f"models.{name}.weights: {no_weights(settings.weights_file)}")
     return file_digest(file)
 
 

@@ -38,7 +38,7 @@ def register(*, store: str, folder: ModelFolder, experiment: str | None = None) 
     Raises ModelError when the folder is not complete, RegistryError when parity did not pass, TrackingError when the store does not answer.
     """
     card = ModelCard.read(folder.card)
-    _read(folder.metrics, "evaluate")  # what is missing is told in the order of the line
+    metrics = _read(folder.metrics, "evaluate")  # what is missing is told in the order of the line
     parity = _read(folder.parity, "export")
     if not folder.onnx.is_file():
         raise ModelError(f"{folder.path} holds no {folder.onnx.name}; run `dvc repro export@{folder.name}` first.")
@@ -51,7 +51,7 @@ def register(*, store: str, folder: ModelFolder, experiment: str | None = None) 
     if parity.get("sha256") != digest:
         raise RegistryError(f"{folder.parity} proves another file than {folder.onnx}. Run `dvc repro -f export@{folder.name}`, which writes both.")
     runtime = runtime_digest(card.task)
-    worth = _worth(folder)
+    worth = _worth(folder, metrics, parity)
     origin = _origin(card, folder, digest, runtime, experiment)
     run_id = tracking.record(store=store, folder=folder, strict=True)
     assert run_id is not None, "as it is strict"
@@ -87,7 +87,8 @@ def outdated(*, version: Version, folder: ModelFolder) -> bool:
     """Whether the registry's figures of a version are not those of the folder that holds its content."""
     if not (folder.metrics.is_file() and folder.parity.is_file()):
         return False
-    return any(version.tags.get(key) != value for key, value in _worth(folder).items())
+    worth = _worth(folder, _read(folder.metrics, "evaluate"), _read(folder.parity, "export"))
+    return any(version.tags.get(key) != value for key, value in worth.items())
 
 
 def _read(file: Path, stage: str) -> dict[str, Any]:
@@ -117,9 +118,8 @@ def _origin(card: ModelCard, folder: ModelFolder, digest: str, runtime: str, exp
     return tags
 
 
-def _worth(folder: ModelFolder) -> dict[str, str]:
-    """Tags that say how good a version is."""
-    metrics, parity = _read(folder.metrics, "evaluate"), _read(folder.parity, "export")
+def _worth(folder: ModelFolder, metrics: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that say how good a version is, by what the folder's metrics.json and parity.json hold."""
     figures = {key: round(value, 6) for key, value in metrics.items() if isinstance(value, float) and "/" not in key}
     with written.reading(folder.parity, ModelError, f"run `dvc repro -f -s export@{folder.name}` to write it anew"):
         return {

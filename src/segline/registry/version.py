@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from segline.choices import nearest
 from segline.errors import RegistryError
 from segline.registry.client import asked
 from segline.tracking.address import shown
@@ -204,5 +204,5 @@ def _no_model(name: str, there: list[str], store: str) -> str:
         return (
             f"The registered model '{name}' in {shown(store)} has no versions. Run `dvc repro`, whose last stage registers one, or delete it in the MLflow UI."
         )
-    near = difflib.get_close_matches(name, there, n=1)
-    return f"{where}; it has {', '.join(there)}." + (f" Did you mean '{near[0]}'?" if near else "")
+    near = nearest(name, there)
+    return f"{where}; it has {', '.join(there)}." + (f" Did you mean '{near}'?" if near else "")

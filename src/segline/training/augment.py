@@ -162,16 +162,16 @@ def _nearest(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return np.asarray(cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
 
 
-def _cropped(arrays: Arrays, size: tuple[int, int], random: np.random.Generator) -> Arrays:
+def _cropped(arrays: Arrays, size: tuple[int, int], numbers: np.random.Generator) -> Arrays:
     """A random window of at most `size`."""
     height, width = arrays["image"].shape[:2]
     if height <= size[0] and width <= size[1]:
         return arrays
-    top = int(random.integers(0, max(height - size[0], 0) + 1))
-    left = int(random.integers(0, max(width - size[1], 0) + 1))
+    top = int(numbers.integers(0, max(height - size[0], 0) + 1))
+    left = int(numbers.integers(0, max(width - size[1], 0) + 1))
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-    cut = {name: array[:, rows, columns] if name == "masks" else array[rows, columns] for name, array in arrays.items()}
-    return {name: np.ascontiguousarray(array) for name, array in cut.items()}
+    window = {name: array[:, rows, columns] if name == "masks" else array[rows, columns] for name, array in arrays.items()}
+    return {name: np.ascontiguousarray(array) for name, array in window.items()}
 
 
 def _padded(arrays: Arrays, size: tuple[int, int], padding: Sequence[float]) -> Arrays:

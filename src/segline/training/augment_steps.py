@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from segline.choices import nearest
 from segline.data.store import IGNORE
 from segline.errors import ParametersError
-from segline.sentences import nearest
 from segline.training.settings import REFUSED_TRANSFORMS, Transform
+from segline_runtime.errors import reason
 from segline_runtime.specification import ImageKind
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version of itself at import
@@ -51,9 +52,6 @@ _LARGEST = 65535
 
 _LONGEST_SIDE = 8192
 """Pixels: what `input.size` may be."""
-
-_LONGEST_REASON = 300
-"""Characters of what albumentations says, which may quote a whole array."""
 
 
 def carried(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -281,11 +279,10 @@ def _limit(key: str) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, on one line without the stop at its end."""
-    text = str(error) or type(error).__name__
+    """What went wrong, fit for the middle of a sentence."""
     if isinstance(error, MemoryError):
         return "it asks for more memory than there is"
     if isinstance(error.__cause__, ValidationError):
-        text = "; ".join(": ".join([*map(str, detail["loc"]), detail["msg"].removeprefix("Value error, ")]) for detail in error.__cause__.errors())
-    text = " ".join(text.split())
-    return (text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…").rstrip(".")
+        found = error.__cause__.errors()
+        return reason("; ".join(": ".join([*map(str, detail["loc"]), detail["msg"].removeprefix("Value error, ")]) for detail in found))
+    return reason(error)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import torch
+
+from segline.machine import cores
 
 LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -30,7 +31,6 @@ def workers(asked: int | Literal["auto"], device: str, processes: int) -> int:
     """Loader processes per training process. On a GPU up to 8; where the CPU itself trains, one that works ahead."""
     if asked != "auto":
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device == "cpu":
-        return 1 if cores > 1 else 0
-    return min(8, max(1, cores // processes - 1))
+        return 1 if cores() > 1 else 0
+    return min(8, max(1, cores() // processes - 1))

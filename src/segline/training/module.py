@@ -40,7 +40,7 @@ class SegmentationModule(LightningModule):
         self._specification = specification
         self._settings = settings
         self._scorer: Scorer = task.scorer(specification.classes)
-        self._loss: ValidationLoss | None = None
+        self._loss = ValidationLoss(network, criterion, task=task, learning=learning, specification=specification)
         self._predict: GraphPredictor | None = None
         self._infinite_in_a_row = 0  # steps
         self._finite = False  # whether the loss was, in some step of this epoch
@@ -87,13 +87,13 @@ class SegmentationModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._scorer = self._task.scorer(self._specification.classes)
-        self._loss = self._fresh_loss()
+        self._loss.reset()
         self._predict = GraphPredictor(self._learning.graph(self.network, self._specification).to(self.device), self._specification)
 
     def validation_step(self, batch: Sequence[Sample], batch_idx: int) -> None:  # noqa: ARG002
         if not batch:
             return  # a process without images
-        assert self._predict is not None and self._loss is not None
+        assert self._predict is not None
         self._loss.add(batch, self.device, seed=self.current_epoch)
         predictions = self._predict([sample.image for sample in batch])
         for prediction, sample in zip(predictions, batch, strict=True):
@@ -101,7 +101,6 @@ class SegmentationModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._gather()
-        assert self._loss is not None
         metrics = figures(self._scorer.counts(), [catalog.get(word) for word in self._task.metrics], self._specification.classes)
         # Every process has merged the same states, so the mean over processes is the figure itself.
         self.log_dict({"val_loss": self._loss.mean()} | {f"val_{name}": float(value) for name, value in metrics.items()}, sync_dist=False)
@@ -109,16 +108,13 @@ class SegmentationModule(LightningModule):
     def _gather(self) -> None:
         if self.trainer.world_size == 1:
             return
-        assert self._loss is not None
         states: list[Any] = [None] * self.trainer.world_size
         torch.distributed.all_gather_object(states, (self._scorer.state(), self._loss.state()))
-        self._scorer, self._loss = self._task.scorer(self._specification.classes), self._fresh_loss()
+        self._scorer = self._task.scorer(self._specification.classes)
+        self._loss.reset()
         for scores, losses in states:
             self._scorer.merge(scores)
             self._loss.merge(losses)
-
-    def _fresh_loss(self) -> ValidationLoss:
-        return ValidationLoss(self.network, self.criterion, task=self._task, learning=self._learning, specification=self._specification)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         moving = optimizer.optimizer(self.network, self.encoder, self._settings)

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from segline.errors import LockedError
 from segline.files import sync_folder, whole, write_json
+from segline_runtime.errors import reason
 
 CHECKPOINT = "last.ckpt"
 EARLIER = "earlier.ckpt"
@@ -85,8 +86,7 @@ def begun(folder: Path) -> Begun:
         try:
             return Begun(file, _finished_epochs(file), tuple(unreadable))
         except Exception as error:  # torch, zipfile and pickle have no common kind of error for a damaged file
-            reason = " ".join(str(error).split())[:200]
-            unreadable.append(f"The checkpoint {file} of an interrupted training cannot be read ({reason or type(error).__name__}).")
+            unreadable.append(f"The checkpoint {file} of an interrupted training cannot be read ({reason(error)}).")
     return Begun(unreadable=tuple(unreadable))
 
 

@@ -28,6 +28,10 @@ class ValidationLoss:
         self._learning, self._specification = learning, specification
         padding = [value * specification.image.scale for value in specification.mean]
         self._fitted = Augmentation((), geometry=specification.geometry, truth=task.truth, image=specification.image, padding=padding)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, with no image."""
         self._sum = 0.0
         self._images = 0
 

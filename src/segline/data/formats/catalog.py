@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from segline.choices import nearest
 from segline.data.formats.base import Format
 from segline.data.sources import Folder
 from segline.errors import DataError
@@ -31,9 +31,8 @@ class FormatModule(Protocol):
 def get(word: str) -> FormatModule:
     """The module of a format. Raises DataError for an unknown word, with the nearest right ones."""
     if word not in FORMATS:
-        near = difflib.get_close_matches(word, FORMATS, n=2)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise DataError(f"There is no format '{word}'; the formats are {', '.join(FORMATS)}.{hint}")
+        near = nearest(word, FORMATS)
+        raise DataError(f"There is no format '{word}'; the formats are {', '.join(FORMATS)}." + (f" Did you mean {near}?" if near else ""))
     return cast(FormatModule, import_module(FORMATS[word]))
 
 

@@ -11,7 +11,6 @@ placeholder, or [x1, y1, x2, y2]. Of crowds both are always kept.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections import Counter
@@ -23,13 +22,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from segline.choices import nearest
 from segline.data.check import Frame, Refused, brief, check_size, fail, is_file, name_list, read_bytes
 from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names, is_text
 from segline.data.masks import decode_mask, is_finite
-from segline.data.run_lengths import extent
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS, Truth
 from segline.errors import DataError
+from segline_runtime.masks import extent
 
 _LONGEST_NAME = 200
 """Characters of a category's name."""
@@ -369,10 +369,9 @@ def _class_names(parts: Sequence[_Annotations], classes: Sequence[str] | None) -
         problems = []
         for name in names:
             if name not in first:
-                near = difflib.get_close_matches(name, first, n=1)
+                near = nearest(name, first)
                 problems.append(
-                    f"data.classes: the annotations have no category '{name}'"
-                    + (f"; did you mean '{near[0]}'?" if near else f"; they have {name_list(first)}.")
+                    f"data.classes: the annotations have no category '{name}'" + (f"; did you mean '{near}'?" if near else f"; they have {name_list(first)}.")
                 )
         fail(problems)
     if not names:
