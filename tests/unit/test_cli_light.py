@@ -39,7 +39,7 @@ atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
 from segline.cli import main
 main()
 """
-NOT_FOR_QUESTIONS = ("matplotlib", "cv2", "onnx", "onnxruntime", "dvc", "pycocotools", "mlflow.server", "mlflow.pyfunc", "mlflow.sklearn", "uvicorn")
+NOT_FOR_QUESTIONS = ("matplotlib", "cv2", "onnx", "onnxruntime", "dvc", "mlflow.server", "mlflow.pyfunc", "mlflow.sklearn", "uvicorn")
 
 
 def without(blocked: tuple[str, ...], *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
