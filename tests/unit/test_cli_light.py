@@ -33,6 +33,14 @@ from segline.cli import main
 main()
 """
 
+TELLING = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
+from segline.cli import main
+main()
+"""
+NOT_FOR_QUESTIONS = ("matplotlib", "cv2", "onnx", "onnxruntime", "dvc", "mlflow.server", "mlflow.pyfunc", "mlflow.sklearn", "uvicorn")
+
 
 def without(blocked: tuple[str, ...], *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """`segline` in a process that must not import some packages."""
@@ -69,6 +77,16 @@ def test_registry_verbs(command: str, root: Path) -> None:
     # `status` ends with 1 where something is off: the fixture has no run for its model, or an alias was moved by hand.
     assert done.returncode == 0 or (command == "status" and done.returncode == 1), done.stderr
     assert "AssertionError" not in done.stderr and ("ramps-unet" in done.stdout or command == "store")
+
+
+@pytest.mark.parametrize("verb", ["models", "status"])
+def test_what_asks_the_registry_imports_no_more_of_mlflow_than_it_needs(verb: str, root: Path) -> None:
+    settings = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run([sys.executable, "-c", TELLING, verb], cwd=root, env=settings, capture_output=True, text=True, check=False)
+    assert "ramps-unet" in done.stdout, done.stderr
+    imported = set(json.loads(done.stderr.splitlines()[-1]))
+    assert "mlflow.store.model_registry.sqlalchemy_store" in imported
+    assert imported.isdisjoint((*TORCH, *NOT_FOR_QUESTIONS))
 
 
 def test_predict_from_files_needs_no_mlflow_either(root: Path, images: Path, tmp_path: Path) -> None:

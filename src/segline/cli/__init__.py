@@ -5,12 +5,16 @@ Each verb imports what it needs when it runs, so that help and prediction start 
 
 from __future__ import annotations
 
+import atexit
+import gc
+
 from segline import signals
 
 
 def main() -> None:
     """Entry point: a user's mistake is a sentence and exit code 2."""
     signals.leave_at_once()
+    atexit.register(gc.freeze)  # Python would look for garbage among all that was imported, once more before it ends
     from segline.cli.app import app
     from segline.errors import told_in_sentences
 

@@ -21,21 +21,23 @@ def models(name: Annotated[str | None, typer.Argument(help="Only this one.")] = 
 
     from segline import registry
     from segline.tracking.address import shown
+    from segline.tracking.quick import quick
 
     store = tracking_store()
-    if name is None:
-        chosen = registry.names(store=store)
-    else:
-        chosen = [registered_name(name)]
-        registry.require(store=store, name=chosen[0])
+    table = Table("model", "version", "aliases", "metrics", "parity", "latency", "registered")
+    with quick():
+        if name is None:
+            chosen = registry.names(store=store)
+        else:
+            chosen = [registered_name(name)]
+            registry.require(store=store, name=chosen[0])
+        for registered in chosen:
+            for version in registry.versions(store=store, name=registered):
+                table.add_row(registered, *_cells(version))
     if not chosen:
         print("The registry is empty. Run `dvc repro`, whose last stage registers each model.")
         return
     print(shown(store))
-    table = Table("model", "version", "aliases", "metrics", "parity", "latency", "registered")
-    for registered in chosen:
-        for version in registry.versions(store=store, name=registered):
-            table.add_row(registered, *_cells(version))
     console().print(table)
 
 

@@ -19,13 +19,15 @@ def status() -> None:
 
     from segline import status as comparison
     from segline.tracking.address import shown
+    from segline.tracking.quick import quick
 
     store = tracking_store()
     folders = comparison.model_folders(checkout().models)
     if not folders:
         print("There is no trained model yet; run `dvc repro`.")
         return
-    findings = comparison.compare(store=store, folders=folders)
+    with quick():
+        findings = comparison.compare(store=store, folders=folders)
     print(shown(store))
     table = Table("model", "registered as", "version", "candidate", "state", "remedy")
     for found in findings:

@@ -7,6 +7,7 @@ contents   what a model folder says
 runs       the run, and the one place that decides what it lacks and writes it
 recording  the run made complete from the model folder
 live       the run of a training as it happens, from its resume folder
+quick      MLflow for a command that only asks
 """
 
 from segline.tracking.address import store_uri

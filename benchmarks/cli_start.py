@@ -1,0 +1,68 @@
+"""What it costs to ask: processor time of `segline --help`, `segline models` and `segline status`, from the start of the process to its end.
+
+    python benchmarks/cli_start.py [CHECKOUT]
+
+CHECKOUT, this one where none is given, must hold trained and registered models, as `dvc repro` leaves them. Beside the three commands stand what starting
+Python takes and what a bare `import mlflow` takes. The result is `benchmarks/cli_start.json`: seconds of processor time, user and system, each the least
+of several runs, in turn, so that what else the machine does falls on all alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from line import machine
+
+from segline.provenance import commit
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = 7
+LIMIT_S = 1.5  # of `models` and `status`
+_START = "from segline.cli import main; main()"
+COMMANDS = {
+    "python -c pass": ("-c", "pass"),
+    "python -c 'import mlflow'": ("-c", "import mlflow"),
+    "segline --help": ("-c", _START, "--help"),
+    "segline models": ("-c", _START, "models"),
+    "segline status": ("-c", _START, "status"),
+}
+
+
+def main(checkout: Path) -> None:
+    seconds = {name: float("inf") for name in COMMANDS}
+    for _ in range(RUNS):
+        for name, arguments in COMMANDS.items():
+            seconds[name] = min(seconds[name], _processor_seconds(arguments, checkout))
+    result = {
+        "runs": RUNS,
+        "processor_seconds": {name: round(least, 2) for name, least in seconds.items()},
+        "limit": LIMIT_S,
+        "commit": commit(ROOT),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "load": round(os.getloadavg()[0], 2),
+    }
+    target = ROOT / "benchmarks" / "cli_start.json"
+    target.write_text(json.dumps(result, indent=2) + "\n")
+    print(target.read_text())
+
+
+def _processor_seconds(arguments: tuple[str, ...], checkout: Path) -> float:
+    """Of one run in `checkout`. `segline status` may find something (1); whatever else goes wrong ends the benchmark."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, *arguments], cwd=checkout, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    asked = arguments[-1] in ("models", "status")
+    if done.returncode not in ((0, 1) if arguments[-1] == "status" else (0,)) or (asked and "│" not in done.stdout):
+        sys.exit(f"{done.stdout}{done.stderr}\n{checkout} must hold trained and registered models.")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
