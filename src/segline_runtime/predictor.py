@@ -19,8 +19,6 @@ from segline_runtime.specification import METADATA_KEY, Specification
 from segline_runtime.task import Prediction
 
 INPUT = "images"
-DETAIL = ("logits", "probabilities")
-"""Outputs that are only fetched when class probabilities are asked for: a model has one of them or none."""
 
 
 class Predictor:
@@ -63,7 +61,8 @@ class Predictor:
 
     def run(self, images: NDArray[Any], probabilities: bool = True) -> dict[str, NDArray[Any]]:
         """The named outputs for a batch of images `(B, H, W, C)` of one size and of the specification's kind; instance models take B = 1."""
-        names = [output.name for output in self.session.get_outputs() if probabilities or output.name not in DETAIL]
+        detail = tasks.get(self.specification.task).detail
+        names = [output.name for output in self.session.get_outputs() if probabilities or output.name not in detail]
         return dict(zip(names, self.session.run(names, {INPUT: graph_input(images, self.specification.image)}), strict=True))
 
     def __call__(self, image: NDArray[Any], probabilities: bool = False) -> Prediction:

@@ -28,6 +28,7 @@ class Semantic(RuntimeTask[SemanticPrediction]):
     """Outputs: `class_ids` uint8 `(B, H, W)` and, where probabilities are wanted, `logits` float32 `(B, K, H, W)`, or `probabilities` themselves."""
 
     name = "semantic"
+    detail = frozenset({"logits", "probabilities"})
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> list[SemanticPrediction]:  # noqa: ARG002
         predictions = []

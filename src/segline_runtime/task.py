@@ -27,6 +27,8 @@ class RuntimeTask(ABC, Generic[P]):
 
     name: ClassVar[str]
     """The specification's `task`."""
+    detail: ClassVar[frozenset[str]] = frozenset()
+    """Outputs that are only brought back when class probabilities are asked for."""
 
     @abstractmethod
     def decode(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> list[P]:

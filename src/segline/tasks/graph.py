@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segline_runtime import tasks
 from segline_runtime.specification import Specification
 
 Sides = tuple[int, int]
@@ -48,8 +49,6 @@ class EvalGraph(nn.Module):
     """Name of the input → its axes of any length."""
     outputs: ClassVar[dict[str, dict[int, str]]]
     """Names of the outputs, in order → their axes of any length."""
-    detail: ClassVar[frozenset[str]] = frozenset()
-    """Outputs that are only brought back when class probabilities are asked for (`segline_runtime.predictor.DETAIL` has their names)."""
 
     mean: Tensor
     std: Tensor
@@ -74,7 +73,8 @@ class EvalGraph(nn.Module):
         values = images if images.dtype == np.uint8 else images.astype(np.float32)
         with torch.autocast(device.type, enabled=False):
             found = self(torch.tensor(values, device=device))
-        wanted = {name: value for name, value in zip(self.outputs, found, strict=True) if probabilities or name not in self.detail}
+        detail = tasks.get(self.specification.task).detail
+        wanted = {name: value for name, value in zip(self.outputs, found, strict=True) if probabilities or name not in detail}
         return {name: value.cpu().numpy() for name, value in wanted.items()}
 
     def _fitted(self, images: Tensor) -> tuple[Tensor, Sides]:

@@ -63,7 +63,6 @@ class SemanticGraph(EvalGraph):
 
     inputs: ClassVar = {"images": {0: "batch", 1: "height", 2: "width"}}
     outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "logits": {0: "batch", 2: "height", 3: "width"}}
-    detail: ClassVar = frozenset({"logits"})
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images `(B, H, W, C)` → class ids uint8 `(B, H, W)` and logits float32 `(B, K, H, W)`, at the input's own size.
