@@ -19,9 +19,11 @@ class Settings(LossSettings):
     """A surrogate of the IoU; it helps most beside, or after, cross-entropy."""
 
     def compute(self, logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG002
+        import torch
+
         scored = truth != IGNORE
         p, labels = logits.softmax(dim=1).movedim(1, -1)[scored], truth[scored]  # (N, K), (N,)
-        total, present = p.sum() * 0, labels.unique()
+        total, present = p.sum() * 0, torch.unique(labels)
         for label in present:
             g = (labels == label).to(p.dtype)
             errors, order = (g - p[:, label]).abs().sort(descending=True)
