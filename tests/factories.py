@@ -36,6 +36,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"arch": "unet", "encoder": "mobilenet_v2", "input": {"size": [64, 64]}},
+    "unetplusplus": {"arch": "unetplusplus", "encoder": "mobilenet_v2", "input": {"size": [64, 64]}},
+    "fpn": {"arch": "fpn", "encoder": "mobilenet_v2", "pyramid_channels": 32, "decoder_channels": 64, "input": {"size": [64, 64]}},
+    "deeplabv3": {"arch": "deeplabv3", "encoder": "mobilenet_v2", "decoder_channels": 48, "auxiliary": 0.5, "input": {"size": [64, 64]}},
+    "deeplabv3plus": {"arch": "deeplabv3plus", "encoder": "mobilenet_v2", "decoder_channels": 48, "input": {"size": [64, 64]}},
+    "pspnet": {"arch": "pspnet", "encoder": "mobilenet_v2", "decoder_channels": 32, "input": {"size": [64, 64]}},
+    "upernet": {"arch": "upernet", "encoder": "mobilenet_v2", "decoder_channels": 48, "auxiliary": 0.4, "input": {"size": [64, 64]}},
+    "segformer": {"arch": "segformer", "encoder": "mit_b0", "decoder_channels": 32, "input": {"size": [64, 64]}},
+    "hrnet": {"arch": "hrnet", "encoder": "tu-hrnet_w18_small", "input": {"size": [64, 64]}},
     "maskrcnn": {
         "arch": "maskrcnn",
         "encoder": "mobilenet_v3_small",

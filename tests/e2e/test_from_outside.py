@@ -18,7 +18,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 FILES = {match[1]: block for block in BLOCKS if (match := re.match(r"# (src/\S+\.py)\n", block))}
 LINES = dict(re.findall(r'^    "(\w+)": "(segline\.[\w.]+)",$', "".join(BLOCKS), re.MULTILINE))
-CATALOGUES = {"linknet": "models", "focal": "losses", "worst_iou": "metrics", "pairs": "data/formats", "organ": "tasks"}
+CATALOGUES = {"linknet": "models", "poly": "losses", "worst_iou": "metrics", "pairs": "data/formats", "organ": "tasks"}
 
 ORGAN_SETTINGS = '''\
 """The keys of `arch: organnet`."""
@@ -41,7 +41,7 @@ seed: 0
 data: {source: ../../pairs, format: pairs, classes: [ground, disc]}
 
 models:
-  link: {arch: linknet, encoder: mobilenet_v2, input: {size: [64, 64]}, loss: {focal: {gamma: 1.0}}, train: {epochs: 1, batch_size: 4, warmup: 0}}
+  link: {arch: linknet, encoder: mobilenet_v2, input: {size: [64, 64]}, loss: {poly: {epsilon: 2.0}}, train: {epochs: 1, batch_size: 4, warmup: 0}}
   organ: {arch: organnet, encoder: mobilenet_v2, input: {size: [64, 64]}, train: {epochs: 1, batch_size: 4, warmup: 0}}
 
 evaluate: {metrics: [iou, dice, worst_iou], overlays: 1}
@@ -105,7 +105,7 @@ def test_the_line_trains_scores_exports_and_registers_them(line: TinyCheckout) -
     parity = json.loads((line.root / "models/organ/parity.json").read_text())
     assert (parity["passed"], parity["metric"]) == (True, "mdice")
     history = (line.root / "models/link/history.csv").read_text().splitlines()[0]
-    assert "train_focal" in history
+    assert "train_poly" in history
     shown = line.run("segline", "models").stdout
     assert "pairs-link" in shown and "pairs-organ" in shown
 
@@ -118,7 +118,7 @@ def test_they_predict_and_are_promoted_like_any_other(line: TinyCheckout, tmp_pa
 
 
 def test_mistakes_in_their_keys_are_told_as_for_any_other(line: TinyCheckout) -> None:
-    line.edit("gamma: 1.0", "gama: 1.0")
+    line.edit("epsilon: 2.0", "epsilom: 2.0")
     failed = line.run("python", "pipeline/params.py", check=False)
-    assert "models.link.loss.focal.gama is no known key; did you mean 'gamma'?" in failed.stdout
-    line.edit("gama: 1.0", "gamma: 1.0")
+    assert "models.link.loss.poly.epsilom is no known key; did you mean 'epsilon'?" in failed.stdout
+    line.edit("epsilom: 2.0", "epsilon: 2.0")

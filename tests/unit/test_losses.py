@@ -1,8 +1,9 @@
-"""Losses against their definitions and torch's own, with ignored pixels; class weights; the criterion over named outputs."""
+"""Losses against their definitions, values computed by hand and other libraries, with ignored pixels; class weights; the criterion over named outputs."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from segline.data.store import IGNORE
 from segline.errors import ParametersError
 from segline.losses import catalog
+from segline.losses.base import ClassWeightedLoss
 from segline.losses.class_weights import class_weights
 from segline.losses.criterion import Criterion
 from segline.losses.settings import Loss
@@ -32,30 +34,194 @@ def loss(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.Te
     return catalog.settings(name).model_validate(keys).compute(logits, truth, weights)
 
 
-@pytest.mark.parametrize("name", catalog.LOSSES)
+VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "cross_entropy": ({"label_smoothing": 0.1},),
+    "binary_cross_entropy": ({"positive_weight": 3.0}, {"positive_weight": "balanced"}),
+    "focal": ({"gamma": 0.0}, {"gamma": 0.5}),
+    "binary_focal": ({"alpha": 0.6, "gamma": 1.0},),
+    "ohem": ({"keep": 0.1, "threshold": 0.5}, {"keep": 1.0}),
+    "dice": ({"squared": True},),
+    "jaccard": ({"log": True},),
+    "tversky": ({"alpha": 1.0, "beta": 0.5},),
+}
+"""Keys other than the defaults that are worth the same questions."""
+
+CASES = [pytest.param(name, keys, id=f"{name}-{keys}" if keys else name) for name in catalog.LOSSES for keys in ({}, *VARIANTS.get(name, ()))]
+
+
+@pytest.mark.parametrize(("name", "keys"), CASES)
 class TestEveryLoss:
     """What holds for each loss of the catalogue."""
 
-    def test_it_falls_when_the_prediction_gets_better(self, name: str, pair: Pair) -> None:
+    def test_it_falls_when_the_prediction_gets_better(self, name: str, keys: dict[str, Any], pair: Pair) -> None:
         _, truth = pair
         right = F.one_hot(truth.masked_fill(truth == IGNORE, 0), 4).permute(0, 3, 1, 2).float()
-        values = [loss(name, confidence * right, truth).item() for confidence in (0.0, 1.0, 4.0, 12.0)]
+        smoothed = "label_smoothing" in keys  # asks for less than certainty
+        values = [loss(name, confidence * (2 * right - 1), truth, **keys).item() for confidence in ((0.0, 0.3, 0.6, 1.0) if smoothed else (0.0, 0.5, 2.0, 5.0))]
         assert values == sorted(values, reverse=True)
         assert len(set(values)) == 4
 
-    def test_ignored_pixels_count_for_nothing(self, name: str, pair: Pair) -> None:
+    def test_ignored_pixels_count_for_nothing(self, name: str, keys: dict[str, Any], pair: Pair) -> None:
         logits, truth = pair
         other = logits.clone()
         other[0, :, :3] += 5 * torch.randn(4, 3, 9)
-        assert loss(name, other, truth).item() == pytest.approx(loss(name, logits, truth).item(), rel=1e-6)
+        assert loss(name, other, truth, **keys).item() == pytest.approx(loss(name, logits, truth, **keys).item(), rel=1e-6)
 
-    def test_a_batch_without_truth_gives_zero_and_a_gradient(self, name: str) -> None:
+    def test_a_batch_without_truth_gives_zero_and_a_gradient(self, name: str, keys: dict[str, Any]) -> None:
         logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-        value = loss(name, logits, torch.full((1, 4, 4), IGNORE))
+        value = loss(name, logits, torch.full((1, 4, 4), IGNORE), **keys)
         value.backward()
         assert value.item() == 0.0
         assert logits.grad is not None
         assert torch.isfinite(logits.grad).all()
+
+    def test_its_gradient_is_the_one_of_finite_differences(self, name: str, keys: dict[str, Any], pair: Pair) -> None:
+        logits, truth = pair
+        asked = logits[:, :, :5, :4].double().requires_grad_()
+        assert torch.autograd.gradcheck(lambda values: loss(name, values, truth[:, :5, :4], **keys), (asked,))
+
+    @pytest.mark.parametrize("size", [30.0, 1e4, 6e4])
+    def test_certainty_right_or_wrong_breaks_nothing(self, name: str, keys: dict[str, Any], pair: Pair, size: float) -> None:
+        """Logits as large as float16 has them, of classes of which one is absent."""
+        _, truth = pair
+        sure = F.one_hot(torch.randint(0, 5, truth.shape, generator=torch.Generator().manual_seed(1)), 5).permute(0, 3, 1, 2)
+        logits = (size * sure).half().requires_grad_()
+        parts = Criterion(Loss.model_validate({name: keys}).terms())({"logits": logits}, truth)
+        parts["loss"].backward()
+        assert torch.isfinite(parts["loss"])
+        assert logits.grad is not None and torch.isfinite(logits.grad).all()
+
+    def test_under_autocast_it_is_computed_in_float32(self, name: str, keys: dict[str, Any], pair: Pair) -> None:
+        logits, truth = pair
+        criterion = Criterion(Loss.model_validate({name: keys}).terms())
+        coarse = logits.bfloat16()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = criterion({"logits": coarse}, truth)["loss"]
+        assert found.dtype == torch.float32
+        assert found.item() == pytest.approx(loss(name, coarse.double(), truth, **keys).item(), rel=1e-5)
+
+    def test_class_weights_of_one_change_nothing_and_of_zero_leave_a_class_out(self, name: str, keys: dict[str, Any], pair: Pair) -> None:
+        logits, truth = pair
+        if not issubclass(catalog.settings(name), ClassWeightedLoss):
+            assert "class_weights" not in catalog.settings(name).model_fields
+            return
+        plain = loss(name, logits, truth, **keys).item()
+        assert loss(name, logits, truth, torch.ones(4), **keys).item() == pytest.approx(plain, rel=1e-6)
+        assert loss(name, logits, truth, torch.tensor([0.0, 1.0, 1.0, 5.0]), **keys).item() != pytest.approx(plain, rel=1e-3)
+        assert loss(name, logits, truth, torch.zeros(4), **keys).item() == 0.0
+
+
+TWO_BY_TWO = (torch.tensor([[[[0.8, 0.6], [0.3, 0.5]], [[0.2, 0.4], [0.7, 0.5]]]]).log(), torch.tensor([[[0, 1], [1, IGNORE]]]))
+"""Three pixels that count: of class 0 with p = 0.8, of class 1 with p = 0.4 and 0.7. Logits whose softmax these probabilities are."""
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "expected"),
+    [
+        ("cross_entropy", {}, -(math.log(0.8) + math.log(0.4) + math.log(0.7)) / 3),
+        # Half of the truth is spread over both classes: 3/4 for the true one, 1/4 for the other.
+        (
+            "cross_entropy",
+            {"label_smoothing": 0.5},
+            -sum(0.75 * math.log(p) + 0.25 * math.log(1 - p) for p in (0.8, 0.4, 0.7)) / 3,
+        ),
+        ("focal", {"gamma": 2.0}, -(0.2**2 * math.log(0.8) + 0.6**2 * math.log(0.4) + 0.3**2 * math.log(0.7)) / 3),
+        ("ohem", {"keep": 0.3}, -math.log(0.4)),
+        ("ohem", {"keep": 0.5}, -(math.log(0.4) + math.log(0.7)) / 2),
+        ("ohem", {"keep": 0.1, "threshold": 0.75}, -(math.log(0.4) + math.log(0.7)) / 2),
+        # Σ p g: 0.8 and 1.1; Σ p: 1.7 and 1.3; Σ g: 1 and 2; Σ p²: 1.09 and 0.69.
+        ("dice", {"epsilon": 1e-9}, 1 - (1.6 / 2.7 + 2.2 / 3.3) / 2),
+        ("dice", {"epsilon": 1.0}, 1 - (2.6 / 3.7 + 3.2 / 4.3) / 2),
+        ("dice", {"epsilon": 1e-9, "squared": True}, 1 - (1.6 / 2.09 + 2.2 / 2.69) / 2),
+        ("jaccard", {"epsilon": 1e-9}, 1 - (0.8 / 1.9 + 1.1 / 2.2) / 2),
+        ("jaccard", {"epsilon": 1e-9, "log": True}, 1 - (math.log(0.8 / 1.9) + math.log(1.1 / 2.2)) / 2),
+        # Found wrongly: 0.9 and 0.2; missed: 0.2 and 0.9.
+        ("tversky", {"epsilon": 1e-9, "alpha": 0.25, "beta": 2.0}, 1 - (0.8 / (0.8 + 0.225 + 0.4) + 1.1 / (1.1 + 0.05 + 1.8)) / 2),
+        # Class 0: errors 0.6 (not of it), 0.3 (not of it), 0.2 (of it) → Jaccard losses of the first one, two, three: 1/2, 2/3, 1; their growth weighs.
+        # Class 1: errors 0.6 (of it), 0.3 (of it), 0.2 (not of it) → 1/2, 1, 1.
+        ("lovasz", {}, ((0.6 / 2 + 0.3 / 6 + 0.2 / 3) + (0.6 / 2 + 0.3 / 2)) / 2),
+    ],
+)
+def test_values_computed_by_hand(name: str, keys: dict[str, Any], expected: float) -> None:
+    logits, truth = TWO_BY_TWO
+    assert loss(name, logits, truth, **keys).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "expected"),
+    [
+        ("binary_cross_entropy", {}, -(math.log(0.8) + math.log(0.3) + math.log(0.9) + math.log(0.6)) / 4),
+        ("binary_cross_entropy", {"positive_weight": 5.0}, -(5 * math.log(0.8) + math.log(0.3) + math.log(0.9) + 5 * math.log(0.6)) / 4),
+        # Each class has one of the two pixels: β = 1/2 for both.
+        ("binary_cross_entropy", {"positive_weight": "balanced"}, -0.5 * (math.log(0.8) + math.log(0.3) + math.log(0.9) + math.log(0.6)) / 4),
+        (
+            "binary_focal",
+            {"alpha": 0.3, "gamma": 2.0},
+            -(0.3 * 0.2**2 * math.log(0.8) + 0.7 * 0.7**2 * math.log(0.3) + 0.7 * 0.1**2 * math.log(0.9) + 0.3 * 0.4**2 * math.log(0.6)) / 4,
+        ),
+    ],
+)
+def test_values_computed_by_hand_of_each_class_against_the_rest(name: str, keys: dict[str, Any], expected: float) -> None:
+    """Two pixels that count and one that does not: of class 0 with p = (0.8, 0.7), of class 1 with p = (0.1, 0.6)."""
+    probabilities = torch.tensor([[[[0.8, 0.1, 0.5]], [[0.7, 0.6, 0.5]]]])
+    assert loss(name, probabilities.logit(), torch.tensor([[[0, 1, IGNORE]]]), **keys).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_balance_is_the_share_of_the_background() -> None:
+    """Of four pixels one is of class 1: β = 3/4 for it, 1/4 for class 0; a class that is nowhere asks for nothing."""
+    truth = torch.tensor([[[0, 0, 0, 1]]])
+    zeros = torch.zeros(1, 3, 1, 4)
+    own = [3 * 0.25 + 1 * 0.75, 1 * 0.75 + 3 * 0.25, 0.0]
+    assert loss("binary_cross_entropy", zeros, truth, positive_weight="balanced").item() == pytest.approx(math.log(2) * sum(own) / 12, rel=1e-6)
+
+
+def test_without_focus_focal_is_weighted_cross_entropy(pair: Pair) -> None:
+    logits, truth = pair
+    weights = torch.tensor([0.2, 1.0, 3.0, 0.5])
+    for given in (None, weights):
+        assert loss("focal", logits, truth, given, gamma=0.0).item() == pytest.approx(loss("cross_entropy", logits, truth, given).item(), rel=1e-6)
+        assert loss("ohem", logits, truth, given, keep=1.0).item() == pytest.approx(loss("cross_entropy", logits, truth, given).item(), rel=1e-6)
+
+
+def test_smoothed_and_weighted_cross_entropy_is_torchs(pair: Pair) -> None:
+    logits, truth = pair
+    weights = torch.tensor([0.2, 1.0, 3.0, 0.5])
+    expected = F.cross_entropy(logits, truth, weight=weights, ignore_index=IGNORE, label_smoothing=0.2)
+    assert loss("cross_entropy", logits, truth, weights, label_smoothing=0.2).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_tversky_has_dice_and_jaccard_within_it(pair: Pair) -> None:
+    logits, truth = pair
+    halves = loss("tversky", logits, truth, alpha=0.5, beta=0.5, epsilon=0.5)
+    assert halves.item() == pytest.approx(loss("dice", logits, truth, epsilon=1.0).item(), rel=1e-6)
+    ones = loss("tversky", logits, truth, alpha=1.0, beta=1.0, epsilon=2.0)
+    assert ones.item() == pytest.approx(loss("jaccard", logits, truth, epsilon=2.0).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "other"),
+    [
+        ("jaccard", {"epsilon": 1e-6}, smp.losses.JaccardLoss("multiclass", ignore_index=IGNORE)),
+        ("dice", {"epsilon": 1e-6}, smp.losses.DiceLoss("multiclass", ignore_index=IGNORE)),
+        ("tversky", {"epsilon": 1e-6, "alpha": 0.3, "beta": 0.7}, smp.losses.TverskyLoss("multiclass", ignore_index=IGNORE, alpha=0.3, beta=0.7)),
+        ("lovasz", {}, smp.losses.LovaszLoss("multiclass", ignore_index=IGNORE)),
+        ("binary_focal", {"alpha": 0.4, "gamma": 1.5}, smp.losses.FocalLoss("multiclass", ignore_index=IGNORE, alpha=0.4, gamma=1.5)),
+        ("binary_focal", {"alpha": 0.5, "gamma": 0.0}, lambda logits, truth: 0.5 * loss("binary_cross_entropy", logits, truth)),
+    ],
+    ids=["jaccard", "dice", "tversky", "lovasz", "binary_focal", "binary_cross_entropy"],
+)
+def test_an_independent_implementation_says_the_same(pair: Pair, name: str, keys: dict[str, Any], other: Any) -> None:
+    """segmentation_models_pytorch's, where it has the loss; all four classes are in the batch."""
+    logits, truth = pair
+    assert loss(name, logits, truth, **keys).item() == pytest.approx(other(logits, truth).item(), rel=1e-5)
+
+
+def test_the_lovasz_loss_of_certain_predictions_is_the_jaccard_loss() -> None:
+    """Class 0: 2 of 3 right, 1 of class 1 taken for it: 2/4; class 1: 3 of 5."""
+    truth = torch.tensor([[[0, 0, 0, 1, 1, 1, 1]]])
+    predicted = torch.tensor([[[0, 0, 1, 0, 1, 1, 1]]])
+    logits = 100.0 * F.one_hot(predicted, 2).permute(0, 3, 1, 2)
+    assert loss("lovasz", logits, truth).item() == pytest.approx(1 - (2 / 4 + 3 / 5) / 2, rel=1e-5)
 
 
 def test_cross_entropy_is_the_mean_over_scored_pixels(pair: Pair) -> None:
@@ -82,13 +248,6 @@ def test_dice_by_its_definition(pair: Pair) -> None:
         pc = p[:, c] * scored
         terms.append(1 - (2 * (pc * g).sum() + epsilon) / (pc.sum() + g.sum() + epsilon))
     assert loss("dice", logits, truth, epsilon=epsilon) == pytest.approx(torch.stack(terms).mean().item(), rel=1e-6)
-
-
-def test_dice_agrees_with_an_independent_library() -> None:
-    logits = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    truth = torch.randint(0, 3, (2, 16, 16), generator=torch.Generator().manual_seed(1))
-    other = smp.losses.DiceLoss("multiclass", smooth=0.0)(logits, truth)
-    assert loss("dice", logits, truth) == pytest.approx(other.item(), abs=0.01)
 
 
 def test_classes_absent_from_the_batch_take_no_part() -> None:

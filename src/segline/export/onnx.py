@@ -39,6 +39,8 @@ _EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
     (TracerWarning, "", r"torch(vision)?(\.|$)"),
     # Whether a decoder ends at the resolution of its input does not depend on the size of the input.
     (TracerWarning, "Converting a tensor to a Python boolean", r"segline\.models\."),
+    # Nor does whether an encoder has features of stride 2.
+    (TracerWarning, "Converting a tensor to a Python boolean", r"segmentation_models_pytorch\.decoders\.segformer\."),
     (UserWarning, "Constant folding - Only steps=1 can be constant folded", ""),
     # All indices come from sorting, NMS and class labels: none is negative.
     (UserWarning, "Exporting aten::index operator of advanced indexing", ""),

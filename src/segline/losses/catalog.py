@@ -7,7 +7,14 @@ from segline.losses.base import LossSettings
 
 LOSSES: dict[str, str] = {
     "cross_entropy": "segline.losses.cross_entropy",
+    "binary_cross_entropy": "segline.losses.binary_cross_entropy",
+    "focal": "segline.losses.focal",
+    "binary_focal": "segline.losses.binary_focal",
+    "ohem": "segline.losses.ohem",
     "dice": "segline.losses.dice",
+    "jaccard": "segline.losses.jaccard",
+    "tversky": "segline.losses.tversky",
+    "lovasz": "segline.losses.lovasz",
 }
 
 

@@ -40,7 +40,8 @@ class Criterion(nn.Module):
             if output not in outputs:
                 continue
             logits = outputs[output].float()
-            losses = {name: term.compute(logits, truth, self.get_buffer(f"class_weights_{name}")) for name, term in self.terms.items()}
+            with torch.autocast(logits.device.type, enabled=False):  # or it would compute sums of products in bf16 again
+                losses = {name: term.compute(logits, truth, self.get_buffer(f"class_weights_{name}")) for name, term in self.terms.items()}
             summed = torch.stack([self.terms[name].weight * value for name, value in losses.items()]).sum()
             parts |= losses if output == MAIN else {output: summed}
             total = total + share * summed

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from segline.data.store import IGNORE
 from segline.losses.base import ClassWeightedLoss
+from segline.losses.pixelwise import shares
+from segline.settings import Fraction
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,12 +16,10 @@ if TYPE_CHECKING:
 class Settings(ClassWeightedLoss):
     """Cross-entropy of a softmax over the classes."""
 
+    label_smoothing: Fraction = 0.0  # share of the truth that is spread over all classes evenly (Szegedy 2016)
+
     def compute(self, logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
         from torch.nn import functional as F
 
-        total = F.cross_entropy(logits, truth, weight=class_weights, ignore_index=IGNORE, reduction="sum")
-        scored = truth != IGNORE
-        if class_weights is None:
-            return total / scored.sum().clamp(min=1)
-        shares = class_weights[truth.masked_fill(~scored, 0)] * scored
-        return total / shares.sum().clamp(min=1e-12)
+        total = F.cross_entropy(logits, truth, weight=class_weights, ignore_index=IGNORE, reduction="sum", label_smoothing=self.label_smoothing)
+        return total / shares(truth, class_weights).sum().clamp(min=1e-12)

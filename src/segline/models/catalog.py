@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 ARCHITECTURES: dict[str, str] = {
     "unet": "segline.models.unet",
+    "unetplusplus": "segline.models.unetplusplus",
+    "fpn": "segline.models.fpn",
+    "deeplabv3": "segline.models.deeplabv3",
+    "deeplabv3plus": "segline.models.deeplabv3plus",
+    "pspnet": "segline.models.pspnet",
+    "upernet": "segline.models.upernet",
+    "segformer": "segline.models.segformer",
+    "hrnet": "segline.models.hrnet",
     "maskrcnn": "segline.models.maskrcnn",
 }
 

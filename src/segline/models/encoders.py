@@ -24,7 +24,7 @@ IMAGENET_STATISTICS: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 _TIMM = "tu-"
 _MOST_TOLD = 200
-_HEADS = ("fc.", "classifier.", "head.", "last_linear.", "conv_head.", "bn2.")
+_HEADS = ("fc.", "classifier.", "head.", "last_linear.", "conv_head.", "bn2.", "incre_modules.", "downsamp_modules.", "final_layer.")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ModelError:
@@ -59,7 +59,10 @@ def smp_network(architecture: Callable[..., nn.Module], *, encoder: str, weights
                 "Choose one that gives feature maps at several strides and takes any size, such as tu-resnet18 or tu-convnext_tiny."
             ) from None
         if isinstance(error, ValueError):
-            raise ModelError(f"The encoder '{encoder}' cannot be built for images of {channels} channels ({reason(error)}). Choose another encoder.") from None
+            given = "".join(f", {name.removeprefix('encoder_')} {value}" for name, value in more.items() if name.endswith("output_stride"))
+            raise ModelError(
+                f"The encoder '{encoder}' cannot be built so (images of {channels} channels{given}: {reason(error)}). Choose another encoder."
+            ) from None
         raise
     if weights not in (IMAGENET, NONE):
         part = network.encoder

@@ -1,0 +1,30 @@
+"""What the losses that are means over pixels share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segline.data.store import IGNORE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def shares(truth: Tensor, class_weights: Tensor | None) -> Tensor:
+    """What each pixel counts `(B, H, W)`: its class's weight, or 1; ignored pixels 0."""
+    scored = truth != IGNORE
+    if class_weights is None:
+        return scored.float()
+    return class_weights[truth.masked_fill(~scored, 0)] * scored
+
+
+def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Σ w l / Σ w over tensors of one shape; 0, with a gradient, where no weight is above 0."""
+    return (weights * losses).sum() / weights.sum().clamp(min=1e-12)
+
+
+def class_mean(losses: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Losses of each class against the rest `(B, K, H, W)` → their mean over pixels that are not ignored and over classes (with weights: the weighted mean)."""
+    scored = (truth != IGNORE).unsqueeze(1)
+    weights = losses.new_ones(losses.shape[1]) if class_weights is None else class_weights
+    return weighted_mean(losses, scored * weights.view(1, -1, 1, 1))

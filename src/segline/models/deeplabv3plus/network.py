@@ -1,0 +1,28 @@
+"""DeepLabV3+ (Chen 2018): DeepLabV3 with separable convolutions and a decoder, from segmentation_models_pytorch."""
+
+from __future__ import annotations
+
+import segmentation_models_pytorch as smp
+
+from segline.models import atrous, encoded
+from segline.models.deeplabv3plus.settings import Settings
+from segline.models.encoded import check, statistics
+from segline.models.semantic import SemanticNetwork
+
+__all__ = ["build", "check", "statistics"]
+
+
+def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork:
+    """Images `(B, channels, H, W)` → logits `(B, classes, H, W)`. Raises ModelError for an unknown encoder or weights that cannot be had."""
+    return encoded.build(
+        smp.DeepLabV3Plus,
+        settings,
+        channels=channels,
+        classes=classes,
+        stride=settings.output_stride,
+        auxiliary=settings.auxiliary,
+        encoder_output_stride=settings.output_stride,
+        decoder_channels=settings.decoder_channels,
+        decoder_atrous_rates=atrous.RATES[settings.output_stride],
+        decoder_aspp_dropout=settings.dropout,
+    )

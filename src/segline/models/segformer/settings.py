@@ -1,0 +1,16 @@
+"""The keys of `arch: segformer`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from segline.models.encoder_settings import EncoderSettings
+from segline.settings import Count
+
+
+class Settings(EncoderSettings):
+    """SegFormer (Xie 2021): a hierarchical transformer and a decoder of linear layers, from segmentation_models_pytorch."""
+
+    arch: Literal["segformer"] = "segformer"
+    encoder: str = "mit_b0"  # mit_b0 … mit_b5, or any other encoder of segmentation_models_pytorch or timm
+    decoder_channels: Count = 256  # of the decoder: 256 with mit_b0 and mit_b1, 768 with the larger ones in the paper
