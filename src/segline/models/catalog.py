@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 ARCHITECTURES: dict[str, str] = {
     "unet": "segline.models.unet",
     "maskrcnn": "segline.models.maskrcnn",
+    "fcn32s": "segline.models.fcn32s",
+    "fcn16s": "segline.models.fcn16s",
+    "fcn8s": "segline.models.fcn8s",
+    "segnet": "segline.models.segnet",
+    "unet_2015": "segline.models.unet_2015",
+    "tiramisu56": "segline.models.tiramisu56",
+    "tiramisu67": "segline.models.tiramisu67",
+    "tiramisu103": "segline.models.tiramisu103",
+    "deconvnet": "segline.models.deconvnet",
+    "deeplabv1": "segline.models.deeplabv1",
+    "deeplabv2": "segline.models.deeplabv2",
+    "patch": "segline.models.patch",
+    "resenc_unet": "segline.models.resenc_unet",
 }
 
 
