@@ -20,12 +20,14 @@ from segline.data.store import Sample
 from segline.errors import ModelError
 from segline.export.onnx import write_onnx
 from segline.losses.criterion import MAIN
-from segline.models import catalog, upsampling
+from segline.models import catalog
 from segline.models.patch.network import PatchClassifier
 from segline.models.resenc_unet.network import ResidualEncoderUNet
 from segline.models.semantic import SemanticNetwork
 from segline.models.unet_2015.network import MirroredUNet, UNet, mirrored
-from segline.models.upsampling import Upsample, Upsampling
+from segline.models.upsampling import layers as upsampling
+from segline.models.upsampling.layers import Upsample
+from segline.models.upsampling.settings import Upsampling
 from segline.models.vgg import layers
 from segline.tasks import catalog as tasks
 from segline_runtime.specification import ClassInfo, Geometry, ImageKind, Specification

@@ -13,7 +13,8 @@ from segline.models import encoders
 from segline.models.deconvnet.settings import Settings
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
-from segline.models.upsampling import Upsample, Upsampling, pooled
+from segline.models.upsampling.layers import Upsample, pooled
+from segline.models.upsampling.settings import Upsampling
 from segline.models.vgg import layers
 from segline.models.vgg.layers import Dense, Vgg16
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from segline.models.upsampling import Upsampling
+from segline.models.upsampling.settings import Upsampling
 from segline.models.vgg.settings import VggSettings
 
 

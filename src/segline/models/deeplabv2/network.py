@@ -25,7 +25,7 @@ class DeepLabV2(nn.Module):
         super().__init__()
         arguments: dict[str, Any] = {"in_channels": in_channels, "depth": 5, "weights": encoder_weights, "output_stride": output_stride}
         self.encoder: nn.Module = smp.encoders.get_encoder(encoder_name, **arguments)
-        features: int = self.encoder.out_channels[-1]  # type: ignore[index,assignment]
+        features: int = self.encoder.out_channels[-1]
         self.pyramid = nn.ModuleList(nn.Conv2d(features, classes, 3, padding=rate, dilation=rate) for rate in rates)
         for branch in self.pyramid:
             assert isinstance(branch, nn.Conv2d) and branch.bias is not None

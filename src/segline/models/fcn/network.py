@@ -19,7 +19,7 @@ from torch.nn import functional
 from segline.models.fcn.settings import FcnSettings
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
-from segline.models.upsampling import bilinear_kernel
+from segline.models.upsampling.layers import bilinear_kernel
 from segline.models.vgg import layers
 from segline.models.vgg.layers import Dense, Vgg16
 

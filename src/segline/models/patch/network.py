@@ -54,8 +54,10 @@ class PatchClassifier(nn.Module):
         before = (self.side - 1) // 2
         after = self.side - 1 - before
         values = functional.pad(images, (before, after, before, after))
-        for i, (convolution, *others) in enumerate(self.features):
+        for i, layers in enumerate(self.features):
             holes = 2**i
+            convolution, *others = layers.children()
+            assert isinstance(convolution, nn.Conv2d)
             if i:
                 values = functional.max_pool2d(values, 2, stride=1, dilation=holes // 2)
             values = functional.conv2d(values, convolution.weight, convolution.bias, dilation=holes)

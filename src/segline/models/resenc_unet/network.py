@@ -14,7 +14,8 @@ from segline.losses.criterion import MAIN
 from segline.models.norm import to_group_norm
 from segline.models.resenc_unet.settings import Settings
 from segline.models.semantic import SemanticNetwork
-from segline.models.upsampling import Upsample, Upsampling
+from segline.models.upsampling.layers import Upsample
+from segline.models.upsampling.settings import Upsampling
 
 _SLOPE = 0.01  # of the leaky ReLU
 

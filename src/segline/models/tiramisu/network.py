@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
 from segline.models.tiramisu.settings import TiramisuSettings
-from segline.models.upsampling import Upsample, Upsampling, pooled
+from segline.models.upsampling.layers import Upsample, pooled
+from segline.models.upsampling.settings import Upsampling
 
 
 class Tiramisu(nn.Module):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from segline.models.semantic_settings import SemanticSettings
-from segline.models.upsampling import Upsampling
+from segline.models.upsampling.settings import Upsampling
 from segline.settings import Count, Fraction
 
 

@@ -14,7 +14,8 @@ from torch.nn import functional
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
 from segline.models.unet_2015.settings import Settings
-from segline.models.upsampling import Upsample, Upsampling
+from segline.models.upsampling.layers import Upsample
+from segline.models.upsampling.settings import Upsampling
 
 LEVELS = 4
 

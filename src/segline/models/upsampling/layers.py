@@ -11,14 +11,13 @@ Legend: B images, C channels, h × w before and 2h × 2w after.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Upsampling = Literal["nearest", "bilinear", "bed_of_nails", "max_unpool", "transposed"]
-"""What decoders offer under `upsample`, as far as it fits them."""
+from segline.models.upsampling.settings import Upsampling
 
 
 class Upsample(nn.Module):
