@@ -51,6 +51,19 @@ SMALL: dict[str, dict[str, Any]] = {
         "proposals": {"train_before_nms": 50, "train_after_nms": 20, "test_before_nms": 50, "test_after_nms": 10, "rpn_batch": 16, "box_batch": 8},
         "predict": {"max_detections": 10},
     },
+    "fcn32s": {"arch": "fcn32s", "width": 4, "input": {"size": [64, 64]}},
+    "fcn16s": {"arch": "fcn16s", "width": 4, "input": {"size": [64, 64]}},
+    "fcn8s": {"arch": "fcn8s", "width": 4, "input": {"size": [64, 64]}},
+    "segnet": {"arch": "segnet", "width": 4, "input": {"size": [64, 64]}},
+    "unet_2015": {"arch": "unet_2015", "width": 4, "input": {"size": [64, 64]}},
+    "tiramisu56": {"arch": "tiramisu56", "first_filters": 8, "layers": [2, 2], "bottom": 2, "growth": 4, "input": {"size": [64, 64]}},
+    "tiramisu67": {"arch": "tiramisu67", "first_filters": 8, "layers": [2, 2], "bottom": 2, "growth": 4, "input": {"size": [64, 64]}},
+    "tiramisu103": {"arch": "tiramisu103", "first_filters": 8, "layers": [2, 2], "bottom": 2, "growth": 4, "input": {"size": [64, 64]}},
+    "deconvnet": {"arch": "deconvnet", "width": 4, "input": {"size": [64, 64]}},
+    "deeplabv1": {"arch": "deeplabv1", "width": 4, "input": {"size": [64, 64]}},
+    "deeplabv2": {"arch": "deeplabv2", "encoder": "mobilenet_v2", "input": {"size": [64, 64]}},
+    "patch": {"arch": "patch", "kernel": 3, "widths": [8, 16, 16], "hidden": 16, "input": {"size": [64, 64]}},
+    "resenc_unet": {"arch": "resenc_unet", "widths": [8, 16, 32, 32], "blocks": [1, 1, 1, 1], "input": {"size": [64, 64]}},
 }
 """An entry of `models:` for each architecture, as small as it gets."""
 

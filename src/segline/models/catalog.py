@@ -12,15 +12,28 @@ if TYPE_CHECKING:
     from torch import nn
 
 ARCHITECTURES: dict[str, str] = {
+    "patch": "segline.models.patch",
+    "fcn32s": "segline.models.fcn32s",
+    "fcn16s": "segline.models.fcn16s",
+    "fcn8s": "segline.models.fcn8s",
+    "deconvnet": "segline.models.deconvnet",
+    "segnet": "segline.models.segnet",
+    "unet_2015": "segline.models.unet_2015",
     "unet": "segline.models.unet",
     "unetplusplus": "segline.models.unetplusplus",
+    "resenc_unet": "segline.models.resenc_unet",
     "fpn": "segline.models.fpn",
+    "tiramisu56": "segline.models.tiramisu56",
+    "tiramisu67": "segline.models.tiramisu67",
+    "tiramisu103": "segline.models.tiramisu103",
+    "deeplabv1": "segline.models.deeplabv1",
+    "deeplabv2": "segline.models.deeplabv2",
     "deeplabv3": "segline.models.deeplabv3",
     "deeplabv3plus": "segline.models.deeplabv3plus",
     "pspnet": "segline.models.pspnet",
+    "hrnet": "segline.models.hrnet",
     "upernet": "segline.models.upernet",
     "segformer": "segline.models.segformer",
-    "hrnet": "segline.models.hrnet",
     "maskrcnn": "segline.models.maskrcnn",
 }
 

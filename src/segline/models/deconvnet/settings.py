@@ -1,0 +1,16 @@
+"""The keys of `arch: deconvnet`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from segline.models.upsampling.settings import Upsampling
+from segline.models.vgg.settings import VggSettings
+
+
+class Settings(VggSettings):
+    """DeconvNet (Noh 2015): VGG-16 with its dense layers, mirrored by unpooling and transposed convolutions."""
+
+    arch: Literal["deconvnet"] = "deconvnet"
+    norm: Literal["none", "batch", "group"] = "batch"
+    upsample: Upsampling = "max_unpool"  # how the decoder doubles the resolution; the paper's is max_unpool

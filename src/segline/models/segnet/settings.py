@@ -1,0 +1,16 @@
+"""The keys of `arch: segnet`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from segline.models.upsampling.settings import Upsampling
+from segline.models.vgg.settings import VggSettings
+
+
+class Settings(VggSettings):
+    """SegNet (Badrinarayanan 2015): VGG-16's convolutions and their mirror image, which unpools with the encoder's indices."""
+
+    arch: Literal["segnet"] = "segnet"
+    norm: Literal["none", "batch", "group"] = "batch"
+    upsample: Upsampling = "max_unpool"  # how the decoder doubles the resolution; the paper's is max_unpool

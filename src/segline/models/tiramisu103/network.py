@@ -1,0 +1,7 @@
+"""FC-DenseNet103 (Jégou 2017): see `segline.models.tiramisu.network`."""
+
+from __future__ import annotations
+
+from segline.models.tiramisu.network import build, statistics
+
+__all__ = ["build", "statistics"]
