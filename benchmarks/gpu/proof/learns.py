@@ -23,6 +23,8 @@ from segline.models import catalog as architectures
 from segline.training.settings import Runtime
 
 _AROUND_S = 30.0  # start, evaluation and pictures
+_VALIDATE_EVERY = 5
+_SHARE_S, _LEAST_S = 240.0, 150.0
 _SAFE = 0.85
 """Share of the time that the epochs are planned for."""
 
@@ -56,13 +58,13 @@ class Training:
 
 
 def run(settings: Settings, findings: Findings) -> None:
-    """Each training has an equal share of the time that is left when it begins."""
+    """Each training has an equal share of the time that is left when it begins, but four minutes at least: the last ones may wait for another call."""
     chosen = trainings(settings)
     if not chosen:
         findings.step("data", lambda: {"skipped": "There is no camvid/ and no PennFudanPed/: give --data, or run from a bundle."})
     for number, training in enumerate(chosen):
-        share = findings.left / (len(chosen) - number)
-        findings.step(training.name, lambda training=training, share=share: _learn(settings, training, share), needs=10 if settings.tiny else 75)  # type: ignore[misc]
+        share = max(findings.left / (len(chosen) - number), min(_SHARE_S, findings.left))
+        findings.step(training.name, lambda training=training, share=share: _learn(settings, training, share), needs=10 if settings.tiny else _LEAST_S)  # type: ignore[misc]
 
 
 def trainings(settings: Settings) -> list[Training]:
@@ -137,7 +139,7 @@ def _learn(settings: Settings, training: Training, seconds: float) -> Result:
     place = Workspace(settings.scratch / "learns" / training.data)
     here = Runtime(accelerator=settings.accelerator, devices=1, workers=0 if settings.tiny else "auto")
     epochs, per_epoch = _epochs(place, training, here, seconds)
-    place.prepare(_parameters(training, {training.name: {"epochs": epochs, "validate_every": max(1, epochs // 15)}}))
+    place.prepare(_parameters(training, {training.name: {"epochs": epochs, "validate_every": _VALIDATE_EVERY}}))
     place.train(training.name, here)
     figures = place.evaluate(training.name, here.accelerator)
     summary, score = place.summary(training.name), figures.get(training.metric)
@@ -175,7 +177,7 @@ def _epochs(place: Workspace, training: Training, here: Runtime, seconds: float)
     place.train(probe, here)
     rows = place.rows(probe)
     alone, validated = rows[1]["seconds"], rows[2]["seconds"]
-    per_epoch = alone + max(0.0, validated - alone) / 10  # validated about fifteen times, and drawn apart from rounding of so few
+    per_epoch = alone + max(0.0, validated - alone) / _VALIDATE_EVERY
     fit = int(_SAFE * (seconds - _AROUND_S - sum(row["seconds"] for row in rows)) / per_epoch)
     epochs = max(2, min(training.epochs, fit))
     file.write_text(json.dumps([epochs, per_epoch]))

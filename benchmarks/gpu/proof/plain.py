@@ -39,7 +39,7 @@ class SemanticImages(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         sample = self._split[index]
-        found = self._transform(image=sample.image, mask=sample.mask)
+        found = self._transform(image=sample.image, mask=np.array(sample.mask))
         return found["image"], found["mask"].long()
 
 
@@ -100,9 +100,9 @@ def _together(batch: Any) -> Any:
     return tuple(zip(*batch, strict=True))
 
 
-def detector(classes: int, size: tuple[int, int]) -> torch.nn.Module:
-    """torchvision's Mask R-CNN with a ResNet-50 pyramid, from scratch; `size`: of its shorter side, and the longest of its longer."""
-    network: torch.nn.Module = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=classes, min_size=min(size), max_size=max(size))
+def detector(classes: int, size: tuple[int, int], **more: int) -> torch.nn.Module:
+    """torchvision's Mask R-CNN with a ResNet-50 pyramid, from scratch; `size`: its shorter side, and the most of its longer; `more`: its own arguments."""
+    network: torch.nn.Module = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=classes, min_size=min(size), max_size=max(size), **more)
     return network
 
 
@@ -115,16 +115,15 @@ class DetectionLoop:
         weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.SGD(weights, lr=0.0025, momentum=0.9, weight_decay=1e-4)  # 0.02 is for eight GPUs of two images
 
-    def step(self, images: Any, targets: Any) -> float:
+    def step(self, images: Any, targets: Any) -> None:
         on_device = [image.to(self._device) for image in images]
         truth = [{name: value.to(self._device) for name, value in target.items()} for target in targets]
         with torch.autocast(self._device, dtype=torch.bfloat16, enabled=self._autocast):
             losses = self._network(on_device, truth)
             total = sum(losses.values())
-        value = float(total)
+        value = total.item()
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value}")
         self._optimizer.zero_grad()
         total.backward()
         self._optimizer.step()
-        return value

@@ -80,7 +80,7 @@ def _failed(steps: dict[str, Result]) -> list[str]:
     return lines
 
 
-_NOT_SHOWN = ("version", "status", "passed", "seconds", "first_output", "device")
+_NOT_SHOWN = ("version", "status", "passed", "seconds", "device")
 
 
 def _works(steps: dict[str, Result]) -> list[str]:

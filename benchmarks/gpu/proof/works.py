@@ -77,7 +77,7 @@ def parameters(tiny: bool) -> dict[str, Any]:
         }
     steady = {"epochs": 6, "batch_size": 4, "lr": 1e-12, "weight_decay": 0, "early_stopping": 1, "ema": 0.9}
     models["unet_steady"] = unet | {"norm": "group", "train": steady}
-    models["unet_starved"] = unet | {"input": {"size": [1024, 1024]}, "train": {"epochs": 1, "batch_size": images["train"]}}
+    models["unet_starved"] = unet | {"input": {"size": [1024, 1024]}, "train": {"epochs": 1, "batch_size": 8 if tiny else 16}}
     # Batch norm would see other batches, and dice is no mean over images: with these two processes compute what one does.
     models["unet_shared"] = unet | {"norm": "group", "train": {"epochs": 2, "batch_size": 4, "lr": 0.0005, "precision": "fp32"}}
     return {
@@ -138,7 +138,7 @@ def _killed(place: Workspace, name: str, here: Runtime) -> Result:
         _wait_for_epochs(resumable, 2, first)
     finally:
         first.kill()
-    killed_output, _ = first.communicate()
+    first.communicate()
     kept = resume.begun(resumable.path).epochs
     second = stage.start(place.checkout.root, name, here)
     output, _ = second.communicate()
@@ -150,8 +150,7 @@ def _killed(place: Workspace, name: str, here: Runtime) -> Result:
         "killed_after_epoch": kept,
         "said_that_it_goes_on": said,
         "epochs": str(epochs),
-        "left_behind": not resumable.path.exists() or "resume folder is still there",
-        "first_output": killed_output[-300:],
+        "resume_folder_removed": not resumable.path.exists(),
     }
 
 
