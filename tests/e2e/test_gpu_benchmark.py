@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -79,7 +80,8 @@ def test_speeds_are_measured_and_compared_as_the_table_says(results: Path) -> No
     assert float(row[2]) == pytest.approx(ours / plain, abs=0.006)
     profile = (results / steps["unet-tiny-profile"]["table"]).read_text()
     assert "convolution" in profile
-    assert (results / "pictures" / "images-per-second.png").is_file()
+    with ZipFile(results / "results.zip") as archive:
+        assert {"report.md", "machine.json", "fast.json", "profile-unet-tiny.txt", "pictures/images-per-second.png"} <= set(archive.namelist())
 
 
 def test_what_has_learnt_comes_back_in_half_precision(results: Path, tmp_path: Path) -> None:

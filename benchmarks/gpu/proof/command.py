@@ -61,7 +61,8 @@ def main() -> int:
         _run_part(settings, part, seconds)
     write_json(out / "machine.json", machine(settings))
     report = table.write(out)
-    print(f"\n{report.read_text()}\nwritten to {report}; {time.monotonic() - began:.0f} s in all", flush=True)
+    archive = table.pack(out)
+    print(f"\n{report.read_text()}\nwritten to {report} and {archive.name}; {time.monotonic() - began:.0f} s in all", flush=True)
     results = [findings.read(out / f"{part}.json") for part in asked.parts]
     return 0 if all(result is not None and result["status"] == "done" and result["passed"] for result in results) else 1
 

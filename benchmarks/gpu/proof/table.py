@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from proof.findings import Result, read
 from proof.settings import GOALS, LOADER_GOAL, PARTS
 from segline.files import whole
 
 REPORT = "report.md"
+ARCHIVE = "results.zip"
 
 
 def write(out: Path) -> Path:
@@ -30,6 +32,16 @@ def write(out: Path) -> Path:
     with whole(report) as file:
         file.write_text("\n".join(lines))
     return report
+
+
+def pack(out: Path) -> Path:
+    """`results.zip`: report, JSONs, profiles and pictures, to be carried home as one file; kept weights and the scratch folder are not in it."""
+    left_out = {"scratch", "kept", ARCHIVE}
+    files = [file for file in sorted(out.rglob("*")) if file.is_file() and file.relative_to(out).parts[0] not in left_out]
+    with whole(out / ARCHIVE) as beside, ZipFile(beside, "w", ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, file.relative_to(out))
+    return out / ARCHIVE
 
 
 def _verdict(result: Result) -> str:

@@ -155,6 +155,7 @@ def _trainer(settings: Train, runtime: Runtime, callbacks: list[Callback]) -> tu
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # a choice of `runtime.workers`, not an oversight
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # it holds the lock, and what is resumed
+    warnings.filterwarnings("ignore", ".*sync_dist=True.* when logging on epoch level.*")  # every process logs what all have counted together
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)  # Lightning's own call of torch
     arguments: dict[str, Any] = {
         "accelerator": runtime.accelerator,
