@@ -11,6 +11,7 @@ fed by its `loader`, or with a few batches from `memory`; `compiled` by torch.co
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -297,6 +298,8 @@ def _plain_detector(settings: Settings, place: Workspace, case: Case, plan: Trai
 
 def _fit(settings: Settings, module: Any, loader: Any, steps: Steps, callback: ClockCallback, precision: str) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")  # Lightning's own call of torch
+    warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")  # training steps alone are timed
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
         devices=1,

@@ -74,8 +74,12 @@ def _cell(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
-        return "yes" if value else "**no**"
+        return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _judged(passed: bool | None) -> str | None:
+    return None if passed is None else "yes" if passed else "**no**"
 
 
 def _done(steps: dict[str, Result]) -> dict[str, Result]:
@@ -99,7 +103,9 @@ def _works(steps: dict[str, Result]) -> list[str]:
     def figures(step: Result) -> str:
         return ", ".join(f"{key.replace('_', ' ')} {_cell(value)}" for key, value in step.items() if key not in _NOT_SHOWN)
 
-    return _rows(("check", "passed", "seconds", "figures"), ((name, step["passed"], step["seconds"], figures(step)) for name, step in _done(steps).items()))
+    return _rows(
+        ("check", "passed", "seconds", "figures"), ((name, _judged(step["passed"]), step["seconds"], figures(step)) for name, step in _done(steps).items())
+    )
 
 
 def _fast(steps: dict[str, Result]) -> list[str]:
@@ -158,7 +164,7 @@ def _comparisons(measured: list[Result]) -> Iterator[tuple[Any, ...]]:
             f"≥ {goal}: {'not compared' if ratio is None else 'yes' if ratio >= goal else '**no**'}",
             None if memory is None else memory["images_per_second"],
             None if share is None else f"{share:.2f}",
-            None if share is None else share >= LOADER_GOAL,
+            _judged(None if share is None else share >= LOADER_GOAL),
             f"{_cell(ours['peak_mib'])} / {_cell(None if theirs is None else theirs['peak_mib'])}",
         )
 
@@ -180,12 +186,18 @@ def _learns(steps: dict[str, Result]) -> list[str]:
         "training_seconds",
         "precision",
     )
-    return _rows(("model", *columns), ((name, *(step[column] for column in columns)) for name, step in _done(steps).items()))
+    return _rows(
+        ("model", *columns),
+        ((name, *(_judged(step[column]) if column == "passed" else step[column] for column in columns)) for name, step in _done(steps).items()),
+    )
 
 
 def _onnx(steps: dict[str, Result]) -> list[str]:
     columns = ("provider", "passed", "metric", "score", "score_on_cpu", "difference", "median_ms", "median_ms_on_cpu")
-    return _rows(("model", *columns), ((name, *(step[column] for column in columns)) for name, step in _done(steps).items()))
+    return _rows(
+        ("model", *columns),
+        ((name, *(_judged(step[column]) if column == "passed" else step[column] for column in columns)) for name, step in _done(steps).items()),
+    )
 
 
 def _picture(steps: dict[str, Result], folder: Path) -> Path | None:
