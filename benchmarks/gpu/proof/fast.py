@@ -94,7 +94,7 @@ def cases(tiny: bool) -> list[Case]:
     if tiny:
         few = {"train_before_nms": 50, "train_after_nms": 20, "rpn_batch": 16, "box_batch": 8}
         return [
-            unet("mobilenet_v2", (64, 64), 2, "unet-tiny"),
+            unet("resnet18", (64, 64), 2, "unet-tiny"),
             maskrcnn("resnet50", (64, 96), (64, 96), 1, "maskrcnn-tiny", "resnet50", proposals=few, fpn_channels=32),
         ]
     small = {"train_before_nms": 500, "train_after_nms": 100, "test_before_nms": 300, "test_after_nms": 50, "rpn_batch": 64, "box_batch": 32}
