@@ -23,6 +23,7 @@ from PIL import Image
 from proof.settings import ROOT
 from segline.errors import DataError, told_in_sentences
 from segline.files import whole
+from segline.provenance import commit
 
 WHEELS = (
     "albucore",
@@ -70,7 +71,7 @@ def main() -> int:
                 shutil.copyfile(asked.weights, folder / "weights" / "encoder.pth")
             sizes = {part.name: sum(file.stat().st_size for file in part.rglob("*") if file.is_file()) for part in sorted(folder.iterdir())}
             _refuse_what_is_too_large(sizes, asked.mib)
-            (folder / "bundle.json").write_text(json.dumps({"version": 1, "python": asked.python, "bytes": sizes}, indent=2) + "\n")
+            (folder / "bundle.json").write_text(json.dumps({"version": 1, "commit": commit(ROOT), "python": asked.python, "bytes": sizes}, indent=2) + "\n")
     print(f"{asked.to}: {_told(sizes)}, {sum(sizes.values()) / 2**20:.1f} MiB in all. There:")
     print(f"  python3 -m pip install --no-index --no-deps --target site {asked.to.name}/wheels/*.whl")
     print(f"  PYTHONPATH=site python3 {asked.to.name}/code/benchmarks/gpu/run --out results")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -162,6 +163,12 @@ def _child(settings: Settings, part: str, seconds: float) -> int:
     return 3 if found.put_off or failed else 0
 
 
+def _carried_commit() -> str | None:
+    """A bundle is no git checkout; it says which one its code is of."""
+    file = ROOT.parent / "bundle.json"
+    return json.loads(file.read_text()).get("commit") if file.is_file() else None
+
+
 def machine(settings: Settings) -> dict[str, object]:
     """What the figures were measured on."""
     import torch
@@ -181,6 +188,6 @@ def machine(settings: Settings) -> dict[str, object]:
         "cores": cores,
         "python": platform.python_version(),
         "versions": versions(),
-        "commit": commit(ROOT),
+        "commit": commit(ROOT) or _carried_commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
