@@ -47,6 +47,8 @@ def pack(out: Path) -> Path:
 def _verdict(result: Result) -> str:
     if result["status"] != "done":
         return f"Unfinished ({result['how']}); the same command goes on"
+    if result["part"] == "fast" and result["passed"]:
+        return "Measured; what is aimed at stands beside it"
     return "Passed" if result["passed"] else "NOT passed"
 
 
