@@ -102,6 +102,8 @@ def fit(
             raise TrainingError(f"The training broke down: {error}. Lower train.lr, set train.clip, or use precision: fp32; then run again.") from None
         if isinstance(error, SeglineError):
             raise loaders.as_raised(error) from None
+        if _memory_is_short(error):
+            raise TrainingError(_too_large(settings, device, world)) from None
         if isinstance(error, SystemExit) and trainer.state.status is TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into a bare exit
         raise
@@ -128,6 +130,21 @@ def _end_other_processes(trainer: lightning.Trainer) -> None:
         trainer.strategy.launcher.kill(signal.SIGKILL)
 
 
+def _memory_is_short(error: BaseException) -> bool:
+    """torch has a kind of error for a GPU's memory; for the machine's own it has words alone."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def _too_large(settings: Train, device: str, world: int) -> str:
+    """What to do about it; half a batch, accumulated twice, moves the weights by as many images."""
+    memory = "This machine's memory" if device == "cpu" else "The GPU's memory"
+    size = settings.batch_size
+    advice = "Make input.size or crop smaller"
+    if size % (2 * world) == 0:
+        advice = f"Set train.batch_size: {size // 2} and train.accumulate: {2 * settings.accumulate}, or make input.size or crop smaller"
+    return f"{memory} is too small for a training with train.batch_size {size} ({size // world} images per process). {advice}, and run again."
+
+
 def _per_process(batch_size: int, world: int) -> int:
     if batch_size % world:
         raise TrainingError(f"train.batch_size is {batch_size}, which {world} processes cannot share evenly; make it a multiple of {world}.")
@@ -138,6 +155,7 @@ def _trainer(settings: Train, runtime: Runtime, callbacks: list[Callback]) -> tu
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # a choice of `runtime.workers`, not an oversight
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # it holds the lock, and what is resumed
+    warnings.filterwarnings("ignore", ".*sync_dist=True.* when logging on epoch level.*")  # every process logs what all have counted together
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)  # Lightning's own call of torch
     arguments: dict[str, Any] = {
         "accelerator": runtime.accelerator,
