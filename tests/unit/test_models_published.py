@@ -409,7 +409,6 @@ def test_one_batch_is_learned_by_heart(arch: str) -> None:
         ("resenc_unet", {"norm": "batch", "upsample": "bilinear"}),
     ],
 )
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:onnxscript")
 def test_it_exports_and_takes_any_size(arch: str, changes: dict[str, Any], tmp_path: Path) -> None:
     built = small(arch, **changes)
     for weight in built.parameters():
