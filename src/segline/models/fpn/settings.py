@@ -15,7 +15,6 @@ class Settings(EncoderSettings):
 
     arch: Literal["fpn"] = "fpn"
     pyramid_channels: Count = 256  # of each level of the pyramid
-    decoder_channels: Annotated[Count, Field(ge=64, multiple_of=32)] = (
-        128  # in which the levels are summed; a multiple of 32, as the paper's group norm has 32 groups
-    )
+    # in which the levels are summed; a multiple of 32, as the paper's group norm has 32 groups
+    decoder_channels: Annotated[Count, Field(ge=64, multiple_of=32)] = 128
     dropout: Dropout = 0.2  # of whole channels, before the last convolution
