@@ -377,29 +377,6 @@ def test_every_weight_learns(arch: str) -> None:
     assert not [name for name, has in moved.items() if not has]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("arch", WRITTEN_HERE)
-def test_one_batch_is_learned_by_heart(arch: str) -> None:
-    built, learning, samples = small(arch), tasks.learning("semantic"), batch_of(arch)
-    criterion, batch = learning.criterion(factories.settings(arch), built, {}), learning.collate(samples)
-    graph = learning.graph(built, SPECIFICATION)
-    images, truth = torch.from_numpy(np.stack([sample.image for sample in samples])), batch.masks
-    optimizer = torch.optim.AdamW(built.parameters(), lr=3e-3)
-    score = 0.0
-    for step in range(400):
-        built.train()
-        optimizer.zero_grad()
-        learning.losses(built, criterion, batch, SPECIFICATION)["loss"].backward()
-        optimizer.step()
-        if step % 20 == 19:
-            with torch.no_grad():
-                found = graph(images)[0]
-            score = float(np.mean([((found == c) & (truth == c)).sum() / ((found == c) | (truth == c)).sum() for c in range(len(CLASSES))]))
-            if score > 0.95:
-                break
-    assert score > 0.95
-
-
 @pytest.mark.parametrize(
     ("arch", "changes"),
     [
