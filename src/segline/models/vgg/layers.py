@@ -10,6 +10,7 @@ from torchvision.models.vgg import VGG16_BN_Weights, VGG16_Weights, make_layers
 
 from segline.errors import ModelError
 from segline.models import encoders
+from segline_runtime.errors import reason
 
 _STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 """Channels of each convolution, as multiples of the first one's; a pooling ends each stage."""
@@ -131,5 +132,5 @@ def _load_dense(vgg: Vgg16, state: dict[str, Tensor], weights: str) -> None:
         vgg.load_state_dict(vgg.state_dict() | values)
     except (KeyError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"The classifier in {weights} does not fit fc6 and fc7 ({encoders.told(error)}). Give the weights of a VGG-16, or a file without a classifier."
+            f"The classifier in {weights} does not fit fc6 and fc7 ({reason(error)}). Give the weights of a VGG-16, or a file without a classifier."
         ) from None
