@@ -78,14 +78,14 @@ class TestCounts:
     @pytest.mark.parametrize(
         ("arch", "classes", "millions", "tolerance"),
         [
-            ("fcn8s", 11, 134.5, 0.002),  # these but for U-Net's and DeepLab's: table 3 of Jégou 2017, for CamVid
+            ("fcn8s", 11, 134.5, 0.002),  # these but for U-Net's and DeepLab's: as Jégou 2017 gives them, for CamVid
             ("segnet", 11, 29.5, 0.003),
             ("deconvnet", 11, 252.0, 0.002),
             ("tiramisu56", 11, 1.5, 0.09),
             ("tiramisu67", 11, 3.5, 0.02),
             ("tiramisu103", 11, 9.4, 0.01),
             ("unet_2015", 2, 31.0, 0.002),
-            ("deeplabv1", 21, 20.5, 0.002),  # table 2 of Chen 2015
+            ("deeplabv1", 21, 20.5, 0.002),  # Chen 2015
         ],
     )
     def test_as_many_weights_as_published(self, arch: str, classes: int, millions: float, tolerance: float) -> None:

@@ -11,7 +11,7 @@ from segline.settings import Count
 
 
 class Settings(SemanticSettings):
-    """nnU-Net's plain residual-encoder U-Net (Isensee 2024): no tricks, from scratch, hard to beat."""
+    """nnU-Net's plain residual-encoder U-Net (Isensee 2024), trained from scratch."""
 
     arch: Literal["resenc_unet"] = "resenc_unet"
     widths: list[Count] = Field(default=[32, 64, 128, 256, 512, 512], min_length=2, max_length=9)  # of each stage; each has half the resolution of the last

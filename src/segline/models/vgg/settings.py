@@ -14,7 +14,7 @@ class VggSettings(SemanticSettings):
     """VGG-16 with pre-trained weights or without, with normalisation or without."""
 
     weights: str = "none"  # imagenet, none, or the path of a state-dict file of torchvision's vgg16 (vgg16_bn where norm is not none)
-    norm: Literal["none", "batch", "group"] = "none"  # after each convolution; from scratch VGG-16 learns much better with one
+    norm: Literal["none", "batch", "group"] = "none"  # after each convolution; none: VGG-16 as it was published
     width: Count = 64  # channels of the first stage, and all others in proportion; the paper's 64 is what ImageNet weights have
 
     @model_validator(mode="after")
