@@ -22,6 +22,8 @@ from typing import Any
 import results
 from ruamel.yaml import YAML
 
+from segline.provenance import commit
+
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("miou", "mdice", "pixel_accuracy", "mask_ap", "mask_ap50", "box_ap", "box_ap50")
 
@@ -32,6 +34,7 @@ def main(parameters: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="segline-benchmark-") as folder:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        cloned = commit(clone)
         _write_parameters(parameters, clone / "params.yaml")
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
@@ -42,6 +45,7 @@ def main(parameters: Path) -> None:
         assert "Data and pipelines are up to date." in again.stdout, again.stdout
         result = {
             "parameters": parameters.resolve().relative_to(ROOT).as_posix(),
+            "commit": cloned,  # this checkout may have gone on meanwhile
             "load_before": load_before,
             "seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
             "seconds_in_all": round(sum(stages.values()), 1),
