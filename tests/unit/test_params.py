@@ -154,7 +154,7 @@ def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
         ("a:\n\t- b", "not valid YAML at line 2"),
         ("- 1", "holds no sections"),
         ("", "holds no sections"),
-        ("models: {x: {}}", "models.x.arch is missing; it is one of unet, maskrcnn"),
+        ("models: {x: {}}", "models.x.arch is missing; it is one of patch, fcn32s"),
         ("models: {x: 3}", "models.x is 3; it must be a section"),
         ("models: &m {x: *m}", "models.x contains itself, by the alias"),
         (
