@@ -149,9 +149,7 @@ def _test_file(checkout: TinyCheckout) -> None:
 
 @_addition
 def _docstring(checkout: TinyCheckout) -> None:
-    checkout.edit(
-        '"""Mean and standard deviation that the encoder\'s weights expect."""', '"""What the weights expect."""', "src/segline/models/unet/network.py"
-    )
+    checkout.edit("Raises ModelError for an unknown encoder or weights that cannot be had.", "Raises ModelError.", "src/segline/models/unet/network.py")
 
 
 @_addition
@@ -176,12 +174,12 @@ def test_nothing_reruns_for(addition: str, changed: TinyCheckout) -> None:
     [
         (
             "models/unet/network.py",
-            "return SemanticNetwork(network,",
-            "network.eval()\n    return SemanticNetwork(network,",
+            "return encoded.build(smp.Unet,",
+            "classes += 0\n    return encoded.build(smp.Unet,",
             _each("train evaluate export", UNETS),
         ),
-        ("losses/dice.py", "loss = 1 -", "loss = 1.0 -", _each("train", {"unet"})),
-        ("losses/cross_entropy.py", "clamp(min=1)", "clamp(min=2)", _each("train", UNETS)),
+        ("losses/dice.py", "of.mean(1 -", "of.mean(1.0 -", _each("train", {"unet"})),
+        ("losses/cross_entropy.py", "clamp(min=1e-12)", "clamp(min=1e-11)", _each("train", UNETS)),
         ("metrics/dice.py", 'counts = "pixels"', 'counts = "pixels"\n    extra = 1', _each("evaluate export", UNETS)),
         ("metrics/object_support.py", 'counts = "detections"', 'counts = "detections"\n    extra = 1', _each("evaluate export", {"maskrcnn"})),
         ("tasks/instance/learning.py", "SMALLEST_BOX = 1.0", "SMALLEST_BOX = 2.0", _each("train evaluate export", {"maskrcnn"})),
