@@ -9,19 +9,13 @@ of several runs, in turn, so that what else the machine does falls on all alike.
 
 from __future__ import annotations
 
-import json
-import os
 import resource
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
-from line import machine
+import results
 
-from segline.provenance import commit
-
-ROOT = Path(__file__).resolve().parents[1]
 RUNS = 7
 LIMIT_S = 1.5  # of `models` and `status`
 _START = "from segline.cli import main; main()"
@@ -39,18 +33,8 @@ def main(checkout: Path) -> None:
     for _ in range(RUNS):
         for name, arguments in COMMANDS.items():
             seconds[name] = min(seconds[name], _processor_seconds(arguments, checkout))
-    result = {
-        "runs": RUNS,
-        "processor_seconds": {name: round(least, 2) for name, least in seconds.items()},
-        "limit": LIMIT_S,
-        "commit": commit(ROOT),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "load": round(os.getloadavg()[0], 2),
-    }
-    target = ROOT / "benchmarks" / "cli_start.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target.read_text())
+    figures = {"runs": RUNS, "processor_seconds": {name: round(least, 2) for name, least in seconds.items()}, "limit": LIMIT_S}
+    results.write(results.beside(__file__), figures)
 
 
 def _processor_seconds(arguments: tuple[str, ...], checkout: Path) -> float:
@@ -65,4 +49,4 @@ def _processor_seconds(arguments: tuple[str, ...], checkout: Path) -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else results.ROOT)

@@ -285,7 +285,9 @@ class TestDeepLab:
         network: Any = small("deeplabv2").network.eval()
         features = network.encoder(torch.randn(1, 3, 64, 64))[-1]
         network.encoder = nn.Identity()
-        summed = sum(functional.conv2d(features, b.weight, b.bias, padding=r, dilation=r) for b, r in zip(network.pyramid, (6, 12, 18, 24), strict=True))
+        summed = sum(
+            functional.conv2d(features, b.weight, b.bias, padding=r, dilation=r) for b, r in zip(network.decoder.branches, (6, 12, 18, 24), strict=True)
+        )
         torch.testing.assert_close(network([features]), summed)
 
 

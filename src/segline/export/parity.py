@@ -59,7 +59,7 @@ def prove(
     """
     if not len(split):
         raise ExportError(f"Nothing is proved: {split.name} has no images. Give that split images with annotated objects.")
-    threads = _cores()
+    threads = cores()
     predictor = Predictor(file, providers=["CPUExecutionProvider"], threads=threads)
     classes, metric = graph.specification.classes, task.metric
     scorers = task.scorer(classes), task.scorer(classes)
@@ -151,7 +151,7 @@ def _without_threshold(file: Path, split: Split, task: Task, unthresholded: Unth
             f"The ONNX model finds nothing on the {len(split)} images of {split.name}, and it is not the file that the trained model gives once more. "
             "Run the export again, or try another export.opset."
         )
-    return Pair(graph, Predictor(other, providers=["CPUExecutionProvider"], threads=_cores()), task)
+    return Pair(graph, Predictor(other, providers=["CPUExecutionProvider"], threads=cores()), task)
 
 
 def _nothing(split: Split) -> str:
@@ -208,8 +208,3 @@ def _difference(first: float, second: float) -> float:
 def _number(value: float) -> float | None:
     """JSON has no name for what is undefined."""
     return value if math.isfinite(value) else None
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return cores()

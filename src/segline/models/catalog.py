@@ -58,6 +58,11 @@ def check(settings: ModelSettings) -> None:
 
 
 def pretrained_statistics(settings: ModelSettings) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and standard deviation per channel that the weights named by `settings` expect, as their library records them; None where nothing is known."""
-    found: tuple[tuple[float, ...], tuple[float, ...]] | None = choices.module(ARCHITECTURES, "architecture", settings.arch, "network").statistics(settings)
-    return found
+    """Mean and standard deviation per channel that the weights named by `settings` expect, as their library records them; None where nothing is known.
+
+    A network that has no pre-trained weights has no function `statistics`.
+    """
+    asked: Callable[..., tuple[tuple[float, ...], tuple[float, ...]] | None] | None = getattr(
+        choices.module(ARCHITECTURES, "architecture", settings.arch, "network"), "statistics", None
+    )
+    return None if asked is None else asked(settings)

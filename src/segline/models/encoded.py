@@ -27,7 +27,8 @@ def build(
 ) -> SemanticNetwork:
     """Images `(B, channels, H, W)` → logits `(B, classes, H, W)`. Raises ModelError for an unknown encoder or weights that cannot be had.
 
-    architecture: of segmentation_models_pytorch, or with its arguments and its parts `encoder`, `decoder`, `segmentation_head`; `more` are arguments too.
+    architecture: of segmentation_models_pytorch, or with its arguments and its parts `encoder` and `decoder`, and where there is an auxiliary head
+        `segmentation_head`; `more` are arguments too.
     stride: sides of the input must be multiples of it; the settings' own if not given. auxiliary: share of an auxiliary head in the loss.
     """
     built = encoders.smp_network(architecture, encoder=settings.encoder, weights=settings.weights, channels=channels, classes=classes, **more)

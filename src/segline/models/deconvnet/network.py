@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from segline.models import encoders
 from segline.models.deconvnet.settings import Settings
+from segline.models.initialisation import initialise
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
 from segline.models.upsampling.layers import Upsample, pooled
 from segline.models.upsampling.settings import Upsampling
 from segline.models.vgg import layers
-from segline.models.vgg.layers import Dense, Vgg16
+from segline.models.vgg.layers import Dense, Vgg16, statistics
+
+__all__ = ["build", "statistics"]
 
 _DENSE = 64  # channels of fc6 and fc7, per channel of the first stage: 4096 for 64
 
@@ -40,7 +42,7 @@ class DeconvNet(nn.Module):
             self.decoder.append(nn.Sequential(*mirrored))
         self.score = nn.Conv2d(width, classes, 1)
         for part in (self.mirrored_fc6, self.decoder):
-            layers.initialise(part)
+            initialise(part)
 
     def forward(self, images: Tensor) -> Tensor:
         values, indices = images, []
@@ -68,8 +70,3 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     if settings.norm == "group":
         to_group_norm(network)
     return SemanticNetwork(network, stride=settings.stride, encoder=encoder)
-
-
-def statistics(settings: Settings) -> encoders.Statistics | None:
-    """Mean and standard deviation that the weights of VGG-16 expect."""
-    return layers.statistics(settings.weights)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segline.models import encoders
 from segline.models.deeplabv1.settings import Settings
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
 from segline.models.vgg import layers
-from segline.models.vgg.layers import Dense, Vgg16
+from segline.models.vgg.layers import Dense, Vgg16, statistics
+
+__all__ = ["build", "statistics"]
 
 _POOLING = (2, 2, 2, 1, 1)  # stride of each stage's
 
@@ -53,8 +54,3 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     if settings.norm == "group":
         to_group_norm(network)
     return SemanticNetwork(network, stride=settings.stride, encoder=encoder)
-
-
-def statistics(settings: Settings) -> encoders.Statistics | None:
-    """Mean and standard deviation that the weights of VGG-16 expect."""
-    return layers.statistics(settings.weights)

@@ -12,10 +12,12 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from segline.models import encoders
+from segline.models import encoded
 from segline.models.deeplabv2.settings import Settings
-from segline.models.norm import to_group_norm
+from segline.models.encoded import check, statistics
 from segline.models.semantic import SemanticNetwork
+
+__all__ = ["build", "check", "statistics"]
 
 
 class DeepLabV2(nn.Module):
@@ -26,33 +28,29 @@ class DeepLabV2(nn.Module):
         arguments: dict[str, Any] = {"in_channels": in_channels, "depth": 5, "weights": encoder_weights, "output_stride": output_stride}
         self.encoder: nn.Module = smp.encoders.get_encoder(encoder_name, **arguments)
         features: int = self.encoder.out_channels[-1]
-        self.pyramid = nn.ModuleList(nn.Conv2d(features, classes, 3, padding=rate, dilation=rate) for rate in rates)
-        for branch in self.pyramid:
+        self.decoder = AtrousPyramid(features, classes, rates)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.decoder(self.encoder(images)[-1])
+        return logits
+
+
+class AtrousPyramid(nn.Module):
+    """Features `(B, C, h, w)` → the sum of the scores of all rates, `(B, K, h, w)`."""
+
+    def __init__(self, features: int, classes: int, rates: list[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Conv2d(features, classes, 3, padding=rate, dilation=rate) for rate in rates)
+        for branch in self.branches:
             assert isinstance(branch, nn.Conv2d) and branch.bias is not None
             nn.init.normal_(branch.weight, std=0.01)
             nn.init.zeros_(branch.bias)
 
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.encoder(images)[-1]
-        return torch.stack([branch(features) for branch in self.pyramid]).sum(0)
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.stack([branch(features) for branch in self.branches]).sum(0)
 
 
 def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork:
     """Images `(B, channels, H, W)` → logits `(B, classes, H, W)`. Raises ModelError for an unknown encoder or weights that cannot be had."""
-    more: dict[str, Any] = {"output_stride": settings.output_stride, "rates": settings.rates}
-    network = encoders.smp_network(DeepLabV2, encoder=settings.encoder, weights=settings.weights, channels=channels, classes=classes, **more)
-    encoder = network.encoder
-    assert isinstance(encoder, nn.Module)
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(network, stride=settings.output_stride, encoder=encoder)
-
-
-def check(settings: Settings) -> None:
-    """Raises ModelError for an encoder or weights that there are not; asks no server."""
-    encoders.check_smp(settings.encoder, settings.weights)
-
-
-def statistics(settings: Settings) -> encoders.Statistics | None:
-    """Mean and standard deviation that the encoder's weights expect."""
-    return encoders.smp_statistics(settings.encoder, settings.weights)
+    stride = settings.output_stride
+    return encoded.build(DeepLabV2, settings, channels=channels, classes=classes, stride=stride, output_stride=stride, rates=settings.rates)

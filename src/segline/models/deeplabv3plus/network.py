@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import segmentation_models_pytorch as smp
 
-from segline.models import atrous, encoded
+from segline.models.aspp import network
 from segline.models.deeplabv3plus.settings import Settings
 from segline.models.encoded import check, statistics
 from segline.models.semantic import SemanticNetwork
@@ -14,15 +14,4 @@ __all__ = ["build", "check", "statistics"]
 
 def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork:
     """Images `(B, channels, H, W)` → logits `(B, classes, H, W)`. Raises ModelError for an unknown encoder or weights that cannot be had."""
-    return encoded.build(
-        smp.DeepLabV3Plus,
-        settings,
-        channels=channels,
-        classes=classes,
-        stride=settings.output_stride,
-        auxiliary=settings.auxiliary,
-        encoder_output_stride=settings.output_stride,
-        decoder_channels=settings.decoder_channels,
-        decoder_atrous_rates=atrous.RATES[settings.output_stride],
-        decoder_aspp_dropout=settings.dropout,
-    )
+    return network.build(smp.DeepLabV3Plus, settings, channels=channels, classes=classes)

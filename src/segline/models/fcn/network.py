@@ -19,7 +19,7 @@ from torch.nn import functional
 from segline.models.fcn.settings import FcnSettings
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
-from segline.models.upsampling.layers import bilinear_kernel
+from segline.models.upsampling.layers import bilinear_kernel, interpolated
 from segline.models.vgg import layers
 from segline.models.vgg.layers import Dense, Vgg16
 
@@ -71,7 +71,7 @@ class _Upscale(nn.Module):
         if self.kind == "transposed":
             found: Tensor = self.layer(scores)
             return found
-        return functional.interpolate(scores, scale_factor=self.factor, mode=self.kind, align_corners=False if self.kind == "bilinear" else None)
+        return interpolated(scores, self.factor, self.kind)
 
 
 def _score(inputs: int, classes: int) -> nn.Conv2d:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from segline.models import encoders
 from segline.models.fcn import network
 from segline.models.fcn8s.settings import Settings
 from segline.models.semantic import SemanticNetwork
-from segline.models.vgg import layers
+from segline.models.vgg.layers import statistics
+
+__all__ = ["build", "statistics"]
 
 
 def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork:
     """Images `(B, channels, H, W)` → logits `(B, classes, H, W)`. Raises ModelError for weights that cannot be had."""
     return network.build(settings, channels=channels, classes=classes, finest=8)
-
-
-def statistics(settings: Settings) -> encoders.Statistics | None:
-    """Mean and standard deviation that the weights of VGG-16 expect."""
-    return layers.statistics(settings.weights)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segline.models.initialisation import initialise
 from segline.models.norm import to_group_norm
 from segline.models.patch.settings import Settings
 from segline.models.semantic import SemanticNetwork
@@ -32,11 +33,7 @@ class PatchClassifier(nn.Module):
             side = side * (2 if i else 1) + kernel - 1
         self.side = side
         """Of a patch, in pixels: what shrinks to one position."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        initialise(self)
 
     def classify(self, patches: Tensor) -> Tensor:
         """Patches `(B, C, side, side)` → scores `(B, K, 1, 1)`."""
@@ -81,7 +78,3 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     if settings.norm == "group":
         to_group_norm(network)
     return SemanticNetwork(network, stride=settings.stride)
-
-
-def statistics(settings: Settings) -> None:
-    """Nothing is pre-trained, so nothing is expected."""

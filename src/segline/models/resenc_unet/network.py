@@ -104,10 +104,6 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     return SemanticNetwork(network, stride=2 ** (len(settings.widths) - 1), output_weights=auxiliary)
 
 
-def statistics(settings: Settings) -> None:
-    """Nothing is pre-trained, so nothing is expected."""
-
-
 def _convolution(inputs: int, outputs: int, *, instance: bool) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), _norm(outputs, instance=instance), nn.LeakyReLU(_SLOPE))
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from segline.models import encoders
+from segline.models.initialisation import initialise
 from segline.models.norm import to_group_norm
 from segline.models.segnet.settings import Settings
 from segline.models.semantic import SemanticNetwork
 from segline.models.upsampling.layers import Upsample, pooled
 from segline.models.upsampling.settings import Upsampling
 from segline.models.vgg import layers
-from segline.models.vgg.layers import Vgg16
+from segline.models.vgg.layers import Vgg16, statistics
+
+__all__ = ["build", "statistics"]
 
 
 class SegNet(nn.Module):
@@ -31,7 +33,7 @@ class SegNet(nn.Module):
             self.decoder.append(nn.Sequential(*(layer for sides in stage for layer in _convolution(*sides, norm=norm))))
         # The last convolution gives the scores, in place of features with norm and activation.
         self.decoder[-1] = nn.Sequential(*_convolution(width, width, norm=norm), nn.Conv2d(width, classes, 3, padding=1))
-        layers.initialise(self.decoder)
+        initialise(self.decoder)
 
     def forward(self, images: Tensor) -> Tensor:
         values, indices = images, []
@@ -56,8 +58,3 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     if settings.norm == "group":
         to_group_norm(network)
     return SemanticNetwork(network, stride=settings.stride, encoder=encoder)
-
-
-def statistics(settings: Settings) -> encoders.Statistics | None:
-    """Mean and standard deviation that the weights of VGG-16 expect."""
-    return layers.statistics(settings.weights)

@@ -100,7 +100,3 @@ def build(settings: TiramisuSettings, *, channels: int, classes: int) -> Semanti
     if settings.norm == "group":
         to_group_norm(network)
     return SemanticNetwork(network, stride=2 ** len(settings.layers))
-
-
-def statistics(settings: TiramisuSettings) -> None:
-    """Nothing is pre-trained, so nothing is expected."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from segline.models.tiramisu.network import build, statistics
+from segline.models.tiramisu.network import build
 
-__all__ = ["build", "statistics"]
+__all__ = ["build"]

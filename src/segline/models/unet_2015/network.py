@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segline.models.initialisation import initialise
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
 from segline.models.unet_2015.settings import Settings
@@ -38,11 +39,7 @@ class UNet(nn.Module):
             self.up.append(_convolutions(2 * widths[level], widths[level], padding, norm=norm))
         self.score = nn.Conv2d(width, classes, 1)
         self.margins = _margins() if padding == 0 else [0] * LEVELS
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         values, skips = images, []
@@ -119,7 +116,3 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     if settings.norm == "group":
         to_group_norm(network)
     return SemanticNetwork(MirroredUNet(network) if valid else network, stride=settings.stride)
-
-
-def statistics(settings: Settings) -> None:
-    """Nothing is pre-trained, so nothing is expected."""

@@ -46,7 +46,12 @@ class Upsample(nn.Module):
         if self.kind == "max_unpool":
             assert indices is not None
             return max_unpool(values, indices)
-        return functional.interpolate(values, scale_factor=2, mode=self.kind, align_corners=False if self.kind == "bilinear" else None)
+        return interpolated(values, 2, self.kind)
+
+
+def interpolated(values: Tensor, factor: int, mode: str) -> Tensor:
+    """`(B, C, h, w)` → `(B, C, factor·h, factor·w)`. mode: nearest or bilinear."""
+    return functional.interpolate(values, scale_factor=factor, mode=mode, align_corners=False if mode == "bilinear" else None)
 
 
 def pooled(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ from torchvision.models.vgg import VGG16_BN_Weights, VGG16_Weights, make_layers
 
 from segline.errors import ModelError
 from segline.models import encoders
+from segline.models.initialisation import initialise
+from segline.models.vgg.settings import VggSettings
 from segline_runtime.errors import reason
 
 _STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
@@ -78,9 +80,9 @@ def encoder(*, channels: int, width: int, norm: bool, weights: str, dense: Dense
     return vgg
 
 
-def statistics(weights: str) -> encoders.Statistics | None:
+def statistics(settings: VggSettings) -> encoders.Statistics | None:
     """Mean and standard deviation that pre-trained weights expect."""
-    return None if weights == encoders.NONE else encoders.IMAGENET_STATISTICS
+    return None if settings.weights == encoders.NONE else encoders.IMAGENET_STATISTICS
 
 
 def channels_of_stages(width: int) -> list[int]:
@@ -96,15 +98,6 @@ def mirrored(width: int) -> list[list[tuple[int, int]]]:
         sides = [*(width * times for times in _STAGES[number]), width * outputs]
         stages.append(list(pairwise(sides)))
     return stages
-
-
-def initialise(network: nn.Module) -> None:
-    """He's initialisation (2015) of all convolutions: without it, deep ReLU networks that have no normalisation do not learn."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def _imagenet(norm: bool) -> dict[str, Tensor]:
