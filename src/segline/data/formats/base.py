@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.check import IMAGE_SUFFIXES, Frame, Refused, brief, fail, is_file
+from segline.data.formats.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import Truth
 from segline.errors import DataError
@@ -75,6 +76,16 @@ class SourceData:
     left_out: dict[str, int] = field(default_factory=dict)  # objects of categories that data.classes does not name
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """A folder that a format takes for its own."""
+
+    sure: float  # 0…1; the surest format is taken. 1: nothing else looks so; 0.5: its files are there, as others' could be; below 0.3: hardly
+    keys: dict[str, Any]  # of the section `data`, beside source and format: those that must differ from their defaults for this folder
+    seen: str  # what tells, as a phrase: "annotations/instances_train2017.json with 80 categories, and train2017/ with its images"
+    reasons: dict[str, str] = field(default_factory=dict)  # why a key of `keys` has its value, as a comment of params.yaml
+
+
 S = TypeVar("S", bound=Folder, contravariant=True)
 
 
@@ -86,6 +97,9 @@ class Format(Protocol[S]):
 
     def read(self, root: Path, settings: S) -> SourceData:
         """Classes and records. Raises DataError with all problems of the structure."""
+
+    def recognise(self, tree: Tree) -> Sighting | None:
+        """Whether a folder is in this layout, and with which keys it is read; None where it is not. Raises nothing for what the folder holds."""
 
 
 def names_of_model(classes: Sequence[str] | None, default: Sequence[str], names: Sequence[str]) -> list[str] | None:
