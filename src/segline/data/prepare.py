@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from os.path import commonpath
 from pathlib import Path
 
@@ -16,12 +17,15 @@ import numpy as np
 
 from segline.choices import nearest
 from segline.data import splits
-from segline.data.check import check_root, fail, name_list, read_bytes, tell
+from segline.data.check import Refused, check_root, copies_across, fail, name_list, read_bytes, tell
 from segline.data.formats import catalog
 from segline.data.formats.base import BACKGROUND, Record, SourceData, SourceTruth
+from segline.data.groups import group_files
 from segline.data.images import Decoder, SourceImage
 from segline.data.manifest import Manifest
+from segline.data.occurrence import Occurrence
 from segline.data.orientation import read_truth
+from segline.data.presence import classes_shown
 from segline.data.sources import Drawn, Folder, Shapes, name_of
 from segline.data.statistics import Statistics
 from segline.data.store import BACKDROP, IGNORE, SPLITS, DatasetInfo, PreparedDataset
@@ -47,15 +51,31 @@ def prepare(settings: Shapes | Folder, *, raw: Path, root: Path, target: Path) -
     check_root(root)
     _unchanged(manifest.changed(root), root)
     source = catalog.get(folder.format).FORMAT.read(root, folder)
-    _unchanged(manifest.differences(source.files), root)
+    _unchanged(manifest.differences({*source.files, *group_files(root, folder.splits)}), root)
     _not_empty(source, root)
     names = _names(source.records)
     official = [record.split for record in source.records]
     contents = {entry.path: entry.sha256 for entry in manifest.files}
-    assigned = splits.assign([record.image for record in source.records], official, contents, folder.splits)
+    images = [record.image for record in source.records]
+    shown = partial(classes_shown, root, source, Decoder(folder.images), folder.orientation)
+    assigned = splits.assign(images, official, contents, folder.splits, root=root, present=shown)
+    copies = copies_across(images, assigned, contents)
     decoder = Decoder(folder.images)
     name, classes = name_of(settings), _class_infos(source)
-    _write(root, source, names, assigned, decoder, folder.orientation, name=name, classes=classes, fingerprint=manifest.fingerprint, target=target)
+    _write(
+        root,
+        source,
+        names,
+        assigned,
+        decoder,
+        folder.orientation,
+        name=name,
+        classes=classes,
+        fingerprint=manifest.fingerprint,
+        target=target,
+        occurrence=Occurrence([c.name for c in classes], names_are_the_formats=source.names_are_the_formats),
+        copies=copies,
+    )
 
 
 def read_folder(
@@ -92,8 +112,10 @@ def _write(
     fingerprint: str,
     target: Path,
     relabel: dict[int, int] | None = None,
+    occurrence: Occurrence | None = None,
+    copies: Sequence[Refused] = (),
 ) -> None:
-    """`relabel` maps class ids of the source to those of `classes`, by name; ids that it lacks must not occur."""
+    """`relabel` maps class ids of the source to those of `classes`, by name; ids that it lacks must not occur. `occurrence` sees all truth and may object."""
     statistics = Statistics(len(classes))
     refused = list(source.refused)
     problems: list[str] = []
@@ -120,6 +142,8 @@ def _write(
             redrawn.update(truth.redrawn)
             if image.header.orientation != 1:
                 turned.setdefault(f"truth as {drawn_on}", []).append(record.image.as_posix())
+            if occurrence is not None:
+                occurrence.add(assigned[i], truth.mask, (shown.label for shown in truth.objects))
             if problems:
                 continue  # nothing of this will stay; what is left is to collect the other problems
             suffix, content = image.stored(decoder.kind)
@@ -127,12 +151,15 @@ def _write(
             if assigned[i] == "train":
                 statistics.add(image.pixels, truth.mask)
         fail(problems)
+        fail([] if occurrence is None else occurrence.problems())
         info = _info(source, writers, statistics, name=name, classes=classes, image=decoder.kind, fingerprint=fingerprint)
         accepted = {"images": info.counts, "objects": info.instance_counts, "left_out": source.left_out}
         check = {"refused": [asdict(item) for item in refused], "accepted": accepted, "turned": turned, "boxes_redrawn": dict(redrawn)}
+        check["copies"] = [asdict(item) for item in copies]
         (folder / "check.json").write_text(json.dumps(check, indent=2) + "\n")
         (folder / "dataset.json").write_text(json.dumps(info.to_dict(), indent=2) + "\n")
     tell(refused)
+    tell(copies, "in two splits")
 
 
 def _read(root: Path, record: Record, decoder: Decoder) -> SourceImage:

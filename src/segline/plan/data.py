@@ -37,6 +37,8 @@ class DataPlan:
         if self.stage == "download":
             for key in ("splits", "name", "orientation"):
                 values.pop(key, None)
+            if isinstance(self.settings, Folder) and self.settings.splits.group_file is not None:
+                values["splits"] = {"group": self.settings.splits.group}  # a file of the source
         return values
 
 
