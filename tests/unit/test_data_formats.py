@@ -87,6 +87,13 @@ def make_pennfudan(root):
     return root
 
 
+def make_masks(root):
+    for name in ("x", "y", "z"):
+        picture(root / "images" / f"{name}.jpg")
+        save(root / "masks" / f"{name}.png", np.where(np.eye(H, W), 255, 0))
+    return root
+
+
 def make_coco(root):
     write(root, "train2017", content([annotation(1, 100, 7, SQUARE), annotation(2, 101, 90, SQUARE)]))
     return root
@@ -108,13 +115,14 @@ class Case:
 CASES = (
     Case("camvid", make_camvid, 3, ("index",)),
     Case("coco", make_coco, 2, ("index", "instances")),
+    Case("masks", make_masks, 3, ("index",)),
     Case("pennfudan", make_pennfudan, 2, ("index", "instances")),
 )
 every_format = pytest.mark.parametrize("case", CASES, ids=lambda case: case.word)
 
 
 def test_every_format_of_the_catalogue_is_tested():
-    assert tuple(case.word for case in CASES) == tuple(catalog.FORMATS)
+    assert tuple(case.word for case in CASES) == tuple(word for word in catalog.FORMATS if word != catalog.AUTO)
 
 
 @every_format
@@ -170,7 +178,7 @@ def test_classes_named_wrongly_are_refused(case, tmp_path):
 
 
 def test_an_unknown_format_is_told_with_the_nearest():
-    with pytest.raises(DataError, match=r"no format 'pennfudann'; the formats are camvid, coco, pennfudan\. Did you mean pennfudan\?"):
+    with pytest.raises(DataError, match=rf"no format 'pennfudann'; the formats are {', '.join(catalog.FORMATS)}\. Did you mean pennfudan\?"):
         catalog.get("pennfudann")
 
 
