@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import layout_sources
 import numpy as np
 import pytest
 from PIL import Image
@@ -106,9 +107,15 @@ class Case:
 
 
 CASES = (
+    Case("ade20k", layout_sources.make_ade20k, 3, ("index",)),
     Case("camvid", make_camvid, 3, ("index",)),
+    Case("cityscapes", layout_sources.make_cityscapes, 3, ("index", "instances")),
     Case("coco", make_coco, 2, ("index", "instances")),
+    Case("isbi2012", layout_sources.make_isbi2012, 3, ("index",)),
+    Case("kitti", layout_sources.make_kitti, 2, ("index", "instances")),
+    Case("mapillary", layout_sources.make_mapillary, 3, ("index", "instances")),
     Case("pennfudan", make_pennfudan, 2, ("index", "instances")),
+    Case("voc", layout_sources.make_voc, 3, ("index", "instances")),
 )
 every_format = pytest.mark.parametrize("case", CASES, ids=lambda case: case.word)
 
@@ -170,7 +177,7 @@ def test_classes_named_wrongly_are_refused(case, tmp_path):
 
 
 def test_an_unknown_format_is_told_with_the_nearest():
-    with pytest.raises(DataError, match=r"no format 'pennfudann'; the formats are camvid, coco, pennfudan\. Did you mean pennfudan\?"):
+    with pytest.raises(DataError, match=r"no format 'pennfudann'; the formats are ade20k, camvid, .*, voc\. Did you mean pennfudan\?"):
         catalog.get("pennfudann")
 
 

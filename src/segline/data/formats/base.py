@@ -61,6 +61,7 @@ class Record:
     image: Path  # relative to the root
     split: str | None  # train, val or test where the source says so
     truth: Callable[[Frame], SourceTruth]
+    content: Callable[[], bytes] | None = None  # of an image that is no file of its own, but part of one
 
 
 @dataclass(frozen=True)

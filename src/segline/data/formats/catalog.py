@@ -12,9 +12,15 @@ from segline.data.sources import Folder
 from segline.errors import DataError
 
 FORMATS: dict[str, str] = {
+    "ade20k": "segline.data.formats.ade20k",
     "camvid": "segline.data.formats.camvid",
+    "cityscapes": "segline.data.formats.cityscapes",
     "coco": "segline.data.formats.coco",
+    "isbi2012": "segline.data.formats.isbi2012",
+    "kitti": "segline.data.formats.kitti",
+    "mapillary": "segline.data.formats.mapillary",
     "pennfudan": "segline.data.formats.pennfudan",
+    "voc": "segline.data.formats.voc",
 }
 
 DEFAULT = "coco"
