@@ -184,7 +184,8 @@ class _Truth:
             strange = [f"#{code:06x}" for code in found if code not in self.ids]
             raise DataError(
                 f"{shown} holds colours that no label has ({name_list(strange, 6)}), in {100 * unknown / codes.size:.1f} % of its pixels; "
-                f"correct it, or {TABLES[0]}. A mask that was saved as JPEG or resized smoothly has lost its labels."
+                f"correct it, or {TABLES[0]}. A mask that was saved as JPEG or resized smoothly has lost its labels.",
+                kind="colours",
             )
         specks = (Refused(shown, f"{unknown} pixels have colours that no label has; they are ignored"),) if unknown else ()
         return SourceTruth(mask, refused=specks)

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from segline.data.check import Frame, Refused, brief, check_size, fail, read_bytes, read_labels
+from segline.data.findings import Finding
 from segline.data.formats.base import Record, Sighting, SourceData, SourceTruth, image_files
 from segline.data.formats.cityscapes_labels import CLASSES, LABELS
 from segline.data.formats.folders import base_in, base_of
 from segline.data.formats.labels import Label, chosen, class_ids, numbered, source_classes
 from segline.data.formats.tree import Tree
 from segline.data.masks import is_finite
+from segline.data.polygons import faults
 from segline.data.sources import Folder
 from segline.data.store import Truth
 from segline.errors import DataError
@@ -147,8 +149,9 @@ class _Truth:
     def __call__(self, frame: Frame) -> SourceTruth:
         polygons = self.entry.polygons
         drawn = None
+        odd: tuple[Finding, ...] = ()
         if polygons is not None and (self.entry.labels is None or self.entry.instances is None):
-            drawn = _drawn(self.root, polygons, frame, self.entry.image.as_posix())
+            drawn, odd = _drawn(self.root, polygons, frame, self.entry.image.as_posix())
         numbers = drawn if self.entry.instances is None else self._read(self.entry.instances, frame)
         shown = (self.entry.labels or polygons or self.entry.instances or self.entry.image).as_posix()
         if self.entry.labels is not None:
@@ -158,7 +161,7 @@ class _Truth:
             assert source is not None, "an entry has some truth"
             labels = _labels_of(source)
         mask = class_ids(labels, self.classes, _KNOWN, shown)
-        return SourceTruth(mask, () if numbers is None else numbered(numbers, _objects(numbers, self.classes)))
+        return SourceTruth(mask, () if numbers is None else numbered(numbers, _objects(numbers, self.classes)), findings=odd)
 
     def _read(self, file: Path, frame: Frame) -> NDArray[np.int32]:
         values = read_labels(self.root / file, file.as_posix())
@@ -182,8 +185,11 @@ def _objects(numbers: NDArray[np.int32], classes: tuple[Label, ...]) -> dict[int
     return found
 
 
-def _drawn(root: Path, file: Path, frame: Frame, image: str) -> NDArray[np.int32]:
-    """Instance ids `(H, W)` of the polygons of a file, the later over the earlier ones, as Cityscapes' own scripts draw them. Raises DataError."""
+def _drawn(root: Path, file: Path, frame: Frame, image: str) -> tuple[NDArray[np.int32], tuple[Finding, ...]]:
+    """Instance ids `(H, W)` of the polygons of a file, the later over the earlier ones, as Cityscapes' own scripts draw them, and what is odd in them.
+
+    Raises DataError.
+    """
     shown = file.as_posix()
     try:
         content = json.loads(read_bytes(root / file, shown))
@@ -198,7 +204,8 @@ def _drawn(root: Path, file: Path, frame: Frame, image: str) -> NDArray[np.int32
     canvas = Image.new("I", (frame.width, frame.height), 0)
     draw = ImageDraw.Draw(canvas)
     seen: Counter[str] = Counter()
-    problems = []
+    problems: list[str] = []
+    odd: list[Finding] = []
     for i, (name, polygon, deleted) in enumerate(shapes, start=1):
         if deleted:
             continue
@@ -217,8 +224,10 @@ def _drawn(root: Path, file: Path, frame: Frame, image: str) -> NDArray[np.int32
             problems.append(f"{shown}, object {i} ({brief(name)}): its polygon is no list of at least 3 points [x, y]; correct or remove it.")
             continue
         draw.polygon(points, fill=number)
+        for fault in faults(np.array(points, dtype=np.float64), (frame.height, frame.width)):
+            odd.append(Finding("polygon", shown, f"The outline of object {i} ({brief(name)}): {fault}.", f"object {i}"))
     fail(problems)
-    return np.array(canvas, dtype=np.int32)
+    return np.array(canvas, dtype=np.int32), tuple(odd)
 
 
 def _points(polygon: Any) -> list[tuple[float, float]] | None:

@@ -54,7 +54,8 @@ def class_ids(values: NDArray[np.integer], classes: Sequence[Label], known: Coll
         plural = "s" if len(unknown) > 1 else ""
         raise DataError(
             f"{shown} holds the unknown label value{plural} {name_list(unknown)} in {_percent(share)} of its pixels; known are {name_list(sorted(known))}. "
-            "Correct the mask, or set data.format to the layout that it is in."
+            "Correct the mask, or set data.format to the layout that it is in.",
+            kind="labels",
         )
     ids = {label.value: i for i, label in enumerate(classes)}
     mask = np.full(values.shape, IGNORE, dtype=np.uint8)

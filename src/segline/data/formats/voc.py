@@ -283,7 +283,9 @@ class _MaskTruth:
                 row, column = (int(v) for v in np.argwhere(codes == code)[0])
                 raise DataError(
                     f"{file.as_posix()} holds the colour #{code:06x} (x {column}, y {row}), which no class has; "
-                    f"give each class its colour in {LABELMAP}, or save class ids as the indices of a palette PNG."
+                    f"give each class its colour in {LABELMAP}, or save class ids as the indices of a palette PNG.",
+                    kind="colours",
+                    place=f"x {column}, y {row}",
                 )
             labels[codes == code] = table[code]
         return labels

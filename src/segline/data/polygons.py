@@ -1,0 +1,78 @@
+"""Outlines that an annotator did not mean: too few points, no area, beyond the image, crossing themselves. What can be drawn of them is drawn nonetheless."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MARGIN = 1.0
+"""Pixels that a corner may lie outside of its image: tools round, and COCO's coordinates may reach the far edge."""
+
+MOST_CORNERS = 1500
+"""Outlines of more are not asked whether they cross themselves: the time goes with the square."""
+
+_NO_AREA = 1e-6
+
+Points = NDArray[np.float64]
+
+
+def faults(points: Points, size: tuple[int, int]) -> list[str]:
+    """What is wrong with an outline `(N, 2)` of x, y in an image of `size` (height, width), as phrases: "it has 2 points"."""
+    distinct = _distinct(points)
+    if len(distinct) < 3:
+        return [f"it has {len(distinct)} different point{'' if len(distinct) == 1 else 's'}, and an outline needs 3"]
+    found = []
+    if abs(area(distinct)) < _NO_AREA:
+        found.append("it encloses no area")
+    low, high = distinct.min(axis=0), distinct.max(axis=0)
+    height, width = size
+    if high[0] < 0 or high[1] < 0 or low[0] > width or low[1] > height:
+        found.append(f"it lies outside of the image ({width}x{height})")
+    elif low.min() < -MARGIN or high[0] > width + MARGIN or high[1] > height + MARGIN:
+        found.append(f"it reaches beyond the image ({width}x{height}), to x {_reach(low[0], high[0], width)}, y {_reach(low[1], high[1], height)}")
+    crossing = None if found else crossing_of(distinct)
+    if crossing is not None:
+        found.append(f"it crosses itself near x {crossing[0]:.0f}, y {crossing[1]:.0f}")
+    return found
+
+
+def area(points: Points) -> float:
+    """Signed, by the shoelace formula."""
+    x, y = points[:, 0], points[:, 1]
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
+def crossing_of(points: Points) -> tuple[float, float] | None:
+    """A point where two edges of an outline cross, neither at its end; None where there is none, and for outlines of too many corners."""
+    count = len(points)
+    if count < 4 or count > MOST_CORNERS:
+        return None
+    start, end = points, np.roll(points, -1, axis=0)
+    edge = end - start
+    # Where corner k lies of edge i: left (+), right (-), on its line (0).
+    first = _cross(edge[:, None], start[None] - start[:, None])  # (i, k), of starts
+    second = np.roll(first, -1, axis=1)  # of ends
+    apart = first * second < 0
+    both = apart & apart.T
+    index = np.argwhere(np.triu(both, 2))
+    for i, k in index.tolist():
+        if (k + 1) % count != i:
+            share = first[k, i] / (first[k, i] - second[k, i])
+            x, y = start[i] + share * edge[i]
+            return float(x), float(y)
+    return None
+
+
+def _cross(one: Points, other: Points) -> Points:
+    return np.asarray(one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0])
+
+
+def _distinct(points: Points) -> Points:
+    """Without corners that repeat the one before."""
+    if len(points) == 0:
+        return points
+    return points[np.any(points != np.roll(points, 1, axis=0), axis=1)] if len(points) > 1 else points
+
+
+def _reach(low: float, high: float, side: int) -> str:
+    return f"{low:.0f} … {high:.0f} of {side}"
