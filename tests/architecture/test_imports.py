@@ -35,6 +35,7 @@ LAYERS = {
     "data": 2,
     "losses": 3,
     "drawing": 3,
+    "inspection": 4,
     "card": 3,
     "models": 4,
     "metrics": 4,
@@ -61,7 +62,7 @@ HEAVY = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "ti
 KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.py")
 
 LIGHT = (
-    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "layout", "machine",
+    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "inspection", "layout", "machine",
     "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals", "status", "tracking",
     "written",
 )  # fmt: skip

@@ -78,9 +78,15 @@ class Reader:
         )
 
     def look(self, number: int) -> Look:
-        """Raises DataError."""
-        image, truth, _ = self._read(self.records[number])
-        return Look(image.pixels, truth)
+        """Raises DataError for an image that cannot be decoded."""
+        record = self.records[number]
+        shown = record.image.as_posix()
+        image = self.decoder(_content(self.root, record), shown)
+        try:
+            truth, _ = read_truth(image, record.truth, self.drawn, shown)
+            return Look(image.pixels, self.relabelled(truth, record))
+        except DataError:
+            return Look(image.pixels, None)
 
     def decide_kind(self, numbers: Sequence[int]) -> None:
         """Let the first image that can decide the kind of all, before several processes ask for it."""

@@ -154,6 +154,7 @@ def _survey(source: _Source) -> Survey:
     found.findings.add(Finding("left_out", item.file, f"{item.file}: {item.reason}.") for item in source.data.refused)
     reader = source.reader(None)
     reader.decide_kind(source.order())
+    found.numbers = {record.image.as_posix(): i for i, record in enumerate(source.data.records)}
     found.look = reader.look
     return found
 

@@ -45,7 +45,7 @@ class Look:
     """One image as it is drawn: its pixels `(H, W, C)` and its truth."""
 
     pixels: NDArray[Any]
-    truth: SourceTruth
+    truth: SourceTruth | None  # None where it cannot be read
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Survey:
     converted: Counter[str] = field(default_factory=Counter)  # images by the rule that converted them
     skipped: list[str] = field(default_factory=list)
     total: int = 0  # images that the source has
+    numbers: dict[str, int] = field(default_factory=dict)  # of the records, by file; also of those with errors
     look: Callable[[int], Look] | None = None  # an image by its number, read again; None where the structure could not be read
 
     @property
