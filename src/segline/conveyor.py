@@ -34,6 +34,13 @@ def check(checkout: Checkout) -> params.Params:
     return settings
 
 
+def check_source(source: str, checkout: Checkout) -> None:
+    """Raises ParametersError where a folder cannot be `data.source` of this checkout."""
+    problems = list(_reachable(source, checkout))
+    if problems:
+        raise ParametersError(*problems)
+
+
 def _reachable(source: str, checkout: Checkout) -> Iterator[str]:
     """As `_about_source`; what the system itself says of a path becomes a sentence, too."""
     try:

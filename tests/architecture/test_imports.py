@@ -45,6 +45,7 @@ LAYERS = {
     "tasks": 6,
     "inference": 7,
     "plan": 7,
+    "init": 8,
     "training": 8,
     "evaluation": 8,
     "export": 9,
@@ -62,9 +63,9 @@ HEAVY = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "ti
 KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.py")
 
 LIGHT = (
-    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "inspection", "layout", "machine",
-    "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals", "status", "tracking",
-    "written",
+    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init", "inspection",
+    "layout", "machine", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals",
+    "status", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

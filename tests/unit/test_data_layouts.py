@@ -74,7 +74,7 @@ LAYOUTS = (
         "voc", lambda root: made.make_voc(root, colours=True), ("cat", "person", "background"), {"train": 2, "val": 1},
         (("cat", 5, False), ("cat", 1, False), ("person", 8, False)), label="voc colours",
     ),
-    Layout("camvid", made.make_camvid_colours, ("car", "sky", "road"), {None: 3}, sure=0, label="camvid colours"),
+    Layout("camvid", made.make_camvid_colours, ("car", "sky", "road"), {None: 3}, label="camvid colours"),
     Layout("camvid", made.make_camvid_colours, ("Truck_Bus", "Sky", "Road"), {None: 3}, keys={"labels": "all"}, sure=0, label="camvid 32 colours"),
     Layout("isbi2012", made.make_isbi2012, ("cell", "membrane", "membrane"), {None: 3}, row_0="membrane", sure=0),
     Layout("isbi2012", made.make_isbi2012_stacks, ("cell", "membrane", "membrane"), {None: 12}, row_0="membrane", label="isbi2012 stacks"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +60,28 @@ def fail(problems: Sequence[str]) -> None:
         raise DataError(*problems[:SHOWN], *([f"… and {more} more of these."] if more > 0 else []))
 
 
-def tell(refused: Sequence[Refused]) -> None:
-    """Say on stderr what was left out."""
+def tell(refused: Sequence[Refused], what: str = "left out") -> None:
+    """Say on stderr what was left out, or is to be known of the data otherwise."""
     for item in refused[:SHOWN]:
-        print(f"left out: {item.file}: {item.reason}", file=sys.stderr)
+        print(f"{what}: {item.file}: {item.reason}", file=sys.stderr)
     if len(refused) > SHOWN:
-        print(f"left out: … and {len(refused) - SHOWN} more; all are listed in check.json", file=sys.stderr)
+        print(f"{what}: … and {len(refused) - SHOWN} more; all are listed in check.json", file=sys.stderr)
+
+
+def copies_across(images: Sequence[Path], assigned: Sequence[str], contents: Mapping[str, str]) -> list[Refused]:
+    """Images that are byte for byte the same as one of another split: a model would be scored on what it learnt. By their path and their `contents`, a hash."""
+    first: dict[tuple[str, str], str] = {}
+    for image, split in zip(images, assigned, strict=True):
+        first.setdefault((contents[image.as_posix()], split), image.as_posix())
+    found = []
+    for image, split in zip(images, assigned, strict=True):
+        name = image.as_posix()
+        learnt = first.get((contents[name], "train"))
+        steered = first.get((contents[name], "val"))
+        other, where = (learnt, "train") if learnt else (steered, "val")
+        if other is not None and split != where:
+            found.append(Refused(name, f"in {split}, is byte for byte {other} in {where}, so what it is scored by was seen before; remove one of them"))
+    return found
 
 
 def check_root(root: Path) -> None:

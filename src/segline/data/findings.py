@@ -37,10 +37,9 @@ KINDS: dict[str, Kind] = {
     "colours": Kind("Masks in colours", "error", "Save class ids as pixel values (index PNG), or say which colour is which class."),
     "image_kind": Kind("Images of unlike kinds", "error", "Convert the odd ones, or set data.images to rgb."),
     "truth": Kind("Truth that cannot be used", "error", "Correct the annotation at the place that is named."),
-    "all_ignored": Kind("Everything is ignored", "error", "Remove from data.ignore what is a class; a mask of 0/255 needs class ids instead."),
-    "one_class": Kind(
-        "All masks show one class", "error",
-        "Look at a mask: its values are most likely not the class ids that data.classes and data.ignore say.",
+    "occurrence": Kind(
+        "Truth that teaches nothing", "error",
+        "Look at a mask: its values are most likely not the class ids that data.classes and data.ignore say; a mask of 0/255 needs class ids instead.",
     ),
     "palette": Kind(
         "Masks whose palettes differ", "warning",

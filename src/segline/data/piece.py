@@ -81,7 +81,7 @@ class Reader:
         """Raises DataError for an image that cannot be decoded."""
         record = self.records[number]
         shown = record.image.as_posix()
-        image = self.decoder(_content(self.root, record), shown)
+        image = self.decoder(content_of(self.root, record), shown)
         try:
             truth, _ = read_truth(image, record.truth, self.drawn, shown)
             return Look(image.pixels, self.relabelled(truth, record))
@@ -93,19 +93,19 @@ class Reader:
         for number in numbers:
             record = self.records[number]
             try:
-                if self.decoder.look(_content(self.root, record), record.image.as_posix()):
+                if self.decoder.look(content_of(self.root, record), record.image.as_posix()):
                     return
             except DataError:
                 continue  # told when the image is read
 
     def _read(self, record: Record) -> tuple[SourceImage, SourceTruth, Drawn]:
         shown = record.image.as_posix()
-        image = self.decoder(_content(self.root, record), shown)
+        image = self.decoder(content_of(self.root, record), shown)
         truth, drawn_on = read_truth(image, record.truth, self.drawn, shown)
         return image, self.relabelled(truth, record), drawn_on
 
 
-def _content(root: Path, record: Record) -> bytes:
+def content_of(root: Path, record: Record) -> bytes:
     """Raises DataError."""
     return record.content() if record.content is not None else read_bytes(root / record.image, record.image.as_posix())
 

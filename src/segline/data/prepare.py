@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from os.path import commonpath
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ import numpy as np
 
 from segline.choices import nearest
 from segline.data import splits
-from segline.data.check import check_root, fail, name_list, tell
+from segline.data.check import Refused, check_root, copies_across, fail, name_list, tell
 from segline.data.findings import KINDS, Finding
 from segline.data.formats import catalog
 from segline.data.formats.base import BACKGROUND, Record, SourceData, SourceTruth
+from segline.data.groups import group_files
 from segline.data.images import Decoder
 from segline.data.manifest import Manifest
+from segline.data.occurrence import Occurrence
 from segline.data.parallel import in_order, processes_for
 from segline.data.piece import Piece, Reader
+from segline.data.presence import classes_shown
 from segline.data.sources import Folder, Shapes, name_of
 from segline.data.statistics import Statistics
 from segline.data.store import BACKDROP, IGNORE, SPLITS, DatasetInfo, PreparedDataset
@@ -59,6 +63,7 @@ class _Source:
     classes: tuple[ClassInfo, ...]
     name: str
     fingerprint: str = ""
+    copies: Sequence[Refused] = ()  # images that are in two splits
     relabel: dict[int, int] | None = None  # class ids of the source to those of `classes`; ids that it lacks must not occur
 
     def reader(self, target: Path | None) -> Reader:
@@ -66,6 +71,9 @@ class _Source:
 
     def relabelled(self, truth: SourceTruth, record: Record) -> SourceTruth:
         return truth if self.relabel is None else _relabelled(truth, self.relabel, self.data, self.classes, record)
+
+    def occurrence(self) -> Occurrence:
+        return Occurrence([info.name for info in self.classes], names_are_the_formats=self.data.names_are_the_formats)
 
     def order(self) -> list[int]:
         """The records' numbers in the order of their names."""
@@ -85,7 +93,7 @@ def prepare(
     check_root(root)
     _unchanged(manifest.changed(root), root)
     data = catalog.get(folder.format).FORMAT.read(root, folder)
-    _unchanged(manifest.differences(data.files), root)
+    _unchanged(manifest.differences({*data.files, *group_files(root, folder.splits)}), root)
     _not_empty(data, root)
     contents = {entry.path: entry.sha256 for entry in manifest.files}
     source = _source(data, root, folder, contents, name=name_of(settings), fingerprint=manifest.fingerprint)
@@ -107,13 +115,12 @@ def check(settings: Folder, root: Path, *, processes: int | None = None) -> Surv
     except DataError as error:
         survey.findings.add(Finding("structure", "", sentence) for sentence in error.problems)
         return survey
-    survey = _survey(source)
+    survey, occurrence = _survey(source), source.occurrence()
     with progress("checking images", len(source.names)) as told:
         for piece in in_order(source.reader(None), source.order(), _processes(processes, source)):
             told(1)
-            _enter(piece, survey, settings)
-    survey.conclude()
-    _bound(survey, settings)
+            _enter(piece, survey, settings, occurrence)
+    _conclude(survey, settings, occurrence)
     return survey
 
 
@@ -144,14 +151,18 @@ def _source(data: SourceData, root: Path, settings: Folder, contents: dict[str, 
     for record in data.records:
         if record.content is not None:
             contents[record.image.as_posix()] = hashlib.sha256(record.content()).hexdigest()
+    images = [record.image for record in data.records]
     official = [record.split for record in data.records]
-    assigned = splits.assign([record.image for record in data.records], official, contents, settings.splits)
-    return _Source(root, data, _names(data.records), assigned, settings, Decoder(settings.images), _class_infos(data), name, fingerprint)
+    present = partial(classes_shown, root, data, Decoder(settings.images), settings.orientation)
+    assigned = splits.assign(images, official, contents, settings.splits, root=root, present=present)
+    copies = copies_across(images, assigned, contents)
+    return _Source(root, data, _names(data.records), assigned, settings, Decoder(settings.images), _class_infos(data), name, fingerprint, copies)
 
 
 def _survey(source: _Source) -> Survey:
     found = Survey(source.name, source.root, source.settings.format, source.classes, source.data.truths, total=len(source.names))
     found.findings.add(Finding("left_out", item.file, f"{item.file}: {item.reason}.") for item in source.data.refused)
+    found.findings.add(Finding("same_in_splits", item.file, f"{item.file} {item.reason}.") for item in source.copies)
     reader = source.reader(None)
     reader.decide_kind(source.order())
     found.numbers = {record.image.as_posix(): i for i, record in enumerate(source.data.records)}
@@ -168,6 +179,7 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
     data = source.data
     statistics = Statistics(len(source.classes))
     survey = _survey(source)
+    occurrence = source.occurrence() if strict else None
     refused = list(data.refused)
     turned: dict[str, list[str]] = {}
     redrawn: Counter[str] = Counter()
@@ -180,7 +192,7 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
         told = opened.enter_context(progress("preparing images", len(source.names)))
         for piece in pieces:
             told(1)
-            _enter(piece, survey, source.settings)
+            _enter(piece, survey, source.settings, occurrence)
             refused += piece.refused
             redrawn.update(dict(piece.redrawn))
             if piece.turned is not None:
@@ -189,17 +201,18 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
                 writers[piece.seen.split].enter(piece.stored)
             if piece.measured is not None:
                 statistics.add(piece.measured)
-        survey.conclude(strict=strict)
-        _bound(survey, source.settings)
+        _conclude(survey, source.settings, occurrence)
         if shown is not None:
             shown(survey)
         fail([finding.sentence for finding in survey.findings.errors()])
         info = _info(data, writers, statistics, name=source.name, classes=source.classes, image=source.decoder.kind, fingerprint=source.fingerprint)
         accepted = {"images": info.counts, "objects": info.instance_counts, "left_out": data.left_out}
         said = {"refused": [asdict(item) for item in refused], "accepted": accepted, "turned": turned, "boxes_redrawn": dict(redrawn)}
+        said["copies"] = [asdict(item) for item in source.copies]
         (folder / "check.json").write_text(json.dumps({**said, **findings_of(survey)}, indent=2) + "\n")
         (folder / "dataset.json").write_text(json.dumps(info.to_dict(), indent=2) + "\n")
     tell(refused)
+    tell(source.copies, "in two splits")
     _warn(survey)
 
 
@@ -214,11 +227,13 @@ def findings_of(survey: Survey) -> dict[str, Any]:
     }
 
 
-def _enter(piece: Piece, survey: Survey, settings: Folder) -> None:
+def _enter(piece: Piece, survey: Survey, settings: Folder, occurrence: Occurrence | None) -> None:
     """What became of one image, into the survey."""
     findings = survey.findings
     if piece.seen is not None:
         survey.images.append(piece.seen)
+        if occurrence is not None:
+            occurrence.enter(piece.seen.split, piece.seen.pixels, len(piece.seen.labels))
     elif settings.on_error == "skip":
         survey.skipped.append(piece.file)
         findings.add(Finding("skipped", problem.file, problem.sentence, problem.place) for problem in piece.problems)
@@ -230,8 +245,16 @@ def _enter(piece: Piece, survey: Survey, settings: Folder) -> None:
     survey.converted.update(piece.converted)
 
 
+def _conclude(survey: Survey, settings: Folder, occurrence: Occurrence | None) -> None:
+    """What follows from all images together: from their truth only where no image has an error, as what is missing might change it."""
+    if occurrence is not None and not survey.findings.errors():
+        survey.findings.add(Finding("occurrence", "", sentence) for sentence in occurrence.problems())
+    survey.conclude()
+    _bound(survey, settings)
+
+
 def _bound(survey: Survey, settings: Folder) -> None:
-    """Too many skipped images are an error, and so is a split that lost all of its own."""
+    """Too many skipped images are an error."""
     skipped = len(survey.skipped)
     if skipped > settings.most_skipped * survey.total or (skipped and not survey.images):
         first = survey.findings.of("skipped")[:3]
@@ -251,7 +274,7 @@ def _warn(survey: Survey) -> None:
     """Tell on stderr what is odd and was taken as it is, a line for each kind; what was left out has been told."""
     for kind, about in KINDS.items():
         number = survey.findings.counts[kind]
-        if number and about.severity == "warning" and kind not in ("left_out", "box"):
+        if number and about.severity == "warning" and kind not in ("left_out", "box", "same_in_splits"):
             first = survey.findings.of(kind)[0]
             more = f" (and {number - 1} more, see check.json)" if number > 1 else ""
             print(f"warning: {first.sentence}{more} {about.remedy}", file=sys.stderr)

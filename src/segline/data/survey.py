@@ -99,47 +99,20 @@ class Survey:
             np.add.at(total, seen.labels, 1)
         return total
 
-    def conclude(self, *, strict: bool = True) -> None:
-        """Add what follows from all images together. `strict` False: of a folder that is only scored, which may show a single class."""
+    def conclude(self) -> None:
+        """Add what follows from all images together."""
         if self.images:
-            self.findings.add(self._of_masks(strict))
+            self.findings.add(self._of_ignored())
             self.findings.add(self._of_classes())
         self.findings.add(self._of_copies())
         self.findings.add(self._of_empty())
-        self.findings.add(
-            Finding("turned" if rule == TURNED else "converted", "", f"{_images(number)} {rule}.") for rule, number in sorted(self.converted.items())
-        )
+        for rule, number in sorted(self.converted.items()):
+            self.findings.add([Finding("turned" if rule == TURNED else "converted", "", f"{_images(number)} {rule}.")])
 
-    def _of_masks(self, strict: bool) -> list[Finding]:
-        """Nothing to learn, in single images or in all of them."""
-        if "index" not in self.truths:
-            return []
-        found = []
-        whole = self.class_pixels()
-        shown = np.flatnonzero(whole[:IGNORE]).tolist()
-        if not shown and strict:
-            found.append(
-                Finding(
-                    "all_ignored",
-                    "",
-                    f"Every pixel of the {_images(len(self.images))} is ignored, so there is nothing to learn; correct data.ignore or the masks.",
-                )
-            )
-        elif len(shown) == 1 and len(self.classes) > 1 and strict:
-            share = whole[IGNORE] / whole.sum()
-            ignored = f", and {100 * share:.1f} % of the pixels are ignored" if share else ""
-            found.append(
-                Finding(
-                    "one_class",
-                    "",
-                    f"All masks show one class, '{self.classes[shown[0]].name}'{ignored}; a model would learn to say nothing else. Look at the values of a mask: "
-                    "correct data.classes and data.ignore, or the masks.",
-                )
-            )
-        elif shown:
-            idle = [seen.file for seen in self.images if seen.pixels.keys() == {IGNORE}]
-            found += [Finding("nothing_to_learn", file, f"Every pixel of the mask of {file} is ignored.") for file in idle]
-        return found
+    def _of_ignored(self) -> list[Finding]:
+        """Single images of which there is nothing to learn."""
+        idle = [seen.file for seen in self.images if seen.pixels.keys() == {IGNORE}]
+        return [Finding("nothing_to_learn", file, f"Every pixel of the mask of {file} is ignored.") for file in idle]
 
     def _of_classes(self) -> list[Finding]:
         found = []
@@ -160,19 +133,12 @@ class Survey:
         return found
 
     def _of_copies(self) -> list[Finding]:
-        """Images whose files are byte-identical."""
-        groups: dict[str, list[Seen]] = {}
+        """Images of one split whose files are byte-identical; those of several splits are known before any is read."""
+        groups: dict[tuple[str, str], list[str]] = {}
         for seen in self.images:
-            groups.setdefault(seen.content, []).append(seen)
-        found = []
-        for group in groups.values():
-            if len(group) < 2:
-                continue
-            across = len({seen.split for seen in group}) > 1
-            places = name_list([f"{seen.file} ({seen.split})" for seen in group], _NAMED)
-            sentence = f"{places} are one image, byte for byte" + ("; remove it from all splits but one." if across else ".")
-            found.append(Finding("same_in_splits" if across else "same_twice", group[0].file, sentence))
-        return found
+            groups.setdefault((seen.content, seen.split), []).append(seen.file)
+        several = [files for files in groups.values() if len(files) > 1]
+        return [Finding("same_twice", files[0], f"{name_list(files, _NAMED)} are one image, byte for byte.") for files in several]
 
     def _of_empty(self) -> list[Finding]:
         """Images without objects, and with nothing but background."""

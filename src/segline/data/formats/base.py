@@ -77,6 +77,7 @@ class SourceData:
     files: tuple[Path, ...]  # everything that was or will be read, relative to the root, sorted
     refused: tuple[Refused, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)  # objects of categories that data.classes does not name
+    names_are_the_formats: bool = False  # the class names are a data set's own, said neither by the data nor by the user: other data may be meant
 
 
 @dataclass(frozen=True)

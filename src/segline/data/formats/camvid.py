@@ -17,8 +17,10 @@ from typing import Literal, Self
 import numpy as np
 
 from segline.data.check import Frame, Refused, brief, check_labels, check_size, fail, is_file, read_bytes, read_labels
-from segline.data.formats import camvid_colours
-from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
+from segline.data.formats import camvid_colours, class_files
+from segline.data.formats.base import Record, Sighting, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
+from segline.data.formats.legend import meaning_of, values_of
+from segline.data.formats.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS
 from segline.errors import DataError
@@ -90,7 +92,33 @@ class CamVid:
         fail(problems)
         things = tuple(SourceClass(name, classes is None and name in _THINGS) for name in names)
         licence = _LICENCE if classes is None else "unknown"
-        return SourceData(things, ("index",), tuple(records), licence, tuple(_files(root, pairs)), tuple(refused))
+        return SourceData(things, ("index",), tuple(records), licence, tuple(_files(root, pairs)), tuple(refused), names_are_the_formats=classes is None)
+
+    def recognise(self, tree: Tree) -> Sighting | None:
+        coloured = camvid_colours.seen(tree)
+        if coloured is not None and _coloured(tree.root):
+            return Sighting(0.97, {}, coloured)
+        try:
+            pairs = _pairs(tree.root)
+        except DataError:
+            return None
+        masks = [PurePosixPath(pair.mask) for pair in pairs if pair.mask is not None and is_file(tree.root / pair.mask)]
+        meaning = meaning_of(tree, masks) if masks else None
+        if meaning is None or set(meaning.keys) - {"classes", "ignore"}:
+            return None
+        listed = sum(pair.listed is not None for pair in pairs)
+        seen = f"{len(masks)} images with masks " + ("in lists of both" if listed else "in folders with 'annot' behind their names")
+        values = values_of(tree, masks)
+        if set(range(len(CLASSES) - 2)) <= values <= set(range(UNLABELLED + 1)) and not isinstance(meaning.keys["classes"], str):
+            return Sighting(0.95, {}, f"{seen}, which hold the ids of CamVid's classes", {})
+        keys = meaning.keys
+        if isinstance(keys["classes"], str):
+            names = class_files.read(tree.root / keys["classes"], keys["classes"]).named(colours=False)
+            if set(names) != set(range(len(names))) or any(not isinstance(value, int) for value in keys.get("ignore", ())):
+                return None
+            keys = {**keys, "classes": [names[value] for value in range(len(names))]}
+            keys["ignore"] = [value for value in keys.get("ignore", ()) if value not in names]
+        return Sighting(0.85, {key: value for key, value in keys.items() if value != []}, f"{seen}: {meaning.phrase}", meaning.reasons)
 
 
 FORMAT = CamVid()

@@ -16,6 +16,7 @@ import numpy as np
 
 from segline.data.check import Frame, Refused, brief, check_size, decode, fail, name_list, read_bytes
 from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth, check_class_names, image_files
+from segline.data.formats.tree import Tree
 from segline.data.store import IGNORE, SPLITS
 from segline.errors import DataError
 
@@ -199,9 +200,27 @@ def _code(colour: Colour) -> int:
     return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 
-def seen(places: Sequence[PurePosixPath]) -> str | None:
-    """How a folder with these files is described when it holds colour masks; None when it does not."""
-    found = [place for place in places if place.stem.endswith(SUFFIX) and place.suffix.lower() == ".png"]
-    stems = {place.stem for place in places}
-    paired = [place for place in found if place.stem.removesuffix(SUFFIX) in stems]
-    return f"{len(paired)} images with masks *{SUFFIX}.png" if paired else None
+def seen(tree: Tree) -> str | None:
+    """How a folder is described that holds masks in CamVid's colours; None where it does not."""
+    stems = {file.stem for file in tree.images}
+    paired = [file for file in tree.images if file.suffix.lower() == ".png" and file.stem.endswith(SUFFIX) and file.stem.removesuffix(SUFFIX) in stems]
+    try:
+        table = _table(tree.root)
+        colours = COLOURS if table is None else _colours(tree.root, table)
+    except DataError:
+        return None
+    if not paired or not colours.keys() <= COLOURS.keys():
+        return None
+    by = "CamVid's 32 colours" if table is None else f"the colours of {table.as_posix()}"
+    return f"{len(paired)} images with masks *{SUFFIX}.png in {by}" if _in_colours(tree, paired[0], colours) else None
+
+
+def _in_colours(tree: Tree, mask: PurePosixPath, colours: dict[str, Colour]) -> bool:
+    """Whether a mask holds hardly any other colours."""
+    try:
+        picture = decode(read_bytes(tree.root / mask, mask.as_posix()), mask.as_posix())
+    except DataError:
+        return False
+    pixels = np.asarray(picture.convert("RGB")).astype(np.int32)
+    codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
+    return float(np.isin(codes, [_code(colour) for colour in colours.values()]).mean()) > 1 - _FEW

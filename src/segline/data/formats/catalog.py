@@ -19,9 +19,14 @@ FORMATS: dict[str, str] = {
     "isbi2012": "segline.data.formats.isbi2012",
     "kitti": "segline.data.formats.kitti",
     "mapillary": "segline.data.formats.mapillary",
+    "masks": "segline.data.formats.masks",
     "pennfudan": "segline.data.formats.pennfudan",
     "voc": "segline.data.formats.voc",
+    "auto": "segline.data.formats.auto",
 }
+
+AUTO = "auto"
+"""The word by which the format is found out."""
 
 DEFAULT = "coco"
 """What a folder is read as where params.yaml names no format, and the layout of generated data."""
@@ -40,6 +45,11 @@ def get(word: str) -> FormatModule:
         near = nearest(word, FORMATS)
         raise DataError(f"There is no format '{word}'; the formats are {', '.join(FORMATS)}." + (f" Did you mean {near}?" if near else ""))
     return cast(FormatModule, import_module(FORMATS[word]))
+
+
+def readers(word: str) -> list[str]:
+    """The modules by which a source of this format may be read."""
+    return list(FORMATS.values()) if word == AUTO else [FORMATS[word]]
 
 
 def generated(raw: Path) -> Folder:

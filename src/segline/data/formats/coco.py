@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from segline.choices import nearest
 from segline.data.check import Frame, Refused, brief, check_size, fail, is_file, name_list, read_bytes
-from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names, is_text
+from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, Sighting, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names, is_text
+from segline.data.formats.tree import Tree
 from segline.data.masks import decode_mask, is_finite
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS, Truth
@@ -39,6 +40,9 @@ _LEAST_IOU = 0.5
 
 _NEAR = 1.0
 """Pixels; where no edge is farther off, the box is the object's, however small both are."""
+
+_MOST_ARE_THERE = 0.5
+"""Share of the listed images that lie in a folder of which the annotations are."""
 
 Box = tuple[float, float, float, float]
 
@@ -115,6 +119,25 @@ class Coco:
         truths: tuple[Truth, ...] = ("boxes",) if boxes else ("index", "instances")
         files = tuple(sorted({*(file for file, _ in seen.values()), *(Path(part.file) for part in parts)}))
         return SourceData(things, truths, tuple(records), licence, files, left_out=left_out)
+
+    def recognise(self, tree: Tree) -> Sighting | None:
+        try:
+            parts = _annotation_files(tree.root)
+        except DataError:
+            return None
+        listed = [(part, image) for part in parts for image in part.images]
+        looked = listed[:: max(1, len(listed) // 100)]
+        there = sum(_image_file(tree.root, part, image) is not None for part, image in looked) / len(looked)
+        categories = {name for part in parts for name in part.categories.values()}
+        seen = f"{name_list((part.file for part in parts), 4)} with {len(listed)} images and {len(categories)} categories"
+        if there < _MOST_ARE_THERE:
+            return Sighting(0.25, {}, f"{seen}, of whose images {100 * there:.0f} % are in the folder")
+        keys: dict[str, Any] = {}
+        reasons = {}
+        if BACKGROUND in categories:
+            keys["classes"] = [BACKGROUND, *(name for name in _class_names(parts, None) if name != BACKGROUND)]
+            reasons["classes"] = f"the category '{BACKGROUND}' is what no object covers; its annotations are not read"
+        return Sighting(0.95, keys, seen, reasons)
 
 
 FORMAT = Coco()
