@@ -152,14 +152,14 @@ class Survey:
         return [Finding("empty", "", f"{_images(len(empty))} show{'s' if len(empty) == 1 else ''} no object; kept: {name_list(empty, _NAMED)}.")]
 
 
-TURNED = "had an EXIF orientation and was turned as viewers turn it"
-GREY = "was grey, and its channel is repeated to RGB"
-ALPHA = "had transparency, which is dropped"
-CMYK = "was in CMYK, and became RGB"
-PALETTE = "had a palette, whose colours were looked up"
-DEPTH = "had 16 bits, of which the upper 8 are kept"
-LUMINANCE = "was in colour, and became its luminance"
-"""Rules by which images are converted, as the end of a sentence about one of them."""
+TURNED = "turned as viewers turn them (EXIF orientation)"
+GREY = "grey, whose channel is repeated to RGB"
+ALPHA = "with transparency, which is dropped"
+CMYK = "in CMYK, which become RGB"
+PALETTE = "with a palette, whose colours are looked up"
+DEPTH = "of 16 bits, of which the upper 8 are kept"
+LUMINANCE = "in colour, of which the luminance is kept"
+"""Rules by which images are converted, as a phrase about them."""
 
 
 def _images(number: int) -> str:
