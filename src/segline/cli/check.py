@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from segline.cli import folders
 from segline.cli.console import REFUSED, console, counted
-from segline.data.formats.catalog import AUTO, FORMATS
+from segline.data.formats.catalog import FORMATS
 from segline.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _PAGE = Path("check.html")
 
 def check(
     folder: Annotated[Path | None, typer.Argument(help="Of annotated images; default: data.source of params.yaml, by all that the section data says.")] = None,
-    data_format: Annotated[str | None, typer.Option("--format", help=f"How it is annotated: {', '.join(FORMATS)}; default: found out.")] = None,
+    data_format: Annotated[str | None, typer.Option("--format", help=f"How it is annotated: {', '.join(FORMATS)}; default: what is found out.")] = None,
     also: Annotated[list[str] | None, typer.Option("--set", help="A key of the format as KEY=VALUE, as in params.yaml; several times.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The page that is written: findings, classes, sizes, samples.")] = _PAGE,
 ) -> None:
@@ -39,13 +39,27 @@ def check(
         if not folder.is_dir():
             raise DataError(f"The folder {folder} does not exist; give the path of your annotated images.")
         root = folder.resolve()
-        settings = folders.settings(root, data_format or AUTO, folders.given(also or ()))
+        settings = _of_folder(root, data_format, folders.given(also or ()))
     survey = survey_of(settings, root)
     _show(survey)
     write_page(survey, out)
     print(f"Pictures, classes and sizes: {out}")
     if survey.findings.number("error"):
         raise typer.Exit(REFUSED)
+
+
+def _of_folder(root: Path, data_format: str | None, given: dict[str, Any]) -> Folder:
+    """How a folder is read: in the format that is named, or that is surest of it. Raises DataError where none is."""
+    from segline.data.formats.recognition import recognised
+    from segline.data.formats.tree import Tree
+
+    if data_format is not None:
+        return folders.settings(root, data_format, given)
+    best, others = recognised(Tree(root))
+    print(f"Layout {best.word}: {best.sighting.seen}")
+    for other in others:
+        print(f"It could be {other.word} as well ({other.sighting.seen}); --format {other.word} reads it so.")
+    return folders.settings(root, best.word, {**best.sighting.keys, **given})
 
 
 def _of_params() -> tuple[Folder, Path]:

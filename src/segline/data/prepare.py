@@ -27,6 +27,7 @@ from segline.data.groups import group_files
 from segline.data.images import Decoder
 from segline.data.manifest import Manifest
 from segline.data.occurrence import Occurrence
+from segline.data.palettes import confusions
 from segline.data.parallel import in_order, processes_for
 from segline.data.piece import Piece, Reader
 from segline.data.presence import classes_shown
@@ -113,7 +114,8 @@ def check(settings: Folder, root: Path, *, processes: int | None = None) -> Surv
         contents = {path: _hash_of(root / path) for path in (record.image.as_posix() for record in data.records if record.content is None)}
         source = _source(data, root, settings, contents, name=name_of(settings))
     except DataError as error:
-        survey.findings.add(Finding("structure", "", sentence) for sentence in error.problems)
+        kind = "structure" if error.kind == "truth" else error.kind
+        survey.findings.add(Finding(kind, "", sentence, error.place) for sentence in error.problems)
         return survey
     survey, occurrence = _survey(source), source.occurrence()
     with progress("checking images", len(source.names)) as told:
@@ -165,6 +167,8 @@ def _survey(source: _Source) -> Survey:
     found.findings.add(Finding("same_in_splits", item.file, f"{item.file} {item.reason}.") for item in source.copies)
     reader = source.reader(None)
     reader.decide_kind(source.order())
+    pictures = {record.image for record in source.data.records}
+    found.findings.add(confusions(source.root, (file for file in source.data.files if file not in pictures)))
     found.numbers = {record.image.as_posix(): i for i, record in enumerate(source.data.records)}
     found.look = reader.look
     return found

@@ -39,9 +39,9 @@ th{color:var(--quiet);font-weight:500;font-size:13px;position:sticky;top:0;backg
 .share{width:26%;min-width:150px}.share div{position:relative;height:14px;background:var(--panel);border-radius:3px}
 .share i{position:absolute;inset:0 auto 0 0;background:var(--bar);border-radius:3px}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:24px}
-svg{width:100%;height:auto}svg text{font-size:12px;fill:var(--ink)}svg .quiet{fill:var(--quiet)}svg .bar{fill:var(--bar)}
+svg{width:100%;max-width:560px;height:auto}svg text{font-size:12px;fill:var(--ink)}svg .quiet{fill:var(--quiet)}svg .bar{fill:var(--bar)}
 svg .point{fill:var(--bar);fill-opacity:.45;stroke:var(--bar)}svg .axis{stroke:var(--line)}
-.pictures{display:flex;flex-wrap:wrap;gap:12px;margin:10px 0}figure{margin:0;max-width:300px}
+.pictures{display:flex;flex-wrap:wrap;gap:12px;margin:10px 0}figure{margin:0;max-width:272px}
 figure img{display:block;max-width:100%;border-radius:6px}figcaption{font-size:12px;color:var(--quiet);overflow-wrap:anywhere;margin-top:3px}
 .class{margin:18px 0}.class h3{margin-bottom:4px}
 nav a{margin-right:14px;color:var(--bar)}
@@ -143,7 +143,7 @@ def _classes(survey: Survey) -> str:
             side = sides.get(info.id)
             cells += [f"<td>{int(objects[info.id]):,}</td>", f"<td>{'' if side is None else f'{side:.0f}'}</td>"]
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    ignored = f"<p class=quiet>Ignored: {100 * pixels[IGNORE] / pixels.sum():.2f} % of all pixels.</p>" if masks and pixels.sum() else ""
+    ignored = f"<p class=quiet>Ignored: {100 * pixels[IGNORE] / pixels.sum():.2f} % of all pixels.</p>" if pixels[IGNORE] else ""
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     return f"<h2 id=classes>Classes</h2>\n{ignored}<div class=scroll><table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
 
@@ -161,14 +161,16 @@ def _swatch(info: ClassInfo) -> str:
 
 
 def _splits(survey: Survey) -> str:
+    outlined = bool({"instances", "boxes"} & set(survey.truths))
     rows = []
     for split in SPLITS:
         own = [seen for seen in survey.images if seen.split == split]
         if own:
             objects = sum(len(seen.labels) for seen in own)
             share = f"{100 * len(own) / len(survey.images):.1f} %"
-            rows.append(f"<tr><td>{split}</td><td>{len(own):,}</td><td>{share}</td><td>{objects:,}</td></tr>")
-    heads = "".join(f"<th>{name}</th>" for name in ("split", "images", "share", "objects"))
+            last = f"<td>{objects:,}</td>" if outlined else ""
+            rows.append(f"<tr><td>{split}</td><td>{len(own):,}</td><td>{share}</td>{last}</tr>")
+    heads = "".join(f"<th>{name}</th>" for name in ("split", "images", "share", *(["objects"] if outlined else [])))
     skipped = f"<p>{len(survey.skipped):,} of {survey.total:,} images were skipped.</p>" if survey.skipped else ""
     return f"<h2 id=splits>Splits</h2>\n{skipped}<div class=scroll><table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
 
@@ -178,7 +180,8 @@ def _sizes(survey: Survey) -> str:
     distinct = len(set(sizes))
     height, width = (int(np.median([size[axis] for size in sizes])) for axis in (0, 1))
     told = f"all {width}x{height}" if distinct == 1 else f"{distinct:,} sizes, median {width}x{height}"
-    blocks = [f"<div><h3>Images</h3><p class=quiet>{told}</p>{charts.sizes(sizes, 'sizes of the images')}</div>"]
+    chart = charts.sizes(sizes, "sizes of the images") if distinct > 1 else ""
+    blocks = [f"<div><h3>Images</h3><p class=quiet>{told}</p>{chart}</div>"]
     areas = [float(area) for seen in survey.images for area in seen.areas]
     if areas:
         labels, values = charts.bins(np.sqrt(areas).tolist())

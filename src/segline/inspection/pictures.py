@@ -21,7 +21,7 @@ from segline.drawing.view import view
 from segline.errors import DataError
 from segline_runtime.specification import ClassInfo
 
-LONGER = 300
+LONGER = 272
 """Pixels of a thumbnail's longer side."""
 
 _PANEL = 380  # of a picture on the sheet
