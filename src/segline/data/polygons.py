@@ -21,8 +21,9 @@ def faults(points: Points, size: tuple[int, int]) -> list[str]:
     distinct = _distinct(points)
     if len(distinct) < 3:
         return [f"it has {len(distinct)} different point{'' if len(distinct) == 1 else 's'}, and an outline needs 3"]
+    crossing = crossing_of(distinct)
     found = []
-    if abs(area(distinct)) < _NO_AREA:
+    if crossing is None and abs(area(distinct)) < _NO_AREA:  # of a bow tie, one half counts against the other
         found.append("it encloses no area")
     low, high = distinct.min(axis=0), distinct.max(axis=0)
     height, width = size
@@ -30,7 +31,6 @@ def faults(points: Points, size: tuple[int, int]) -> list[str]:
         found.append(f"it lies outside of the image ({width}x{height})")
     elif low.min() < -MARGIN or high[0] > width + MARGIN or high[1] > height + MARGIN:
         found.append(f"it reaches beyond the image ({width}x{height}), to x {_reach(low[0], high[0], width)}, y {_reach(low[1], high[1], height)}")
-    crossing = None if found else crossing_of(distinct)
     if crossing is not None:
         found.append(f"it crosses itself near x {crossing[0]:.0f}, y {crossing[1]:.0f}")
     return found
@@ -69,9 +69,8 @@ def _cross(one: Points, other: Points) -> Points:
 
 def _distinct(points: Points) -> Points:
     """Without corners that repeat the one before."""
-    if len(points) == 0:
-        return points
-    return points[np.any(points != np.roll(points, 1, axis=0), axis=1)] if len(points) > 1 else points
+    differs = np.any(points != np.roll(points, 1, axis=0), axis=1)
+    return points[differs] if differs.any() else points[:1]
 
 
 def _reach(low: float, high: float, side: int) -> str:
