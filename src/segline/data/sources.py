@@ -67,9 +67,8 @@ class Splits(Section):
     # of `random`: what belongs together stays together: `folder`; a CSV file below source with the columns image and group (`patients.csv`, or with another
     # column `patients.csv:hospital`); or a regular expression on the image's path, whose first bracket is the group: `(patient\d+)_`
     group: str | None = None
-    folds: Annotated[int, Field(ge=2, le=100)] | None = (
-        None  # of `random`: cross-validation; `test` is one of so many equal parts, and its share has no meaning
-    )
+    # of `random`: for cross-validation, `test` is one of so many equal parts of all images, whatever its share is said to be
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
     fold: Annotated[int, Field(ge=0)] = 0  # which of the folds is `test`, from 0 on
     official: bool = True  # false: the data's own splits are not kept
 

@@ -11,6 +11,9 @@ from segline.data.groups import groups_of
 from segline.data.sources import Splits
 from segline.errors import DataError
 
+_IN_NEED = ("train", "test", "val")
+"""In which order splits get what is scarce."""
+
 Present = Callable[[], Mapping[str, frozenset[int]]]
 """Asks for the classes that each image shows, by its path: their truth has to be read for it."""
 
@@ -117,25 +120,27 @@ def _with_every_class(drawn: Mapping[str, str], contents: Mapping[str, str], pre
     for name, content in contents.items():
         shown.setdefault(content, set()).update(present.get(name, ()))
         split[content] = drawn[name]
-    wanted = [word for word in ("train", "test", "val") if word in split.values()]
+    wanted = [word for word in _IN_NEED if word in split.values()]
     showing = {label: sorted(content for content, labels in shown.items() if label in labels) for label in set().union(*shown.values())}
     for label in sorted(showing, key=lambda label: (len(showing[label]), label)):
         for missing in wanted:
             if any(split[content] == missing for content in showing[label]):
                 continue
-            spare = [content for content in showing[label] if _can_be_spared(content, split, shown)]
+            spare = [content for content in showing[label] if _can_be_spared(content, split, shown, label, missing)]
             if spare:
                 split[min(spare, key=lambda content: (_distance(_place(content, seed), missing, split[content]), content))] = missing
     return {name: split[content] for name, content in contents.items()}
 
 
-def _can_be_spared(content: str, split: Mapping[str, str], shown: Mapping[str, set[int]]) -> bool:
-    """Whether all that this image shows is shown by another of its split."""
+def _can_be_spared(content: str, split: Mapping[str, str], shown: Mapping[str, set[int]], label: int, missing: str) -> bool:
+    """Whether all that this image shows is shown by another of its split; of a class with too few images for all splits, train comes first, then test."""
     others: set[int] = set()
     for other, labels in shown.items():
         if other != content and split[other] == split[content]:
             others |= labels
-    return shown[content] <= others
+    if _IN_NEED.index(missing) < _IN_NEED.index(split[content]):
+        others.add(label)
+    return bool(others) and shown[content] <= others
 
 
 def _distance(place: float, wanted: str, now: str) -> float:

@@ -23,8 +23,11 @@ _WINDOW = 512
 _RARE = 10.0
 """How many times as many pixels the most frequent class has as the rarest, above which classes are weighted."""
 
-_STEPS = {"semantic": 3000, "instance": 2500}
+_STEPS = {"semantic": 2500, "instance": 2500}
 """Steps of a training from scratch after which little more is learnt from some hundred images."""
+
+_SMALL = 320 * 320
+"""Pixels of an input of which a whole batch needs little memory."""
 
 _FEW = 60
 """Images below which a larger share is scored: a figure of eight images says nothing."""
@@ -91,7 +94,7 @@ def _splits(survey: Survey) -> Choice:
     if _MANY_FOLDERS <= survey.folders < survey.images:
         values["group"] = FOLDERS
         reasons.append(f"images of one of the {survey.folders} folders may show one scene, so they stay together (remove `group` where they do not)")
-    elif _scarcest(survey) * share < 5:
+    elif _scarcest(survey) * share < 5 and _scarcest(survey) < survey.images:
         values["stratify"] = True
         reasons.append("few images show some class, and no split should lack it")
     return Choice("splits", values, "; ".join(reasons))
@@ -169,7 +172,7 @@ def _semantic_input(survey: Survey) -> tuple[tuple[int, int], Choice]:
     ratios = sizes[:, 0] / sizes[:, 1]
     upright, lying = float((ratios > 1.1).mean()), float((ratios < 0.9).mean())
     if min(upright, lying) > 0.15:
-        side = _multiple(max(height, width) * shrink)
+        side = _multiple(min(float(LONGEST), float(np.median(sizes.max(axis=1)))))
         return (side, side), Choice("input", {"size": [side, side], "fit": "letterbox"}, f"{seen}{shrunk}, some upright and some lying: padded to a square")
     size = (_multiple(height * shrink), _multiple(width * shrink))
     if ratios.max() > 1.15 * ratios.min():
@@ -233,10 +236,9 @@ def _train(images: int, batch: int, task: str, *, lr: float, more: dict[str, Any
 
 
 def _batch(size: tuple[int, int], images: int, *, most: int) -> int:
-    """By the pixels of an input, so that memory stays about the same."""
-    fits = most * 256 * 320 / (size[0] * size[1])
-    power: int = 2 ** math.floor(math.log2(max(2.0, min(float(most), fits))))
-    return max(1, min(power, images))
+    """`most`, of large inputs half as many, and never more than there are images."""
+    fits = most if size[0] * size[1] <= _SMALL else most // 2
+    return max(1, min(fits, images))
 
 
 def _multiple(length: float) -> int:

@@ -12,7 +12,7 @@ from segline.init.choices import Choice
 _WIDE = 150
 """Columns up to which a reason stands behind its value."""
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})
 """Texts that YAML, of one version or another, takes for something else."""
 

@@ -243,7 +243,7 @@ def _numbered(tree: Tree, sample: Sequence[PurePosixPath], looked: Sequence[Pixe
     said = "inst" in where.lower()
     if max(tops) > MOST_CLASSES and numbered > 0.5 * len(looked):
         return True
-    if numbered < 0.9 * len(looked) or len(tops) < 2 or max(tops) < 2:
+    if numbered < 0.9 * len(looked) or len(tops) < 2 or max(tops) < 3:
         return False
     pieces = [_in_one_piece(tree, file) for file in sample[:: max(1, len(sample) // 12)]]
     return sum(pieces) / len(pieces) > (0.5 if said else 0.85)

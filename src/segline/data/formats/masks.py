@@ -126,7 +126,7 @@ class _Truth:
 
     def __call__(self, frame: Frame) -> SourceTruth:
         shown = self.mask.as_posix()
-        values = read_values(self.root / self.mask, shown, colours=self.legend.colours)
+        values = read_values(self.root / self.mask, shown, colours=None if self.instances else self.legend.colours)
         check_size((values.shape[0], values.shape[1]), frame, f"The mask {shown}", self.image)
         if not self.instances:
             return SourceTruth(self.legend.classes_of(values, shown))

@@ -255,6 +255,8 @@ def _templated(folders: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
 
 def _candidates(groups: Sequence[_Group]) -> Iterator[_Candidate]:
     """For each two folders in which enough files have a partner: the best affixes."""
+    for group in groups:
+        yield from _folder_each(group)
     indices = [_indices(group) for group in groups]
     glances = [_glance(group) for group in groups]
     for one, index in zip(groups, indices, strict=True):
@@ -273,6 +275,17 @@ def _candidates(groups: Sequence[_Group]) -> Iterator[_Candidate]:
                 yield candidate
 
 
+def _folder_each(group: _Group) -> Iterator[_Candidate]:
+    """A folder for each image, in which all images have one name, and all masks another: `patient7/image.png`, `patient7/mask.png`."""
+    stems = Counter(stem for _, rest, stem in group.keys if rest)
+    often = [stem for stem, number in stems.most_common(6) if number >= max(2, 0.2 * len(group.files)) and number > 1]
+    for image in often:
+        for mask in often:
+            candidate = None if image == mask else _named(group, group, f"{group.template}{{name}}/{image}", f"{group.template}{{name}}/{mask}", 0)
+            if candidate is not None:
+                yield candidate
+
+
 def _glance(group: _Group) -> set[_Key]:
     """What some of the group's names may be called without their affixes."""
     found: set[_Key] = set()
@@ -283,7 +296,11 @@ def _glance(group: _Group) -> set[_Key]:
 
 
 def _candidate(one: _Group, two: _Group, affixes: _Affixes, other: _Affixes) -> _Candidate | None:
-    images, masks = one.pattern(*affixes), two.pattern(*other)
+    return _named(one, two, one.pattern(*affixes), two.pattern(*other), sum(map(len, (*affixes, *other))))
+
+
+def _named(one: _Group, two: _Group, images: str, masks: str, affixes: int) -> _Candidate | None:
+    """Two patterns as a candidate; None where they find too little in the files of two groups."""
     if images == masks:
         return None
     try:
@@ -300,7 +317,7 @@ def _candidate(one: _Group, two: _Group, affixes: _Affixes, other: _Affixes) -> 
     step = max(1, len(common) // _LOOKED_AT)
     samples = tuple((found.images[key], found.masks[key]) for key in common[::step][:_LOOKED_AT])
     depth = one.template.count("/") + two.template.count("/")
-    return _Candidate(images, masks, len(common), of, sum(map(len, (*affixes, *other))), depth, samples)
+    return _Candidate(images, masks, len(common), of, affixes, depth, samples)
 
 
 def _indices(group: _Group) -> dict[_Affixes, set[_Key]]:

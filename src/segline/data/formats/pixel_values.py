@@ -34,8 +34,8 @@ class PixelValues:
     kind: str  # Pillow's word for the pixels, or npy
 
 
-def read_values(file: Path, shown: str, *, colours: bool) -> NDArray[np.int64]:
-    """The values `(H, W)` of a mask: colours, or numbers (of palette images the indices).
+def read_values(file: Path, shown: str, *, colours: bool | None) -> NDArray[np.int64]:
+    """The values `(H, W)` of a mask: colours, or numbers (of palette images the indices); with None, what the file holds.
 
     Raises DataError for what is unreadable, has numbers where colours are asked for and the other way round, or is no mask.
     """
@@ -48,6 +48,8 @@ def read_values(file: Path, shown: str, *, colours: bool) -> NDArray[np.int64]:
     if colours:
         return _packed(array)
     if not _is_grey(array):
+        if colours is None:
+            return _packed(array)
         raise DataError(
             f"{shown} is a colour image, not a mask of label values; name its colours in data.values ({{'#ff0000': car}}), "
             "or save class ids as the pixel values of a grey PNG."
