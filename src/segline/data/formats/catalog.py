@@ -14,7 +14,15 @@ from segline.errors import DataError
 FORMATS: dict[str, str] = {
     "camvid": "segline.data.formats.camvid",
     "coco": "segline.data.formats.coco",
+    "cvat": "segline.data.formats.cvat",
+    "deepfashion2": "segline.data.formats.deepfashion2",
+    "labelbox": "segline.data.formats.labelbox",
+    "labelme": "segline.data.formats.labelme",
     "pennfudan": "segline.data.formats.pennfudan",
+    "roboflow": "segline.data.formats.roboflow",
+    "supervisely": "segline.data.formats.supervisely",
+    "via": "segline.data.formats.via",
+    "yolo": "segline.data.formats.yolo",
 }
 
 DEFAULT = "coco"
