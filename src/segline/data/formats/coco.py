@@ -1,7 +1,7 @@
 """COCO: JSON files of images, annotations and categories, and the images that they name.
 
-Annotation files are those of `annotations/`, else of the root, else of any folder. `instances_<split>*.json` has objects, `panoptic_<split>*.json` with a PNG for
-each image has things and stuff, `stuff_<split>*.json` has stuff (its pixel maps say the same and are not read); with other names, what they hold tells.
+Annotation files are those of `annotations/`, else of the root, else of any folder. `instances_<split>*.json` has objects, `panoptic_<split>*.json` with a PNG
+for each image has things and stuff, `stuff_<split>*.json` has stuff (its pixel maps say the same and are not read); with other names, what they hold tells.
 The split stands in a file's name, or in that of its folder (`train/_annotations.coco.json`); files that name none are divided by `data.splits`, as is one that
 is of val or test alone. The images of `instances_train2017.json` are looked for in `train2017/`, `train/`, `images/train2017/`, `images/train/`, `images/` and
 the root, in this order, those of a file in a folder of its own beside it first; then everywhere, by as many of their folders as are the same.

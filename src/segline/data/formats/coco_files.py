@@ -92,15 +92,14 @@ def annotation_files(root: Path, folders: Folders, wanted: Kind | None) -> list[
 
 
 def _candidates(root: Path, folders: Folders) -> list[PurePosixPath]:
-    """JSON files in annotations/, else in the root, else anywhere; of several whose names tell nothing, those that look like COCO's."""
+    """JSON files in annotations/, else in the root, else anywhere, that are called as COCO's are, or look so. Where none is, what lies nearest: the reader
+    tells what is wrong with it."""
     folder = root / "annotations"
-    places = [PurePosixPath(f.relative_to(root).as_posix()) for f in sorted((folder if folder.is_dir() else root).glob("*.json"))]
-    found = [f for f in places if not f.name.startswith(_OTHERS)]
-    if not found:
-        found = [f for f in folders.of_type(".json") if not f.name.startswith(_OTHERS)]
-    if len(found) > 1 or not places:
-        found = [f for f in found if _named(f) is not None or _looks_so(root, f)]
-    return found
+    nearest = [PurePosixPath(file.relative_to(root).as_posix()) for file in sorted((folder if folder.is_dir() else root).glob("*.json"))]
+    found: list[PurePosixPath] = []
+    for places in (nearest, folders.of_type(".json")):
+        found = found or [file for file in places if not file.name.startswith(_OTHERS) and (_named(file) is not None or _looks_so(root, file))]
+    return found or nearest
 
 
 def _looks_so(root: Path, file: PurePosixPath) -> bool:

@@ -1,7 +1,7 @@
 """CVAT for images 1.1: an XML file (`annotations.xml`, any name) and the images that it names.
 
-Read are polygons, boxes (turned ones, too), ellipses and masks; polylines, points, cuboids, skeletons and tags have no area and are left out, counted. What has a
-greater `z_order`, or the same one and stands later, lies above. Shapes of one label and one `group_id` are the parts of one object.
+Read are polygons, boxes (turned ones, too), ellipses and masks; polylines, points, cuboids, skeletons and tags have no area and are left out, counted.
+What has a greater `z_order`, or the same one and stands later, lies above. Shapes of one label and one `group_id` are the parts of one object.
 `subset` of an image, or folders called train, val, test, are the splits. Tracks (CVAT for video) are refused.
 """
 

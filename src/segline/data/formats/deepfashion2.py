@@ -40,7 +40,7 @@ class Settings(Named):
 class _Item(Part):
     category: int = Field(alias="category_id", ge=1, le=len(CLASSES))
     segmentation: list[list[Number]] = []
-    box: tuple[Number, Number, Number, Number] = Field(alias="bounding_box")  # x1, y1, x2, y2
+    box: list[Number] = Field(alias="bounding_box", min_length=4, max_length=4)  # x1, y1, x2, y2
 
 
 _FILE = TypeAdapter(dict[str, Any])

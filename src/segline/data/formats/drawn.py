@@ -76,7 +76,7 @@ def source_of(
     licence: str = "unknown",
     problems: Sequence[str] = (),
 ) -> SourceData:
-    """`classes`: `data.classes`. `files`: the annotation files. `listed`: names that the annotations list, in the order of their ids; others follow by alphabet.
+    """`classes`: `data.classes`. `files`: the annotation files. `listed`: names that the annotations list, in the order of their ids; others follow.
     `ordered`: whether the objects' order says which lies above. `skipped`: kinds of drawings that are no objects (lines, points), counted.
 
     Raises DataError with `problems` and all that are found here.
@@ -84,11 +84,7 @@ def source_of(
     problems = [*problems, *_twice(root, drawings)]
     occurring = {shown.name for drawing in drawings for shown in drawing.objects} - BACKGROUNDS - {IGNORED}
     known = list(dict.fromkeys([*(name for name in listed if name not in BACKGROUNDS | {IGNORED}), *sorted(occurring)]))
-    problems += [
-        f"{_drawn_in(drawings, name)}a class is called '{brief(name)}'; a name has 1 to {_LONGEST_NAME} characters, all of which can be printed."
-        for name in known
-        if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable()
-    ]
+    problems += [f"{_drawn_in(drawings, name)}{sentence}" for name in known if (sentence := about_name(name)) is not None]
     fail(problems)
     names = chosen_names(known, classes)
     ids = {name: i for i, name in enumerate(names)}
@@ -107,6 +103,13 @@ def source_of(
     things = tuple(SourceClass(name, name != BACKGROUND) for name in names)
     read = paths([*files, *(drawing.image for drawing in drawings)])
     return SourceData(things, truths, tuple(records), licence, read, tuple(refused), dict(left_out))
+
+
+def about_name(name: str) -> str | None:
+    """What is wrong with the name of a class."""
+    if name.strip() and len(name) <= _LONGEST_NAME and name.isprintable():
+        return None
+    return f"a class is called '{brief(name)}'; a name has 1 to {_LONGEST_NAME} characters, all of which can be printed."
 
 
 def chosen_names(known: Sequence[str], classes: Sequence[str] | None) -> list[str]:
@@ -170,10 +173,7 @@ class _Truth:
         return SourceTruth(None if self.boxes else self._painted(found, size), objects, tuple(refused))
 
     def _painted(self, found: Sequence[tuple[DrawnObject, SourceObject]], size: tuple[int, int]) -> NDArray[np.uint8]:
-        if self.ordered:
-            above = sorted(found, key=lambda pair: pair[0].depth)
-        else:
-            above = sorted(found, key=lambda pair: -covered_pixels(pair[1].mask))
+        above = sorted(found, key=lambda pair: pair[0].depth if self.ordered else -covered_pixels(pair[1].mask))
         return layered([(one.mask, one.label) for _, one in above], size)
 
 

@@ -107,7 +107,7 @@ def _drawing(root: Path, folders: Folders, file: PurePosixPath, skipped: Counter
     try:
         image = folders.image(content.image_path, file.parent)
     except ValueError as error:
-        raise DataError(f"{file} {error}. (A copy that is embedded as `imageData` is not read: write it to a file with labelme_export_json.)") from None
+        raise DataError(f"{file} {error}; where there is but the copy in `imageData`, write it to a file with labelme_export_json.") from None
     objects: list[DrawnObject] = []
     groups: dict[tuple[str, int | str], list[Shape]] = {}
     problems: list[str] = []

@@ -16,7 +16,7 @@ import numpy as np
 from segline.data.check import Frame, Refused, brief, check_size, fail, name_list, read_labels
 from segline.data.formats import coco, yolo
 from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, Sighting, SourceClass, SourceData, SourceTruth
-from segline.data.formats.drawn import BACKGROUNDS, Named, chosen_names
+from segline.data.formats.drawn import BACKGROUNDS, Named, about_name, chosen_names
 from segline.data.formats.lookup import Folders, paths, settled, split_of
 from segline.data.formats.tree import Tree
 from segline.data.formats.typed import text_of
@@ -129,8 +129,10 @@ def _table(root: Path, file: PurePosixPath) -> dict[int, str]:
         cells = [cell.strip() for cell in row]
         if not any(cells) or (number == 1 and not cells[0].isdecimal()):
             continue
-        if len(cells) < 2 or not cells[0].isdecimal() or len(cells[0]) > 3 or int(cells[0]) > MOST_CLASSES or not cells[1].isprintable() or not cells[1]:
+        if len(cells) < 2 or not cells[0].isdecimal() or len(cells[0]) > 3 or int(cells[0]) > MOST_CLASSES or not cells[1]:
             problems.append(f"{file}, line {number}: '{brief(','.join(row))}' is not a pixel value (0 to {MOST_CLASSES}) and the name of its class.")
+        elif (sentence := about_name(cells[1])) is not None:
+            problems.append(f"{file}, line {number}: {sentence}")
         elif int(cells[0]) in found or cells[1] in found.values():
             problems.append(f"{file}, line {number}: the value {cells[0]} or the class '{brief(cells[1])}' is there twice.")
         else:

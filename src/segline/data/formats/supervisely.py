@@ -1,7 +1,7 @@
 """Supervisely: `meta.json` with the classes, and for each data set a folder with `img/` and `ann/`, where `ann/<image file>.json` is what is drawn on an image.
 
-Read are polygons with their holes, bitmaps, alpha masks and rectangles; points, lines, graphs and cuboids have no area and are left out, counted. What is listed
-later lies above. Rectangles name their first and last pixel. Data sets (folders) called train, val, test are the splits.
+Read are polygons with their holes, bitmaps, alpha masks and rectangles; points, lines, graphs and cuboids have no area and are left out, counted. What is
+listed later lies above. Rectangles name their first and last pixel. Data sets (folders) called train, val, test are the splits.
 """
 
 from __future__ import annotations

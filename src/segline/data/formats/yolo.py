@@ -31,6 +31,9 @@ from segline.errors import DataError, ParametersError
 _NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 """Files that hold class names, one in a line."""
 
+_KEYS = frozenset({*SPLITS, "valid"})
+"""Of data.yaml: what names images."""
+
 _FAR = (-1.0, 2.0)
 """Shares of the image that an object may reach out to; beyond, the numbers are pixels."""
 
@@ -118,8 +121,10 @@ def _listed(root: Path, folders: Folders) -> _Listed:
     found = []
     for file in folders.of_type(".yaml", ".yml"):
         content = _yaml(root, file)
-        if isinstance(content, dict) and "names" in content and set(SPLITS) & content.keys():
+        if isinstance(content, dict) and "names" in content and _KEYS & content.keys():
             found.append((file, content))
+        elif file.name in ("data.yaml", "data.yml"):
+            raise DataError(f"{file} does not say what YOLO needs: the names of the classes (names), and folders of images (train, val). Export it again.")
     if len(found) > 1:
         raise DataError(f"{root} holds several files of YOLO's ({name_list(file for file, _ in found)}); keep one of them in the folder.")
     if found:
@@ -192,7 +197,9 @@ def _place(folders: Folders, file: PurePosixPath, base: str, entry: str) -> Pure
             place = PurePosixPath(posixpath.normpath((start / end).as_posix()))
             if place in there or (folders.has(place) and place.suffix.lower() == ".txt"):
                 return place
-    return None
+    parts = PurePosixPath(words).parts  # of another machine: by as many of its folders as are the same
+    alike = [place for place in there if place.parts and place.parts == parts[-len(place.parts) :]]
+    return max(alike, key=lambda place: len(place.parts), default=None)
 
 
 def _of_list(root: Path, folders: Folders, file: PurePosixPath, problems: list[str]) -> Iterator[PurePosixPath]:
