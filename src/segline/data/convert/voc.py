@@ -1,8 +1,9 @@
 """Pascal VOC: `JPEGImages/`, `SegmentationClass/` (palette PNG, 255 = ignored), `SegmentationObject/` (numbered objects), `Annotations/*.xml` (boxes),
 `ImageSets/Segmentation/<split>.txt` and `ImageSets/Main/<split>.txt`, and `labelmap.txt` with the names and colours, as CVAT writes it.
 
-Images keep their file type, and their names, with the split before it where those of two splits are alike. A pixel belongs to one object in VOC: where objects overlap, the smaller one has it, and an object that others cover entirely is
-lost; objects above the 254th of an image are, too. Corners of boxes count pixels from 1 and are whole numbers.
+Images keep their file type, and their names, with the split before these where two splits have one name. A pixel belongs to one object in VOC: where objects
+overlap, the smaller one has it, and an object that others cover entirely is lost; objects above the 254th of an image are, too. Corners of boxes count pixels
+from 1 and are whole numbers.
 """
 
 from __future__ import annotations

@@ -24,16 +24,23 @@ from typing import Any, Literal
 
 from segline.choices import nearest
 from segline.data.check import Frame, Refused, brief, check_size, fail, name_list
-from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names
+from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, Sighting, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names
 from segline.data.formats.coco_boxes import area_of, box_of, fits
 from segline.data.formats.coco_files import Annotations, Kind, annotation_files, by_image, image_file
 from segline.data.formats.coco_panoptic import PanopticTruth, segments_file
 from segline.data.formats.lookup import Folders, paths, settled
 from segline.data.formats.painting import layered, paint
+from segline.data.formats.tree import Tree
 from segline.data.masks import decode_mask
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, Truth
 from segline.errors import DataError
+
+_LOOKED_AT = 100
+"""Images that are looked for to know whether the annotations are those of a folder."""
+
+_MOST_ARE_THERE = 0.5
+"""Share of these that must be there."""
 
 
 class Settings(Folder):
@@ -70,6 +77,7 @@ class Coco:
         names = _class_names(parts, settings.classes)
         if settings.classes is None:
             _no_annotated_background(parts)
+        stuff = _stuff(parts) | {BACKGROUND}
         boxes = kind == "instances" and _only_boxes(parts)
         ids = {name: i for i, name in enumerate(names)}
         records: list[Record] = []
@@ -109,7 +117,7 @@ class Coco:
                     files.append(Path(png))
                     for segment in found[0]["segments_info"]:
                         _count(left_out, part, segment, ids)
-                    truth = PanopticTruth(root, part, file.as_posix(), png, found[0]["segments_info"], ids)
+                    truth = PanopticTruth(root, part, file.as_posix(), png, found[0]["segments_info"], ids, stuff)
                 else:
                     wanted = [annotation for annotation in found if _count(left_out, part, annotation, ids)]
                     truth = _Truth(part, image, file.as_posix(), wanted, ids, boxes)
@@ -119,12 +127,31 @@ class Coco:
         records = [Record(record.image, split, record.truth) for record, split in zip(records, splits, strict=True)]
         licences = list(dict.fromkeys(name for part in parts for name in part.licences))
         licence = "unknown" if not licences else licences[0] if len(licences) == 1 else "several; see `licenses` in the annotation files"
-        stuff = _stuff(parts) | {BACKGROUND}
         classes = tuple(SourceClass(name, name not in stuff) for name in names)
         truths: tuple[Truth, ...] = ("boxes",) if boxes else ("index", "instances")
         if kind == "stuff" or not any(one.thing for one in classes):
             truths = ("index",)
         return SourceData(classes, truths, tuple(records), licence, paths(files), left_out=left_out)
+
+    def recognise(self, tree: Tree) -> Sighting | None:
+        folders = Folders(tree.root)
+        try:
+            parts = annotation_files(tree.root, folders, None)
+        except DataError:
+            return None
+        listed = [(part, image) for part in parts for image in part.images]
+        looked = listed[:: max(1, len(listed) // _LOOKED_AT)]
+        there = sum(_is_there(tree.root, folders, part, image) for part, image in looked) / len(looked)
+        categories = {name for part in parts for name in part.categories.values()}
+        seen = f"{name_list((part.file for part in parts), 4)} ({parts[0].kind}) with {len(listed)} images and {len(categories)} categories"
+        if there < _MOST_ARE_THERE:
+            return Sighting(0.25, {}, f"{seen}, of whose images {100 * there:.0f} % are in the folder")
+        keys: dict[str, Any] = {}
+        reasons = {}
+        if BACKGROUND in categories:
+            keys["classes"] = [BACKGROUND, *(name for name in _class_names(parts, None) if name != BACKGROUND)]
+            reasons["classes"] = f"the category '{BACKGROUND}' is what no object covers; its annotations are not read"
+        return Sighting(0.95, keys, seen, reasons)
 
 
 FORMAT = Coco()
@@ -186,6 +213,14 @@ class _Truth:
             painted[covered == 0] = IGNORE
             objects = []
         return SourceTruth(painted, tuple(objects), tuple(refused), noted)
+
+
+def _is_there(root: Path, folders: Folders, part: Annotations, image: dict[str, Any]) -> bool:
+    try:
+        image_file(root, folders, part, image)
+    except ValueError:
+        return False
+    return True
 
 
 def _add(found: list[Path], place: Callable[[], Path]) -> None:

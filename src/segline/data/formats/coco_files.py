@@ -223,8 +223,8 @@ def by_image(part: Annotations, problems: list[str]) -> dict[Any, list[dict[str,
             problems.append(f"{where} belongs to the image {brief(image)}, which the file does not list; add the image or remove the annotation.")
         elif part.kind == "panoptic":
             segments = annotation["segments_info"]
-            if not isinstance(segments, list) or not all(isinstance(segment, dict) and {"id", "category_id"} <= segment.keys() for segment in segments):
-                problems.append(f"{where}: its segments_info is no list of segments with id and category_id; export the annotations again.")
+            if not isinstance(segments, list) or not all(isinstance(segment, dict) and _is_segment(segment) for segment in segments):
+                problems.append(f"{where}: its segments_info is no list of segments with an id (a number) and a category_id; export the annotations again.")
                 continue
             wrong = [sentence for segment in segments if (sentence := _wrong(part, segment, f"{where}, segment {brief(segment['id'])}")) is not None]
             problems += wrong
@@ -234,6 +234,10 @@ def by_image(part: Annotations, problems: list[str]) -> dict[Any, list[dict[str,
         else:
             found[image].append(annotation)
     return found
+
+
+def _is_segment(segment: dict[str, Any]) -> bool:
+    return "category_id" in segment and isinstance(segment.get("id"), int)
 
 
 def _wrong(part: Annotations, one: dict[str, Any], where: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -45,6 +45,7 @@ class PanopticTruth:
     file: PurePosixPath
     segments: Sequence[dict[str, Any]]
     ids: Mapping[str, int]
+    stuff: Collection[str]  # categories that are no things
 
     def __call__(self, frame: Frame) -> SourceTruth:
         pixels = segment_ids(self.root, self.file)
@@ -61,12 +62,13 @@ class PanopticTruth:
         redrawn = 0
         for i, value in enumerate(values):
             segment = known.get(int(value))
-            label = None if segment is None else self.ids.get(self.part.categories[segment["category_id"]])
-            if segment is None or label is None:
+            name = "" if segment is None else self.part.categories[segment["category_id"]]
+            if segment is None or name not in self.ids:
                 continue
+            label = self.ids[name]
             crowd = bool(segment.get("iscrowd"))
             table[i] = IGNORE if crowd else label
-            if segment["category_id"] in self.part.stuff:
+            if name in self.stuff:
                 continue
             mask = pixels == value
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from segline.data.check import IMAGE_SUFFIXES, brief, name_list
 from segline.data.formats.base import is_text
+from segline.data.formats.tree import Tree
 
 _SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test",
@@ -34,7 +34,7 @@ def settled(splits: Sequence[str | None]) -> list[str | None]:
 
 
 class Folders:
-    """The files below a source's root, listed once. Hidden ones are none of the user's; linked folders are followed where they lie in the root itself."""
+    """The files below a source's root, listed once, and the images among them as annotations name them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -42,14 +42,7 @@ class Folders:
     @cached_property
     def files(self) -> tuple[PurePosixPath, ...]:
         """Relative to the root, sorted; a name that is not UTF-8 is left out, as nothing can name it."""
-        found: list[PurePosixPath] = []
-        linked = [self.root / entry.name for entry in os.scandir(self.root) if entry.is_symlink() and entry.is_dir()]
-        for start in (self.root, *linked):
-            for folder, folders, names in os.walk(start):
-                folders[:] = [name for name in folders if not name.startswith(".")]
-                here = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
-                found += [here / name for name in names if not name.startswith(".") and is_text(name)]
-        return tuple(sorted(found))
+        return tuple(file for file in Tree(self.root).files if is_text(file.as_posix()))
 
     def of_type(self, *suffixes: str) -> tuple[PurePosixPath, ...]:
         """Files with one of these endings, given in lower case with the dot."""
