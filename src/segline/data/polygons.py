@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from segline.data.findings import Finding
 
 MARGIN = 1.0
 """Pixels that a corner may lie outside of its image: tools round, and COCO's coordinates may reach the far edge."""
@@ -34,6 +39,18 @@ def faults(points: Points, size: tuple[int, int]) -> list[str]:
     if crossing is not None:
         found.append(f"it crosses itself near x {crossing[0]:.0f}, y {crossing[1]:.0f}")
     return found
+
+
+def findings(polygons: Iterable[Points], size: tuple[int, int], file: str, place: str) -> list[Finding]:
+    """A finding for each fault of an object's outlines; `place` names the object within the annotation file."""
+    return [Finding("polygon", file, f"{file}, {place}: {fault}.", place) for polygon in polygons for fault in faults(polygon, size)]
+
+
+def outlines(segmentation: Any) -> list[Points]:
+    """The polygons of a COCO `segmentation` that could be decoded; none of one that is RLE."""
+    if not isinstance(segmentation, list):
+        return []
+    return [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in segmentation]
 
 
 def area(points: Points) -> float:

@@ -25,7 +25,7 @@ from segline.data.formats.folders import base_in, base_of
 from segline.data.formats.labels import Label, chosen, class_ids, numbered, source_classes
 from segline.data.formats.tree import Tree
 from segline.data.masks import is_finite
-from segline.data.polygons import faults
+from segline.data.polygons import findings
 from segline.data.sources import Folder
 from segline.data.store import Truth
 from segline.errors import DataError
@@ -224,8 +224,7 @@ def _drawn(root: Path, file: Path, frame: Frame, image: str) -> tuple[NDArray[np
             problems.append(f"{shown}, object {i} ({brief(name)}): its polygon is no list of at least 3 points [x, y]; correct or remove it.")
             continue
         draw.polygon(points, fill=number)
-        for fault in faults(np.array(points, dtype=np.float64), (frame.height, frame.width)):
-            odd.append(Finding("polygon", shown, f"The outline of object {i} ({brief(name)}): {fault}.", f"object {i}"))
+        odd += findings([np.array(points, dtype=np.float64)], (frame.height, frame.width), shown, f"object {i} ({brief(name)})")
     fail(problems)
     return np.array(canvas, dtype=np.int32), tuple(odd)
 
