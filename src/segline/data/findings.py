@@ -69,6 +69,7 @@ class Finding:
     file: str  # relative to the root; empty where it concerns the data set
     sentence: str
     place: str = ""  # within the file: a line, an annotation, a pixel
+    image: str = ""  # that shows it, where the file is another
 
     @property
     def severity(self) -> Severity:

@@ -23,7 +23,11 @@ Points = NDArray[np.float64]
 
 def faults(points: Points, size: tuple[int, int]) -> list[str]:
     """What is wrong with an outline `(N, 2)` of x, y in an image of `size` (height, width), as phrases: "it has 2 points"."""
-    distinct = _distinct(points)
+    with np.errstate(all="ignore"):  # of the largest numbers
+        return _faults(_distinct(points), size)
+
+
+def _faults(distinct: Points, size: tuple[int, int]) -> list[str]:
     if len(distinct) < 3:
         return [f"it has {len(distinct)} different point{'' if len(distinct) == 1 else 's'}, and an outline needs 3"]
     crossing = crossing_of(distinct)
@@ -37,7 +41,7 @@ def faults(points: Points, size: tuple[int, int]) -> list[str]:
     elif low.min() < -MARGIN or high[0] > width + MARGIN or high[1] > height + MARGIN:
         found.append(f"it reaches beyond the image ({width}x{height}), to x {_reach(low[0], high[0], width)}, y {_reach(low[1], high[1], height)}")
     if crossing is not None:
-        found.append(f"it crosses itself near x {crossing[0]:.0f}, y {crossing[1]:.0f}")
+        found.append(f"it crosses itself near x {crossing[0]:.6g}, y {crossing[1]:.6g}")
     return found
 
 
@@ -91,4 +95,4 @@ def _distinct(points: Points) -> Points:
 
 
 def _reach(low: float, high: float, side: int) -> str:
-    return f"{low:.0f} … {high:.0f} of {side}"
+    return f"{low:.6g} … {high:.6g} of {side}"

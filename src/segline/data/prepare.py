@@ -245,7 +245,7 @@ def _enter(piece: Piece, survey: Survey, settings: Folder, occurrence: Occurrenc
         findings.add(piece.problems)
     findings.add(Finding("left_out", item.file, f"{item.file}: {item.reason}.") for item in piece.refused)
     findings.add(Finding("box", piece.file, f"{piece.file}: {number} boxes of {file} are not those of their masks.", file) for file, number in piece.redrawn)
-    findings.add(piece.findings)
+    findings.add(replace(finding, image=piece.file) for finding in piece.findings)
     survey.converted.update(piece.converted)
 
 
