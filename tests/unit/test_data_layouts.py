@@ -11,6 +11,7 @@ from typing import Any
 import layout_sources as made
 import numpy as np
 import pytest
+from hostile import campaign_of
 from layout_sources import OBJECT, OTHER, H, W, save, save_palette, write
 from PIL import Image
 
@@ -23,6 +24,9 @@ from segline.data.prepare import prepare
 from segline.data.sources import Splits
 from segline.data.store import IGNORE, PreparedDataset
 from segline.errors import DataError
+
+MUTATIONS = 20
+"""Of each layout."""
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 
@@ -406,3 +410,66 @@ def test_isbi2012_real_data():
     assert len(source.records) == 24 and source.records[0].truth(Frame(512, 512)).mask.mean() > 0.5
     sighting = catalog.get("isbi2012").FORMAT.recognise(Tree(root.resolve()))
     assert sighting is not None and sighting.sure == 0.7
+
+
+# damage -------------------------------------------------------------------------------------------------------------------------------------------------
+
+mutations = campaign_of("mutations")
+DAMAGED = {
+    "cityscapes": ("cityscapes", lambda root: made.make_cityscapes(root, polygons=True), {}),
+    "cityscapes polygons": ("cityscapes", lambda root: made.make_cityscapes(root, masks=False), {}),
+    "kitti": ("kitti", made.make_kitti, {}),
+    "ade20k": ("ade20k", made.make_ade20k, {}),
+    "ade20k full 2021": ("ade20k", made.make_ade20k_full, {}),
+    "ade20k full 2016": ("ade20k", lambda root: made.make_ade20k_full(root, release=2016), {}),
+    "mapillary": ("mapillary", made.make_mapillary, {}),
+    "voc": ("voc", made.make_voc, {}),
+    "voc boxes": ("voc", made.make_voc_boxes, {}),
+    "camvid colours": ("camvid", made.make_camvid_colours, {"labels": "all"}),
+    "isbi2012 stacks": ("isbi2012", made.make_isbi2012_stacks, {}),
+}
+
+
+def damage(root, random):
+    """One file of the truth, a place of its JSON or some of its bytes; or a file is gone, empty or a folder."""
+    files = [file for file in sorted(root.rglob("*.*")) if file.is_file() and file.suffix != ".jpg"]
+    file = files[int(random.integers(0, len(files)))]
+    kind = random.random()
+    if kind < 0.1:
+        file.unlink()
+        if kind < 0.03:
+            file.mkdir()
+    elif file.suffix == ".json" and kind < 0.8:
+        file.write_text(json.dumps(mutations.damaged_tree(json.loads(file.read_text()), random)[0]))
+    else:
+        file.write_bytes(mutations.damaged_bytes(file.read_bytes(), random))
+
+
+def damaged_truth(word, root, keys):
+    """All truth of a source that can be read, its classes, and the sentences for the rest."""
+    told, found = [], []
+    try:
+        source = read(word, root, **keys)
+    except DataError as error:
+        return [], 0, list(error.problems)
+    assert all((root / file).resolve().is_relative_to(root.resolve()) for file in source.files)
+    for record in source.records:
+        try:
+            found.append(record.truth(Frame(H, W)))
+        except DataError as error:
+            told += error.problems
+    return found, len(source.classes), told
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_files_end_in_truth_or_in_sentences(name, tmp_path):
+    word, make, keys = DAMAGED[name]
+    for number in range(MUTATIONS):
+        root = make(tmp_path / str(number))
+        damage(root, np.random.default_rng([7, number]))
+        found, classes, told = damaged_truth(word, root, keys)
+        assert all(0 < len(sentence) < 1500 for sentence in told)
+        for truth in found:
+            assert truth.mask is None or (truth.mask.shape == (H, W) and set(np.unique(truth.mask)) <= {*range(classes), IGNORE})
+            assert all(0 <= one.label < classes and (one.mask is None or one.mask.any()) for one in truth.objects)
+        catalog.get(word).FORMAT.recognise(Tree(root))
