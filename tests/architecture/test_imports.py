@@ -35,6 +35,7 @@ LAYERS = {
     "data": 2,
     "losses": 3,
     "drawing": 3,
+    "inspection": 4,
     "card": 3,
     "models": 4,
     "metrics": 4,
@@ -62,9 +63,9 @@ HEAVY = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "ti
 KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.py")
 
 LIGHT = (
-    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init", "layout",
-    "machine", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals", "status",
-    "tracking", "written",
+    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init", "inspection",
+    "layout", "machine", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals",
+    "status", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.check import name_list
+from segline.data.statistics import class_pixels
 from segline.data.store import IGNORE
 
 _MANY = 4
@@ -29,11 +30,17 @@ class Occurrence:
 
     def add(self, split: str, mask: NDArray[np.uint8] | None, labels: Iterable[int]) -> None:
         """`mask` `(H, W)` are class ids with 255 = ignore, `labels` those of the image's objects."""
-        self._objects += sum(1 for _ in labels)
-        if mask is not None:
+        counted = class_pixels(mask)
+        self.enter(split, {label: int(counted[label]) for label in np.flatnonzero(counted).tolist()}, sum(1 for _ in labels))
+
+    def enter(self, split: str, pixels: Mapping[int, int], objects: int) -> None:
+        """As `add`, counted before: pixels of each class id and of 255, none where there is no mask."""
+        self._objects += objects
+        if pixels:
             self._masks += 1
             here = self._pixels.setdefault(split, np.zeros(IGNORE + 1, dtype=np.int64))
-            here += np.bincount(mask.ravel(), minlength=IGNORE + 1)
+            for label, number in pixels.items():
+                here[label] += number
 
     def problems(self) -> list[str]:
         """A sentence for each mistake."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from segline.data.check import read_bytes
 from segline.data.formats.base import SourceData
 from segline.data.images import Decoder
 from segline.data.orientation import read_truth
+from segline.data.piece import content_of
 from segline.data.sources import Drawn
 from segline.data.store import IGNORE
 from segline.errors import DataError
@@ -24,7 +24,7 @@ def classes_shown(root: Path, source: SourceData, decoder: Decoder, drawn: Drawn
             told(1)
             shown = record.image.as_posix()
             try:
-                image = decoder(read_bytes(root / record.image, shown), shown)
+                image = decoder(content_of(root, record), shown)
                 truth, _ = read_truth(image, record.truth, drawn, shown)
             except DataError:
                 continue

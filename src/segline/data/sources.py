@@ -29,6 +29,7 @@ FOLDERS = "folder"
 Images = Literal["auto", "rgb", "grey", "as_is"]
 Method = Literal["random", "every"]
 Drawn = Literal["auto", "displayed", "stored"]
+OnError = Literal["fail", "skip"]
 
 
 def _registry_safe(value: str) -> str:
@@ -117,6 +118,9 @@ class Folder(Section):
     # what the truth of images with an EXIF orientation is drawn on: displayed (as viewers turn them), stored (as the files hold them); auto: its size tells
     orientation: Drawn = "auto"
     splits: Splits = Splits()  # where the data has no official splits
+    # what an image with an error does: fail (`prepare` stops, and tells all of them) or skip (it is left out, told, and listed in check.json)
+    on_error: OnError = "fail"
+    most_skipped: Fraction = 0.05  # share of the images that `skip` may leave out; beyond it `prepare` stops
 
     def for_model(self, names: Sequence[str]) -> Self:  # noqa: ARG002
         """These settings, to score a model whose classes have these names: they are meant where neither the data nor the settings name any."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.check import IMAGE_SUFFIXES, Frame, Refused, brief, fail, is_file
+from segline.data.findings import Finding
 from segline.data.formats.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import Truth
@@ -52,6 +53,7 @@ class SourceTruth:
     objects: tuple[SourceObject, ...] = ()
     refused: tuple[Refused, ...] = ()
     redrawn: Mapping[str, int] = field(default_factory=dict)  # objects whose box was drawn anew from the mask, by the file that boxes them
+    findings: tuple[Finding, ...] = ()  # what is odd in it, and taken as it is
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Record:
     image: Path  # relative to the root
     split: str | None  # train, val or test where the source says so
     truth: Callable[[Frame], SourceTruth]
+    content: Callable[[], bytes] | None = None  # of an image that is no file of its own, but part of one
 
 
 @dataclass(frozen=True)

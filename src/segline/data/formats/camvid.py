@@ -1,4 +1,6 @@
-"""The CamVid layout of SegNet: folders `train/`, `val/`, `test/` of images, `trainannot/`, … of index masks, and the lists `train.txt`, ….
+"""CamVid, in SegNet's layout or in the original colours (`segline.data.formats.camvid_colours`, where there are masks `*_L.png` and no lists).
+
+SegNet's layout: folders `train/`, `val/`, `test/` of images, `trainannot/`, … of index masks, and the lists `train.txt`, ….
 
 A line of a list is an image and its mask, relative to the root or with the leading folders of another machine, of which the last folder and the name count.
 A split without a list is read from its folders, where the mask of `train/x.jpg` is `trainannot/x.png`.
@@ -15,7 +17,7 @@ from typing import Literal, Self
 import numpy as np
 
 from segline.data.check import Frame, Refused, brief, check_labels, check_size, fail, is_file, read_bytes, read_labels
-from segline.data.formats import class_files
+from segline.data.formats import camvid_colours, class_files
 from segline.data.formats.base import Record, Sighting, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
 from segline.data.formats.legend import meaning_of, values_of
 from segline.data.formats.tree import Tree
@@ -35,6 +37,7 @@ class Settings(Folder):
     format: Literal["camvid"] = "camvid"
     classes: list[str] | None = None  # class names by id; default: CamVid's eleven
     ignore: list[int] | None = None  # label values that are not scored; default: 11 for CamVid's classes, none for one's own
+    labels: camvid_colours.Labels = "eleven"  # of the original colour masks: eleven (SegNet's classes, which join most of the 32) or all
 
     def for_model(self, names: Sequence[str]) -> Self:
         return self.model_copy(update={"classes": names_of_model(self.classes, CLASSES, names)})
@@ -54,9 +57,11 @@ class CamVid:
     """See the module's docstring."""
 
     def files(self, root: Path, settings: Settings) -> list[Path]:  # noqa: ARG002
-        return _files(root, _pairs(root))
+        return camvid_colours.files(root) if _coloured(root) else _files(root, _pairs(root))
 
     def read(self, root: Path, settings: Settings) -> SourceData:
+        if _coloured(root):
+            return camvid_colours.read(root, labels=settings.labels, classes=settings.classes, licence=_LICENCE)
         classes, ignore = settings.classes, settings.ignore
         if classes is not None:
             check_class_names(classes)
@@ -90,6 +95,9 @@ class CamVid:
         return SourceData(things, ("index",), tuple(records), licence, tuple(_files(root, pairs)), tuple(refused), names_are_the_formats=classes is None)
 
     def recognise(self, tree: Tree) -> Sighting | None:
+        coloured = camvid_colours.seen(tree)
+        if coloured is not None and _coloured(tree.root):
+            return Sighting(0.97, {}, coloured)
         try:
             pairs = _pairs(tree.root)
         except DataError:
@@ -133,6 +141,12 @@ class _Truth:
         check_labels(labels, self.classes, self.ignore, shown)
         mask = np.where(np.isin(labels, list(self.ignore)), IGNORE, labels).astype(np.uint8)
         return SourceTruth(mask)
+
+
+def _coloured(root: Path) -> bool:
+    """Whether the masks are the original ones, in 32 colours."""
+    listed = any((root / f"{split}.txt").is_file() or (root / f"{split}annot").is_dir() for split in SPLITS)
+    return not listed and bool(camvid_colours.masks(root))
 
 
 def _files(root: Path, pairs: Sequence[_Pair]) -> list[Path]:

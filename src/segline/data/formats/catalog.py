@@ -12,10 +12,24 @@ from segline.data.sources import Folder
 from segline.errors import DataError
 
 FORMATS: dict[str, str] = {
+    "ade20k": "segline.data.formats.ade20k",
     "camvid": "segline.data.formats.camvid",
+    "cityscapes": "segline.data.formats.cityscapes",
     "coco": "segline.data.formats.coco",
+    "cvat": "segline.data.formats.cvat",
+    "deepfashion2": "segline.data.formats.deepfashion2",
+    "isbi2012": "segline.data.formats.isbi2012",
+    "kitti": "segline.data.formats.kitti",
+    "labelbox": "segline.data.formats.labelbox",
+    "labelme": "segline.data.formats.labelme",
+    "mapillary": "segline.data.formats.mapillary",
     "masks": "segline.data.formats.masks",
     "pennfudan": "segline.data.formats.pennfudan",
+    "roboflow": "segline.data.formats.roboflow",
+    "supervisely": "segline.data.formats.supervisely",
+    "via": "segline.data.formats.via",
+    "voc": "segline.data.formats.voc",
+    "yolo": "segline.data.formats.yolo",
     "auto": "segline.data.formats.auto",
 }
 
