@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from segline.data.check import read_bytes
 from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth
 from segline.data.images import Decoder, SourceImage
 from segline.data.orientation import read_truth
+from segline.data.piece import content_of
 from segline.data.sources import Folder, Images
 from segline.data.store import IGNORE, Truth
 from segline.errors import DataError
@@ -113,7 +113,7 @@ def _decoded(root: Path, sample: Sequence[Record], images: Images) -> tuple[dict
     for record in sample:
         shown = record.image.as_posix()
         try:
-            found[record.image] = decoder(read_bytes(root / record.image, shown), shown)
+            found[record.image] = decoder(content_of(root, record), shown)
         except DataError as error:
             problems += error.problems
     return found, problems
