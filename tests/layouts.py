@@ -244,6 +244,14 @@ def _coco_without_splits(root: Path) -> None:
     (root / "annotations" / "instances_all.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
 
 
+def _coco_of_any_name(root: Path) -> None:
+    """One annotation file, called as somebody liked, in the folder of the images."""
+    _coco_without_splits(root)
+    (root / "images").rename(root / "fruit")
+    (root / "annotations" / "instances_all.json").rename(root / "fruit" / "my labels v3.json")
+    (root / "annotations").rmdir()
+
+
 LAYOUTS = (
     Layout("binary", _binary, classes=BINARY, truth=lambda scene: scene.binary),
     Layout("folder-per-split", _folder_per_split, official=True),
@@ -264,5 +272,6 @@ LAYOUTS = (
     Layout("camvid-binary", _camvid_binary, format="camvid", classes=("background", "class_1"), truth=lambda scene: scene.binary, official=True),
     Layout("pennfudan", _pennfudan, format="pennfudan", classes=("background", "person"), truth=lambda scene: scene.binary, models=("unet", "maskrcnn")),
     Layout("coco", _coco, format="coco", classes=("background", "disc", "square"), official=True, models=("unet", "maskrcnn")),
+    Layout("coco-of-any-name", _coco_of_any_name, format="coco", classes=("background", "disc", "square"), models=("unet", "maskrcnn")),
     Layout("coco-one-file", _coco_without_splits, format="coco", classes=("background", "disc", "square"), models=("unet", "maskrcnn")),
 )

@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import layout_sources
 import numpy as np
 import pytest
 from conftest import TinyCheckout
+from hostile import campaign_of
 from layouts import COUNT, LAYOUTS, H, Layout, W, save, scenes
 from typer.testing import CliRunner
 
@@ -29,6 +31,8 @@ from segline.init.write import init
 from segline.init.writing import flow, plain
 from segline.layout import Checkout
 from segline.plain_yaml import parse
+from segline.plan import stage
+from segline.plan.code import Code
 from segline.plan.stage import write_data_plans, write_plans
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +40,13 @@ SHARED = ROOT / ".." / "shared" / "data"
 every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.word)
 
 
+CODE = Code(ROOT / "src")
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """What `init` needs of a checkout; the code is that of this one."""
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """What `init` needs of a checkout; the code is that of this one, read once."""
+    monkeypatch.setattr(stage, "Code", lambda source: CODE if source.resolve() == ROOT / "src" else Code(source))
     folder = tmp_path / "checkout"
     (folder / "pipeline").mkdir(parents=True)
     (folder / "dvc.yaml").touch()
@@ -107,6 +115,25 @@ def test_real_data_is_recognised_quickly(name: str, word: str | None) -> None:
     found, _ = recognised(Tree(SHARED / name))
     assert time.process_time() - started < 6
     assert word is None or (found.word, found.sighting.keys) == (word, {})
+
+
+OTHERS = {
+    **{name.removeprefix("make_"): make for name, make in vars(layout_sources).items() if name.startswith("make_")},
+    **{source.word: source.make for source in campaign_of("tool_sources").SOURCES},
+}
+"""Tiny sources in the layouts of public data sets, and of annotation tools."""
+
+
+@pytest.mark.parametrize("word", sorted(set(OTHERS) - {"voc_boxes"}))
+def test_every_other_format_is_recognised_and_runs_without_an_edit(word: str, checkout: Checkout, tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    root.mkdir()
+    OTHERS[word](root)
+    done = init(root, checkout)
+    # Three small black-and-white masks may be anything.
+    assert word.startswith(done.found.word) or (word, done.found.word) == ("isbi2012", "masks")
+    assert done.survey.problems == []
+    assert sum(prepared(checkout).info.counts.values()) == done.survey.images
 
 
 # what is chosen -----------------------------------------------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def model_choices(survey: Survey) -> list[Choice]:
     if not found:
         raise DataError(
             f"The annotations are {' and '.join(survey.truths)} alone, and each architecture here learns from masks; "
-            "annotate outlines (polygons or masks), or convert the boxes by a tool that finds them."
+            "annotate outlines (polygons or masks), or let a tool find them within the boxes."
         )
     return found
 
