@@ -1,10 +1,14 @@
-"""prepare: data/raw → data/prepared. Checks and splits the source, and writes it in the one layout that every later stage reads."""
+"""prepare: data/raw → data/prepared. Checks and splits the source, and writes it in the one layout that every later stage reads.
+
+What it found stands in data/check/check.html, also where it had to stop; data/check/samples.png shows some images with their truth.
+"""
 
 import here  # isort: skip
 
 from segline.data.prepare import prepare
 from segline.data.sources import root_of
 from segline.errors import told_in_sentences
+from segline.inspection.write import write
 from segline.layout import Checkout
 from segline.plan import data
 
@@ -13,7 +17,7 @@ def main() -> None:
     checkout = Checkout(here.ROOT)
     plan = data.read(checkout.data_plan.prepare)
     root = root_of(plan.settings, checkout.raw, checkout.main, checkout.root)
-    prepare(plan.settings, raw=checkout.raw, root=root, target=checkout.prepared)
+    prepare(plan.settings, raw=checkout.raw, root=root, target=checkout.prepared, shown=lambda survey: write(survey, checkout.check))
 
 
 if __name__ == "__main__":

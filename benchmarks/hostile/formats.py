@@ -1,4 +1,4 @@
-"""Damaged sources, prepared and read back: COCO, CamVid and Penn-Fudan folders of which one value, line or file is not what it should be.
+"""Damaged sources, prepared and read back: folders in each of the formats of which one value, line or file is not what it should be.
 
     python benchmarks/hostile/formats.py [cases]
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tool_sources
 from campaign import Case, Result, campaign, write
 from mutations import ODD_VALUES, damaged_bytes, damaged_tree
 from PIL import Image
@@ -81,7 +82,7 @@ def cases(word: str, damage: Damage, number: int) -> Iterator[Case]:
 def trial(word: str, root: Path) -> None:
     """Prepare a source and read all of it back."""
     target = root.parent
-    settings = catalog.get(word).Settings(source=str(root), splits=Splits(val=0.3, test=0.3))
+    settings = catalog.get(READ_AS.get(word, word)).Settings(source=str(root), splits=Splits(val=0.3, test=0.3))
     download(settings, root=root, seed=0, target=target / "raw")
     prepare(settings, raw=target / "raw", root=root, target=target / "prepared")
     data = PreparedDataset(target / "prepared")
@@ -152,7 +153,18 @@ def pennfudan(root: Path) -> Path:
     return root
 
 
-SOURCES: dict[str, Callable[[Path], Path]] = {"coco": coco, "camvid": camvid, "pennfudan": pennfudan}
+def panoptic(root: Path) -> Path:
+    """COCO's panoptic annotations; a word of its own, as `coco` is damaged in other ways."""
+    return tool_sources.panoptic(root)
+
+
+TOOLS: dict[str, Callable[[Path], Path]] = {**{source.word: source.make for source in tool_sources.SOURCES}, "panoptic": panoptic}
+"""The formats of annotation tools."""
+
+SOURCES: dict[str, Callable[[Path], Path]] = {"coco": coco, "camvid": camvid, "pennfudan": pennfudan, **TOOLS}
+
+READ_AS = {"panoptic": "coco"}
+"""Sources that are called otherwise than their format."""
 
 
 # damages ------------------------------------------------------------------------------------------------------------------------------------------------
@@ -175,6 +187,16 @@ def json_values(root: Path, random: np.random.Generator) -> str:
         what = f"{section}, {key} = {str(entry[key])[:40]!r}"
     file.write_text(json.dumps(tree))
     return f"{file.name}: {what}"
+
+
+def tool_files(root: Path, random: np.random.Generator) -> str:
+    """A file of an annotation tool: a place of its JSON, or some of its bytes."""
+    file = one_of([file for file in root.rglob("*.*") if file.suffix in (".json", ".ndjson", ".xml", ".txt", ".yaml", ".csv")], random)
+    if file.suffix != ".json" or random.random() < 0.3:
+        return _damage(file, random)
+    tree, what = damaged_tree(json.loads(file.read_text()), random)
+    file.write_text(json.dumps(tree))
+    return f"{file.relative_to(root)}: {what}"
 
 
 def json_bytes(root: Path, random: np.random.Generator) -> str:
@@ -272,6 +294,7 @@ DAMAGES: dict[str, tuple[Damage, ...]] = {
     "coco": (json_values, json_bytes, outlines, image_files, names),
     "camvid": (lists, mask_files, image_files, names),
     "pennfudan": (mask_files, image_files, names),
+    **dict.fromkeys(TOOLS, (tool_files, names)),
 }
 """By format."""
 

@@ -34,6 +34,13 @@ def check(checkout: Checkout) -> params.Params:
     return settings
 
 
+def check_source(source: str, checkout: Checkout) -> None:
+    """Raises ParametersError where a folder cannot be `data.source` of this checkout."""
+    problems = list(_reachable(source, checkout))
+    if problems:
+        raise ParametersError(*problems)
+
+
 def _reachable(source: str, checkout: Checkout) -> Iterator[str]:
     """As `_about_source`; what the system itself says of a path becomes a sentence, too."""
     try:
@@ -51,7 +58,7 @@ def _about_source(source: str, checkout: Checkout) -> Iterator[str]:
         return
     root = checkout.root.resolve()
     folder = (root / DATA / source).resolve()
-    outputs: Iterable[Path] = (checkout.raw, checkout.prepared, checkout.plans, checkout.data_plan.path, checkout.models)
+    outputs: Iterable[Path] = (checkout.raw, checkout.prepared, checkout.check.path, checkout.plans, checkout.data_plan.path, checkout.models)
     clash = next((output for output in outputs if output.resolve().is_relative_to(folder) or folder.is_relative_to(output.resolve())), None)
     if not source or clash:
         where = f" ({clash.relative_to(checkout.root)})" if clash else ""

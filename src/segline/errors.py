@@ -46,7 +46,12 @@ class ParametersError(SeglineError):
 
 
 class DataError(SeglineError):
-    """The source data or the prepared data cannot be used."""
+    """The source data or the prepared data cannot be used. `kind` and `place` are those of a finding (see `segline.data.findings`)."""
+
+    def __init__(self, *problems: str, kind: str = "truth", place: str = "") -> None:
+        super().__init__(*problems)
+        self.kind = kind
+        self.place = place
 
 
 class ModelError(SeglineError):

@@ -88,6 +88,23 @@ class DataPlanFolder:
 
 
 @dataclass(frozen=True)
+class CheckFolder:
+    """`data/check/`: what `prepare` found, for people."""
+
+    path: Path
+
+    @property
+    def page(self) -> Path:
+        """Findings, classes, sizes and samples; needs no other file."""
+        return self.path / "check.html"
+
+    @property
+    def samples(self) -> Path:
+        """Images with their truth."""
+        return self.path / "samples.png"
+
+
+@dataclass(frozen=True)
 class PlanFolder:
     """`data/plan/<model>/`: a plan for each stage of a model, and why `auto` became what it is."""
 
@@ -163,6 +180,11 @@ class Checkout:
     def prepared(self) -> Path:
         """prepare: the one layout that everything after it reads (see `segline.data.store`)."""
         return self.root / "data" / "prepared"
+
+    @property
+    def check(self) -> CheckFolder:
+        """prepare: what it found, also where it stopped because of that."""
+        return CheckFolder(self.root / "data" / "check")
 
     @property
     def models(self) -> Path:

@@ -182,7 +182,7 @@ def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
 
 def _classes_differ(data: Section | None) -> Iterator[str]:
     names = getattr(data, "classes", None)
-    if names is not None:
+    if isinstance(names, list):  # not a file of names
         try:
             check_class_names(names)
         except DataError as error:

@@ -35,6 +35,7 @@ LAYERS = {
     "data": 2,
     "losses": 3,
     "drawing": 3,
+    "inspection": 4,
     "card": 3,
     "models": 4,
     "metrics": 4,
@@ -44,6 +45,7 @@ LAYERS = {
     "tasks": 6,
     "inference": 7,
     "plan": 7,
+    "init": 8,
     "training": 8,
     "evaluation": 8,
     "export": 9,
@@ -61,9 +63,9 @@ HEAVY = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "ti
 KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.py")
 
 LIGHT = (
-    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "layout", "machine",
-    "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals", "status", "tracking",
-    "written",
+    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init", "inspection",
+    "layout", "machine", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals",
+    "status", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from segline.data.check import Frame
 from segline.data.formats import catalog as formats
+from segline.data.formats.tree import Tree
 from segline.losses import catalog as losses
 from segline.metrics import catalog as metrics
 from segline.metrics.pixel_counts import PixelCounts
@@ -118,6 +119,8 @@ def test_format(tmp_path: Path) -> None:
     assert [file.as_posix() for file in source.files] == ["images/a.jpg", "masks/a.png"]
     assert [refused.file for refused in source.refused] == ["images/b.png"]
     np.testing.assert_array_equal(source.records[0].truth(Frame(2, 2)).mask, mask)
+    assert module.FORMAT.recognise(Tree(root)).keys == {"classes": ["background", "class_1"]}
+    assert module.FORMAT.recognise(Tree(root / "images")) is None
 
 
 @pytest.mark.usefixtures("added")

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import layout_sources
 import numpy as np
 import pytest
+from hostile import campaign_of
 from PIL import Image
 from pycocotools import mask as rle
 from pydantic import ValidationError
@@ -22,7 +24,7 @@ from pydantic import ValidationError
 from segline.data.check import Frame
 from segline.data.formats import catalog
 from segline.data.formats.base import SourceObject
-from segline.data.formats.coco import paint
+from segline.data.formats.painting import paint
 from segline.data.masks import decode_mask, encode_mask
 from segline.data.sources import Folder
 from segline.errors import DataError
@@ -87,6 +89,13 @@ def make_pennfudan(root):
     return root
 
 
+def make_masks(root):
+    for name in ("x", "y", "z"):
+        picture(root / "images" / f"{name}.jpg")
+        save(root / "masks" / f"{name}.png", np.where(np.eye(H, W), 255, 0))
+    return root
+
+
 def make_coco(root):
     write(root, "train2017", content([annotation(1, 100, 7, SQUARE), annotation(2, 101, 90, SQUARE)]))
     return root
@@ -106,15 +115,23 @@ class Case:
 
 
 CASES = (
+    Case("ade20k", layout_sources.make_ade20k, 3, ("index",)),
     Case("camvid", make_camvid, 3, ("index",)),
+    Case("cityscapes", layout_sources.make_cityscapes, 3, ("index", "instances")),
     Case("coco", make_coco, 2, ("index", "instances")),
+    Case("isbi2012", layout_sources.make_isbi2012, 3, ("index",)),
+    Case("kitti", layout_sources.make_kitti, 2, ("index", "instances")),
+    Case("mapillary", layout_sources.make_mapillary, 3, ("index", "instances")),
+    Case("masks", make_masks, 3, ("index",)),
     Case("pennfudan", make_pennfudan, 2, ("index", "instances")),
+    Case("voc", layout_sources.make_voc, 3, ("index", "instances")),
 )
 every_format = pytest.mark.parametrize("case", CASES, ids=lambda case: case.word)
 
 
 def test_every_format_of_the_catalogue_is_tested():
-    assert tuple(case.word for case in CASES) == tuple(catalog.FORMATS)
+    words = [case.word for case in CASES] + [source.word for source in campaign_of("tool_sources").SOURCES]  # these in test_data_tools.py
+    assert sorted(words) == sorted(word for word in catalog.FORMATS if word != catalog.AUTO)
 
 
 @every_format
@@ -170,7 +187,7 @@ def test_classes_named_wrongly_are_refused(case, tmp_path):
 
 
 def test_an_unknown_format_is_told_with_the_nearest():
-    with pytest.raises(DataError, match=r"no format 'pennfudann'; the formats are camvid, coco, pennfudan\. Did you mean pennfudan\?"):
+    with pytest.raises(DataError, match=rf"no format 'pennfudann'; the formats are {', '.join(catalog.FORMATS)}\. Did you mean pennfudan\?"):
         catalog.get("pennfudann")
 
 
@@ -500,7 +517,8 @@ def test_coco_boxes_without_any_mask(tmp_path, segmentation):
         (lambda c: c["images"].append({"id": 3, "file_name": "a\0.jpg"}), r"'a\\x00.jpg', which is in none of"),
         (lambda c: c["images"].append({"id": 3, "file_name": "a\udcff.jpg"}), r"'a\\udcff.jpg', which is in none of"),
         (lambda c: c["images"].append({"id": 3, "file_name": "gone.jpg"}), "'gone.jpg', which is in none of"),
-        (lambda c: c["images"].append({"id": 3, "file_name": "../a.jpg"}), "'../a.jpg', which is in none of"),
+        (lambda c: c["images"].append({"id": 3, "file_name": "../outside.jpg"}), "'../outside.jpg', which is in none of"),
+        (lambda c: c["images"].append({"id": 3, "file_name": "../a.jpg"}), "train/a.jpg, as an earlier entry does"),
         (lambda c: c["images"].append({"id": 3, "file_name": "a.jpg"}), "train/a.jpg, as an earlier entry does"),
         (lambda c: c["images"].append({"id": 100, "file_name": "b.jpg"}), r"image ids are not unique \(100\)"),
         (lambda c: c["images"].clear(), "lists no images"),
@@ -627,6 +645,64 @@ def test_coco_file_mistakes(tmp_path):
     refuses("both annotations of train", tmp_path, "coco")
     (tmp_path / "annotations" / "instances_train2017.json").rename(tmp_path / "annotations" / "instances_rest.json")
     refuses("instances_rest.json says no split", tmp_path, "coco")
+
+
+@pytest.mark.parametrize(
+    ("file", "image", "split"),
+    [
+        ("annotations.json", "images/{}", None),
+        ("result.json", "{}", None),
+        ("export/my data.json", "export/pictures/{}", None),
+        ("labels/pets_train.json", "somewhere/else/{}", "train"),
+        ("train/_annotations.coco.json", "train/{}", "train"),
+        ("valid/_annotations.coco.json", "valid/{}", None),  # val alone is no split
+        ("annotations/instances_val2017.json", "val2017/{}", None),
+        ("annotations/instances_default.json", "images/default/{}", None),
+    ],
+)
+def test_coco_one_file_of_any_name_in_any_place(tmp_path, file, image, split):
+    for name in ("a.jpg", "b.jpg"):
+        picture(tmp_path / image.format(name))
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(json.dumps(content([annotation(1, 100, 7, SQUARE)])))
+    (tmp_path / "other.json").write_text("{}") if "/" in file else None
+    source = read("coco", tmp_path)
+    assert [(record.image.as_posix(), record.split) for record in source.records] == [(image.format(name), split) for name in ("a.jpg", "b.jpg")]
+    assert Path(file) in source.files and len(truths(tmp_path, "coco")[image.format("a.jpg")].objects) == 1
+
+
+def test_coco_several_files_without_a_split_are_read_together(tmp_path):
+    for name in ("cats", "dogs"):
+        picture(tmp_path / "images" / f"{name}.jpg")
+        (tmp_path / f"{name}.json").write_text(json.dumps(content([annotation(1, 100, 7, SQUARE)], names=(f"{name}.jpg",))))
+    source = read("coco", tmp_path)
+    assert [(record.image.name, record.split) for record in source.records] == [("cats.jpg", None), ("dogs.jpg", None)]
+
+
+def test_coco_images_that_may_be_several(tmp_path):
+    for folder in ("one", "two"):
+        picture(tmp_path / folder / "a.jpg")
+    picture(tmp_path / "one" / "b.jpg")
+    (tmp_path / "some.json").write_text(json.dumps(content([])))
+    refuses("some.json names the image 'a.jpg', which may be any of one/a.jpg, two/a.jpg; write its path", tmp_path, "coco")
+
+
+def test_coco_stuff(tmp_path):
+    write(tmp_path, "train2017", content([annotation(1, 100, 7, SQUARE)]))
+    lawn = content([annotation(1, 100, 120, [[0, 0, 8, 0, 8, 3, 0, 3]]), annotation(2, 100, 130, SQUARE)], categories=((120, "lawn"), (130, "path")))
+    (tmp_path / "annotations" / "stuff_train2017.json").write_text(json.dumps(lawn))
+    (tmp_path / "annotations" / "captions_train2017.json").write_text(json.dumps({"images": [], "annotations": []}))
+    assert [one.name for one in read("coco", tmp_path).classes] == ["background", "cat", "dog"]
+    source = read("coco", tmp_path, annotations="stuff")
+    assert source.truths == ("index",) and [(one.name, one.thing) for one in source.classes] == [("lawn", False), ("path", False)]
+    found = truths(tmp_path, "coco", annotations="stuff")
+    expected = np.full((H, W), 255, np.uint8)
+    expected[:3], expected[1:4, 1:4] = 0, 1
+    np.testing.assert_array_equal(found["train2017/a.jpg"].mask, expected)
+    assert not found["train2017/a.jpg"].objects and (found["train2017/b.jpg"].mask == 255).all()
+    (tmp_path / "annotations" / "instances_train2017.json").unlink()
+    assert read("coco", tmp_path).truths == ("index",)
+    refuses("no annotations/panoptic_<split>.json", tmp_path, "coco", annotations="panoptic")
 
 
 def test_coco_an_image_in_two_splits_is_a_mistake(tmp_path):

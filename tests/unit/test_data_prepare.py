@@ -506,8 +506,8 @@ def test_classes_that_a_model_does_not_know(tmp_path):
         read_folder(folder(root, classes=["ground", "cell"]), root, tmp_path / "prepared", model_classes=MODEL)
     with pytest.raises(DataError, match=r"im0\.png shows the class 'background', which the model does not know"):
         scored(root, tmp_path, (ClassInfo(0, "person", (1, 1, 1), True),))
-    with pytest.raises(DataError, match="no format 'voc'; the formats are camvid"):
-        read_folder(Folder(source=str(root), format="voc"), root, tmp_path / "prepared", model_classes=MODEL)
+    with pytest.raises(DataError, match="no format 'vok'; the formats are "):
+        read_folder(Folder(source=str(root), format="vok"), root, tmp_path / "prepared", model_classes=MODEL)
     assert not (tmp_path / "prepared").exists()
 
 

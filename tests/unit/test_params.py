@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from segline import choices, params
+from segline.data.formats.catalog import FORMATS
 from segline.errors import ParametersError
 from segline.models.semantic_settings import SemanticSettings
 
@@ -95,7 +96,7 @@ def test_a_mistake_gets_its_sentence(tmp_path: Path, old: str, new: str, expecte
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ("{source: DIR, format: coc}", "data.format: There is no format 'coc'; the formats are camvid, coco, pennfudan. Did you mean coco?"),
+        ("{source: DIR, format: coc}", f"data.format: There is no format 'coc'; the formats are {', '.join(FORMATS)}. Did you mean coco?"),
         ("{source: DIR, format: coco, ignore: [1]}", "data.ignore is no known key"),
         ("{source: DIR, format: camvid, splits: {val: 0.5, test: 0.5}}", "data.splits: val + test is 1"),
         ("{source: DIR, format: camvid, classes: []}", "data.classes is empty"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import evaluate, models, parameters, predict, promote, status, store
+from segline.cli import check, convert, evaluate, init, models, parameters, predict, promote, status, store
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -26,6 +26,8 @@ def segline(version: Annotated[bool, typer.Option("--version", callback=_version
 
 
 # In the order of `segline --help`.
+app.command()(init.init)
+app.command()(check.check)
 app.command()(promote.promote)
 app.command()(promote.rollback)
 app.command()(models.models)
@@ -34,4 +36,5 @@ app.command()(status.sync)
 app.command()(store.store)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(convert.convert)
 app.command()(parameters.parameters)

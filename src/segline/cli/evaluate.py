@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segline.cli import folders
 from segline.cli.addresses import ADDRESSES, onnx_file
 from segline.cli.console import console, counted, progress_wanted
 from segline.data.formats.catalog import FORMATS
-from segline.errors import DataError, ParametersError
+from segline.errors import DataError
 
 if TYPE_CHECKING:
-    from segline.data.sources import Folder
+    pass
 
-_NOT_HERE = ("source", "format", "name", "splits")  # keys of a folder that say nothing about how it is read
+_NOT_HERE = ("name", "splits")  # keys of a folder that say nothing about how it is read
 
 Format = Annotated[str, typer.Option("--format", help=f"How it is annotated: {', '.join(FORMATS)}.")]
 
@@ -35,51 +36,18 @@ def evaluate(
 
     if not root.is_dir():
         raise DataError(f"The folder {root} does not exist; give --root the folder of your annotated images.")
-    given = _given(also or ())
+    given = folders.given(also or ())
     if classes is not None:
         given["classes"] = [name.strip() for name in classes.split(",")]
     if ignore:
         given["ignore"] = ignore
-    source = _source(root, data_format, given)
+    source = folders.settings(root, data_format, given, without=_NOT_HERE)
     with onnx_file(model) as file:
         metrics, images, split_hash = evaluate_folder(file, source, progress=progress_wanted())
     print(f"{model} on {counted(images, 'image')} of {root}")
     _show(metrics)
     if out is not None:
         _write(out, {"model": model, "root": str(root), "split_hash": split_hash, "images": images, **metrics})
-
-
-def _given(pairs: Sequence[str]) -> dict[str, Any]:
-    """The keys of `--set KEY=VALUE`, their values read as YAML."""
-    from segline import plain_yaml
-
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise DataError(f"--set {pair} has no '='; write KEY=VALUE, for example --set images=grey.")
-        try:
-            found[key.strip()] = plain_yaml.parse(value, pair)
-        except ParametersError:
-            raise DataError(f"--set {pair}: '{value}' is no value that params.yaml could hold; check its brackets and quotes.") from None
-    return found
-
-
-def _source(root: Path, data_format: str, given: Mapping[str, Any]) -> Folder:
-    """The settings of the folder in its format. Raises DataError for keys that the format does not have, ParametersError for wrong values."""
-    from segline.data.formats import catalog
-    from segline.sentences import Problems
-
-    kind = catalog.get(data_format).Settings
-    known = [key for key in kind.model_fields if key not in _NOT_HERE]
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        raise DataError(*(f"The format '{data_format}' has no setting '{key}' to give on the command line; it has {', '.join(known)}." for key in unknown))
-    problems = Problems(f"--format {data_format}")
-    settings = problems.validated(kind, {"source": str(root.resolve()), "format": data_format, **given}, "")
-    problems.raise_if_any()
-    assert settings is not None
-    return settings
 
 
 def _show(metrics: Mapping[str, float]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +60,28 @@ def fail(problems: Sequence[str]) -> None:
         raise DataError(*problems[:SHOWN], *([f"… and {more} more of these."] if more > 0 else []))
 
 
-def tell(refused: Sequence[Refused]) -> None:
-    """Say on stderr what was left out."""
+def tell(refused: Sequence[Refused], what: str = "left out") -> None:
+    """Say on stderr what was left out, or is to be known of the data otherwise."""
     for item in refused[:SHOWN]:
-        print(f"left out: {item.file}: {item.reason}", file=sys.stderr)
+        print(f"{what}: {item.file}: {item.reason}", file=sys.stderr)
     if len(refused) > SHOWN:
-        print(f"left out: … and {len(refused) - SHOWN} more; all are listed in check.json", file=sys.stderr)
+        print(f"{what}: … and {len(refused) - SHOWN} more; all are listed in check.json", file=sys.stderr)
+
+
+def copies_across(images: Sequence[Path], assigned: Sequence[str], contents: Mapping[str, str]) -> list[Refused]:
+    """Images that are byte for byte the same as one of another split: a model would be scored on what it learnt. By their path and their `contents`, a hash."""
+    first: dict[tuple[str, str], str] = {}
+    for image, split in zip(images, assigned, strict=True):
+        first.setdefault((contents[image.as_posix()], split), image.as_posix())
+    found = []
+    for image, split in zip(images, assigned, strict=True):
+        name = image.as_posix()
+        learnt = first.get((contents[name], "train"))
+        steered = first.get((contents[name], "val"))
+        other, where = (learnt, "train") if learnt else (steered, "val")
+        if other is not None and split != where:
+            found.append(Refused(name, f"in {split}, is byte for byte {other} in {where}, so what it is scored by was seen before; remove one of them"))
+    return found
 
 
 def check_root(root: Path) -> None:
@@ -87,13 +103,13 @@ def read_bytes(file: Path, shown: str) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{shown} does not exist, though the annotations or lists name it; add the file or remove its entry.") from None
+        raise DataError(f"{shown} does not exist, though the annotations or lists name it; add the file or remove its entry.", kind="unreadable") from None
     except PermissionError:
-        raise DataError(f"{shown} cannot be read; check its permissions.") from None
+        raise DataError(f"{shown} cannot be read; check its permissions.", kind="unreadable") from None
     except IsADirectoryError:
-        raise DataError(f"{shown} is a folder, though the annotations or lists name it as a file; correct the entry.") from None
+        raise DataError(f"{shown} is a folder, though the annotations or lists name it as a file; correct the entry.", kind="unreadable") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{shown} cannot be read ({brief(error)}); correct its entry, or the file.") from None
+        raise DataError(f"{shown} cannot be read ({brief(error)}); correct its entry, or the file.", kind="unreadable") from None
 
 
 def decode(content: bytes, shown: str) -> Image.Image:
@@ -113,7 +129,7 @@ def decode(content: bytes, shown: str) -> Image.Image:
 def undecodable(shown: str, error: InputError) -> DataError:
     """The sentence for a file that the runtime, which called it `UNNAMED`, could not decode."""
     reason = "it is no image" if isinstance(error, NoImageError) else f"it {str(error).removeprefix(UNNAMED).strip().rstrip('.')}"
-    return DataError(f"{shown} cannot be decoded ({reason}); replace it or remove it from the data.")
+    return DataError(f"{shown} cannot be decoded ({reason}); replace it or remove it from the data.", kind="unreadable")
 
 
 def check_size(size: tuple[int, int], frame: Frame, truth: str, shown: str) -> None:
@@ -121,14 +137,16 @@ def check_size(size: tuple[int, int], frame: Frame, truth: str, shown: str) -> N
     height, width = frame.height, frame.width
     if size != (height, width):
         kind = OnItsSideError if frame.open and size == (width, height) else DataError
-        raise kind(f"{truth} is {size[1]}x{size[0]} pixels, but its image {shown} is {width}x{height}; both must have one size.")
+        raise kind(f"{truth} is {size[1]}x{size[0]} pixels, but its image {shown} is {width}x{height}; both must have one size.", kind="size")
 
 
 def read_labels(file: Path, shown: str) -> NDArray[np.integer]:
     """A mask whose pixel values are labels, `(H, W)`. Palette images give their indices. Raises DataError for colour masks and unreadable files."""
     image = decode(read_bytes(file, shown), shown)
     if image.mode not in _LABEL_MODES:
-        raise DataError(f"{shown} is a colour image (mode {image.mode}), not a mask of label values; save class ids as the pixel values of a grey PNG.")
+        raise DataError(
+            f"{shown} is a colour image (mode {image.mode}), not a mask of label values; save class ids as the pixel values of a grey PNG.", kind="colours"
+        )
     labels = np.asarray(image)
     return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
 
@@ -145,7 +163,8 @@ def check_labels(labels: NDArray[np.integer], classes: Sequence[str], ignore: Co
     else:
         hint = "Correct the mask, or set data.classes and data.ignore in params.yaml."
     plural = "s" if len(unknown) > 1 else ""
-    raise DataError(f"{shown} holds the unknown label value{plural} {name_list(unknown)}; {known}. {hint}")
+    row, column = (int(v) for v in np.argwhere(np.isin(labels, unknown))[0])
+    raise DataError(f"{shown} holds the unknown label value{plural} {name_list(unknown)}; {known}. {hint}", kind="labels", place=f"x {column}, y {row}")
 
 
 def name_list(values: Iterable[object], most: int = 12) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from segline.data import shapes
 from segline.data.check import check_root
 from segline.data.formats import catalog
+from segline.data.groups import group_files
 from segline.data.manifest import Manifest
 from segline.data.sources import SHAPES, Folder, Shapes
 from segline.files import whole
@@ -27,4 +28,5 @@ def download(settings: Shapes | Folder, *, root: Path, seed: int, target: Path) 
             Manifest.of(SHAPES, made.format, folder, catalog.get(made.format).FORMAT.files(folder, made)).write(folder)
         else:
             check_root(root)
-            Manifest.of("folder", settings.format, root, catalog.get(settings.format).FORMAT.files(root, settings)).write(folder)
+            files = {*catalog.get(settings.format).FORMAT.files(root, settings), *group_files(root, settings.splits)}
+            Manifest.of("folder", settings.format, root, sorted(files)).write(folder)

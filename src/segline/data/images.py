@@ -38,6 +38,7 @@ class Header:
     orientation: int = 1  # EXIF's, 1 to 8: by which viewers turn the pixels
     pages: int = 1  # pictures in the file; those of a TIFF file may be the channels of one image
     deep: bool = False  # a picture of which Pillow decodes 8 bits, and there are more
+    mode: str = ""  # Pillow's word for the pixels, of pictures
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,35 @@ class Decoder:
         self._found = kind
         self._first = ""
 
+    def look(self, content: bytes, shown: str) -> bool:
+        """Let this image decide the kind, if none has; False where it cannot. Its pixels are not decoded."""
+        if self._found is None:
+            try:
+                self._checked(content, shown)
+            except DataError:
+                return False
+        return True
+
     @property
     def kind(self) -> ImageKind:
         return self._found or RGB
 
     def __call__(self, content: bytes, shown: str) -> SourceImage:
         """`shown` names the file in errors. Raises DataError when it is no image, damaged, several images, or of another kind than those before."""
-        header = read_header(content, shown)
-        if header.pages > 1 and self._images != "as_is":
-            raise DataError(f"{_several(shown, header.pages)} Where the pages are the channels of one image, set data.images to as_is.")
-        if not self._fixed:
-            self._agree(_kind_of(header, self._images), header, shown)
+        header = self._checked(content, shown)
         try:
             pixels = to_array(content, self.kind)
         except InputError as error:
             raise undecodable(shown, error) from None
         return SourceImage(pixels, Frame(*pixels.shape[:2]), header, content)
+
+    def _checked(self, content: bytes, shown: str) -> Header:
+        header = read_header(content, shown)
+        if header.pages > 1 and self._images != "as_is":
+            raise DataError(f"{_several(shown, header.pages)} Where the pages are the channels of one image, set data.images to as_is.", kind="image_kind")
+        if not self._fixed:
+            self._agree(_kind_of(header, self._images), header, shown)
+        return header
 
     def _agree(self, kind: ImageKind, header: Header, shown: str) -> None:
         if self._found is None:
@@ -97,7 +111,8 @@ class Decoder:
             raise DataError(
                 f"{shown} is an image of {_words(header.dtype, header.channels)}, but {self._first} is taken for one of "
                 f"{_words(self._found.dtype, self._found.channels)}; all images must be of one kind. "
-                "Convert it (to 8-bit grey or RGB, if in doubt), or set data.images to rgb, which makes all images 8-bit RGB."
+                "Convert it (to 8-bit grey or RGB, if in doubt), or set data.images to rgb, which makes all images 8-bit RGB.",
+                kind="image_kind",
             )
 
 
@@ -145,12 +160,13 @@ def _picture_header(image: Image.Image, content: bytes, frames: int) -> Header:
     orientation = orientation_of(image)
     kind = image.format or ""
     if image.mode.startswith("I"):
-        return Header(kind, "uint16", 1, False, orientation, frames)
+        return Header(kind, "uint16", 1, False, orientation, frames, mode=image.mode)
     if image.mode.startswith("F"):
         return Header(kind, "float32", 1, False, orientation, frames)
     channels = 3 if image.mode in ("P", "PA") else len(image.getbands())
     deep = kind == "PNG" and content[24] > 8  # the bit depth, in the header
-    return Header(kind, "uint8", channels, True, orientation, frames, deep)
+    mode = f"{image.mode}A" if image.mode in ("L", "RGB", "P") and "transparency" in image.info else image.mode
+    return Header(kind, "uint8", channels, True, orientation, frames, deep, mode)
 
 
 def _array_header(content: bytes, shown: str) -> Header:

@@ -1,10 +1,19 @@
-"""Object masks in COCO's words: polygons and run-length codes (RLE)."""
+"""Object masks in COCO's words, polygons and run-length codes (RLE), and the other shapes that annotation tools draw.
+
+All are rasterised by one rule, COCO's, by which masks are scored as well: x and y are in pixels from the image's upper left corner, the pixel (0, 0) is the
+square from 0 to 1, and a shape covers the pixels whose centre it holds, as pycocotools draws it. Tools that also count each pixel that an outline touches
+(Pillow's polygons, so labelme's own exports) differ from this by pixels of that outline alone.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
+import zlib
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +21,8 @@ from pycocotools import mask as rle
 
 from segline.data import run_lengths
 from segline.data.check import brief
+from segline_runtime.errors import InputError
+from segline_runtime.images import MOST_PIXELS, UNNAMED, decoding, open_picture
 
 LONGEST_OUTLINE = 5e6
 """Pixels, of one annotation's polygons together: pycocotools takes some 60 bytes for each."""
@@ -23,6 +34,170 @@ _DIGITS = 8
 """Characters of a compressed count: enough for images of 2³⁹ pixels."""
 
 Points = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Shape(Protocol):
+    """Something that a tool draws."""
+
+    def draw(self, size: tuple[int, int]) -> Mask:
+        """Its mask in an image of `size` (height, width). Raises ValueError, with a phrase."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """A polygon `(N, 2)` of x, y, without the pixels of its holes, each a polygon, too."""
+
+    points: Points
+    holes: tuple[Points, ...] = ()
+    relative: bool = False  # whether x and y are shares of the image's width and height
+
+    def corners(self, size: tuple[int, int]) -> Points:
+        """`points` in pixels of an image of `size` (height, width)."""
+        return self.points * np.array(size[::-1], dtype=np.float64) if self.relative else self.points
+
+    def draw(self, size: tuple[int, int]) -> Mask:
+        scale = np.array(size[::-1], dtype=np.float64) if self.relative else 1.0
+        mask = decode_mask([self.corners(size).ravel().tolist()], size)
+        for hole in self.holes:
+            mask &= ~decode_mask([(hole * scale).ravel().tolist()], size)
+        return mask
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle, by its upper left corner and its sides."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    relative: bool = False  # whether these are shares of the image's sides
+
+    @classmethod
+    def between(cls, x1: float, y1: float, x2: float, y2: float) -> Box:
+        """By two opposite corners, in any order."""
+        return cls(min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1))
+
+    def at(self, size: tuple[int, int]) -> Box:
+        """In pixels of an image of `size` (height, width)."""
+        height, width = size
+        return Box(self.x * width, self.y * height, self.width * width, self.height * height) if self.relative else self
+
+    def within(self, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+        """xywh of the part that lies in an image of `size` (height, width); None where nothing does."""
+        here = self.at(size)
+        x, y, width, height = here.x, here.y, here.width, here.height
+        left, top, right, bottom = max(0.0, x), max(0.0, y), min(float(size[1]), x + width), min(float(size[0]), y + height)
+        if right <= left or bottom <= top:
+            return None
+        whole = (left, top, right, bottom) == (x, y, x + width, y + height)
+        return (x, y, width, height) if whole else (left, top, right - left, bottom - top)
+
+    def draw(self, size: tuple[int, int]) -> Mask:
+        return self.at(size).turned(0.0).draw(size)
+
+    def turned(self, degrees: float) -> Outline:
+        """Turned clockwise about its middle, as the image shows it."""
+        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64) * (self.width, self.height)
+        if degrees:
+            middle = np.array([self.width / 2, self.height / 2])
+            cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+            corners = (corners - middle) @ np.array([[cosine, sine], [-sine, cosine]]) + middle
+        return Outline(corners + np.array([self.x, self.y]))
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """An ellipse by its middle and half its axes, turned clockwise."""
+
+    x: float
+    y: float
+    rx: float
+    ry: float
+    degrees: float = 0.0
+
+    def draw(self, size: tuple[int, int]) -> Mask:
+        mask = np.zeros(size, dtype=np.bool_)
+        if self.rx <= 0 or self.ry <= 0:
+            return mask
+        reach = max(self.rx, self.ry)
+        top, bottom = _pixels(self.y - reach, self.y + reach, size[0])
+        left, right = _pixels(self.x - reach, self.x + reach, size[1])
+        if top < bottom and left < right:
+            dy = np.arange(top, bottom)[:, None] + 0.5 - self.y
+            dx = np.arange(left, right)[None] + 0.5 - self.x
+            cosine, sine = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
+            with np.errstate(over="ignore"):  # beyond the largest number is outside
+                along, across = (dx * cosine + dy * sine) / self.rx, (dy * cosine - dx * sine) / self.ry
+                mask[top:bottom, left:right] = along**2 + across**2 <= 1
+        return mask
+
+
+@dataclass(frozen=True)
+class Bitmap:
+    """A mask image in base64 text, zlib-compressed or not, whose upper left pixel lies at x, y. Opaque, or other than 0, is the object."""
+
+    text: str
+    x: int
+    y: int
+    packed: bool
+
+    def draw(self, size: tuple[int, int]) -> Mask:
+        return placed(_decoded(self.text, self.packed), self.x, self.y, size)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Run lengths of a box's pixels row by row, beginning with those that are not the object's (CVAT)."""
+
+    counts: NDArray[np.int64]
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def draw(self, size: tuple[int, int]) -> Mask:
+        if self.width < 0 or self.height < 0 or int(self.counts.min(initial=0)) < 0 or sum(self.counts.tolist()) != self.width * self.height:
+            raise ValueError(f"its run lengths do not add up to the {brief(self.width)}x{brief(self.height)} pixels of its box; export the annotations again")
+        if self.width * self.height > MOST_PIXELS:
+            raise ValueError(f"its box has {self.width}x{self.height} pixels, more than an image may have; export the annotations again")
+        values = np.arange(len(self.counts)) % 2 == 1
+        return placed(np.repeat(values, self.counts).reshape(self.height, self.width), self.x, self.y, size)
+
+
+def placed(part: Mask, x: int, y: int, size: tuple[int, int]) -> Mask:
+    """A mask whose upper left pixel lies at x, y, in an image of `size` (height, width); what lies beyond the image is cut off."""
+    mask = np.zeros(size, dtype=np.bool_)
+    top, left = max(0, y), max(0, x)
+    bottom, right = min(size[0], y + part.shape[0]), min(size[1], x + part.shape[1])
+    if top < bottom and left < right:
+        mask[top:bottom, left:right] = part[top - y : bottom - y, left - x : right - x]
+    return mask
+
+
+def _pixels(start: float, end: float, most: int) -> tuple[int, int]:
+    """Pixels that a range of coordinates may touch, cut off at the image's border."""
+    return int(min(max(start, 0), most)), int(min(max(math.ceil(min(end, most)), 0), most))
+
+
+def _decoded(text: str, packed: bool) -> Mask:
+    """Raises ValueError, with a phrase."""
+    broken = ValueError("its bitmap is no PNG image in base64 text; export the annotations again")
+    try:
+        content = base64.b64decode(text, validate=True)
+        if packed:
+            unpacker = zlib.decompressobj()
+            content = unpacker.decompress(content, MOST_PIXELS)
+            if unpacker.unconsumed_tail:
+                raise broken
+        with decoding(UNNAMED), open_picture(content) as image:
+            # Tools write what is no object as transparent, or as 0.
+            channels = image.getchannel("A") if "A" in image.getbands() else image
+            pixels = np.asarray(channels)
+    except (binascii.Error, zlib.error, InputError, ValueError, OSError):
+        raise broken from None
+    return np.asarray(pixels.any(axis=-1) if pixels.ndim == 3 else pixels != 0, dtype=np.bool_)
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:

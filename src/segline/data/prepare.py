@@ -5,31 +5,45 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import json
+import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from os.path import commonpath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from segline.choices import nearest
 from segline.data import splits
-from segline.data.check import check_root, fail, name_list, read_bytes, tell
+from segline.data.check import Refused, check_root, copies_across, fail, name_list, tell
+from segline.data.findings import KINDS, Finding
 from segline.data.formats import catalog
 from segline.data.formats.base import BACKGROUND, Record, SourceData, SourceTruth
-from segline.data.images import Decoder, SourceImage
+from segline.data.groups import group_files
+from segline.data.images import Decoder
 from segline.data.manifest import Manifest
-from segline.data.orientation import read_truth
-from segline.data.sources import Drawn, Folder, Shapes, name_of
+from segline.data.occurrence import Occurrence
+from segline.data.palettes import confusions
+from segline.data.parallel import in_order, processes_for
+from segline.data.piece import Piece, Reader
+from segline.data.presence import classes_shown
+from segline.data.sources import Folder, Shapes, name_of
 from segline.data.statistics import Statistics
 from segline.data.store import BACKDROP, IGNORE, SPLITS, DatasetInfo, PreparedDataset
+from segline.data.survey import Survey
 from segline.data.writer import SplitWriter
 from segline.errors import DataError
 from segline.files import whole
 from segline.progress import progress
+from segline.provenance import file_digest
 from segline_runtime.specification import ClassInfo, ImageKind
+
+CHECK_VERSION = 1
+"""Of `check.json`."""
 
 _PALETTE = (
     (230, 25, 75), (60, 180, 75), (0, 130, 200), (255, 225, 25), (245, 130, 48), (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60),
@@ -37,25 +51,79 @@ _PALETTE = (
 )  # fmt: skip
 
 
-def prepare(settings: Shapes | Folder, *, raw: Path, root: Path, target: Path) -> None:
+@dataclass(frozen=True)
+class _Source:
+    """A source that is read, with all that is decided before its images are."""
+
+    root: Path
+    data: SourceData
+    names: list[str]
+    assigned: list[str]  # splits
+    settings: Folder
+    decoder: Decoder
+    classes: tuple[ClassInfo, ...]
+    name: str
+    fingerprint: str = ""
+    copies: Sequence[Refused] = ()  # images that are in two splits
+    relabel: dict[int, int] | None = None  # class ids of the source to those of `classes`; ids that it lacks must not occur
+
+    def reader(self, target: Path | None) -> Reader:
+        return Reader(self.root, self.data.records, self.names, self.assigned, self.decoder, self.settings.orientation, self.relabelled, target)
+
+    def relabelled(self, truth: SourceTruth, record: Record) -> SourceTruth:
+        return truth if self.relabel is None else _relabelled(truth, self.relabel, self.data, self.classes, record)
+
+    def occurrence(self) -> Occurrence:
+        return Occurrence([info.name for info in self.classes], names_are_the_formats=self.data.names_are_the_formats)
+
+    def order(self) -> list[int]:
+        """The records' numbers in the order of their names."""
+        return sorted(range(len(self.names)), key=lambda i: self.names[i])
+
+
+def prepare(
+    settings: Shapes | Folder, *, raw: Path, root: Path, target: Path, shown: Callable[[Survey], object] | None = None, processes: int | None = None
+) -> None:
     """Write `target` (`data/prepared`) from the manifest in `raw` and the images below `root`; generated data has `raw` itself as root.
 
+    `shown` is called with what was seen, also when problems are raised after it. `processes`: that read images; default: what this machine has.
     Raises DataError with every problem found, and writes nothing then.
     """
     manifest = Manifest.read(raw)
     folder = catalog.generated(raw) if isinstance(settings, Shapes) else settings
     check_root(root)
     _unchanged(manifest.changed(root), root)
-    source = catalog.get(folder.format).FORMAT.read(root, folder)
-    _unchanged(manifest.differences(source.files), root)
-    _not_empty(source, root)
-    names = _names(source.records)
-    official = [record.split for record in source.records]
+    data = catalog.get(folder.format).FORMAT.read(root, folder)
+    _unchanged(manifest.differences({*data.files, *group_files(root, folder.splits)}), root)
+    _not_empty(data, root)
     contents = {entry.path: entry.sha256 for entry in manifest.files}
-    assigned = splits.assign([record.image for record in source.records], official, contents, folder.splits)
-    decoder = Decoder(folder.images)
-    name, classes = name_of(settings), _class_infos(source)
-    _write(root, source, names, assigned, decoder, folder.orientation, name=name, classes=classes, fingerprint=manifest.fingerprint, target=target)
+    source = _source(data, root, folder, contents, name=name_of(settings), fingerprint=manifest.fingerprint)
+    _write(source, target, strict=True, shown=shown, processes=processes)
+
+
+def check(settings: Folder, root: Path, *, processes: int | None = None) -> Survey:
+    """What `prepare` would find in a folder; nothing is written. Problems are findings, those of the layout as well.
+
+    Raises DataError when the folder is missing, or holds nothing that its format could read.
+    """
+    check_root(root)
+    survey = Survey(name_of(settings), root, settings.format, (), ())
+    try:
+        data = catalog.get(settings.format).FORMAT.read(root, settings)
+        _not_empty(data, root)
+        contents = {path: _hash_of(root / path) for path in (record.image.as_posix() for record in data.records if record.content is None)}
+        source = _source(data, root, settings, contents, name=name_of(settings))
+    except DataError as error:
+        kind = "structure" if error.kind == "truth" else error.kind
+        survey.findings.add(Finding(kind, "", sentence, error.place) for sentence in error.problems)
+        return survey
+    survey, occurrence = _survey(source), source.occurrence()
+    with progress("checking images", len(source.names)) as told:
+        for piece in in_order(source.reader(None), source.order(), _processes(processes, source)):
+            told(1)
+            _enter(piece, survey, settings, occurrence)
+    _conclude(survey, settings, occurrence)
+    return survey
 
 
 def read_folder(
@@ -68,77 +136,159 @@ def read_folder(
     Raises DataError for problems of the data, and for classes that occur in it and that the model does not know.
     """
     check_root(root)
-    source = catalog.get(settings.format).FORMAT.read(root, settings.for_model([c.name for c in model_classes]))
-    _not_empty(source, root)
-    relabel = _match(source, model_classes)
-    source = replace(source, records=tuple(replace(record, split="test") for record in source.records))
-    names = _names(source.records)
+    data = catalog.get(settings.format).FORMAT.read(root, settings.for_model([c.name for c in model_classes]))
+    _not_empty(data, root)
+    relabel = _match(data, model_classes)
+    data = replace(data, records=tuple(replace(record, split="test") for record in data.records))
+    names = _names(data.records)
     decoder = Decoder(settings.images, image if settings.images == "auto" else None)
-    assigned, drawn = ["test"] * len(names), settings.orientation
-    _write(root, source, names, assigned, decoder, drawn, name=name, classes=model_classes, fingerprint="", target=target, relabel=relabel)
+    source = _Source(root, data, names, ["test"] * len(names), settings, decoder, tuple(model_classes), name, relabel=relabel)
+    # One process: who scores a model has runtimes loaded, whose threads no fork survives.
+    _write(source, target, strict=False, shown=None, processes=1)
     return PreparedDataset(target)
 
 
-def _write(
-    root: Path,
-    source: SourceData,
-    names: Sequence[str],
-    assigned: Sequence[str],
-    decoder: Decoder,
-    drawn: Drawn,
-    *,
-    name: str,
-    classes: Sequence[ClassInfo],
-    fingerprint: str,
-    target: Path,
-    relabel: dict[int, int] | None = None,
-) -> None:
-    """`relabel` maps class ids of the source to those of `classes`, by name; ids that it lacks must not occur."""
-    statistics = Statistics(len(classes))
-    refused = list(source.refused)
-    problems: list[str] = []
+def _source(data: SourceData, root: Path, settings: Folder, contents: dict[str, str], *, name: str, fingerprint: str = "") -> _Source:
+    """`contents`: a hash of each file by its path."""
+    for record in data.records:
+        if record.content is not None:
+            contents[record.image.as_posix()] = hashlib.sha256(record.content()).hexdigest()
+    images = [record.image for record in data.records]
+    official = [record.split for record in data.records]
+    present = partial(classes_shown, root, data, Decoder(settings.images), settings.orientation)
+    assigned = splits.assign(images, official, contents, settings.splits, root=root, present=present)
+    copies = copies_across(images, assigned, contents)
+    return _Source(root, data, _names(data.records), assigned, settings, Decoder(settings.images), _class_infos(data), name, fingerprint, copies)
+
+
+def _survey(source: _Source) -> Survey:
+    found = Survey(source.name, source.root, source.settings.format, source.classes, source.data.truths, total=len(source.names))
+    found.findings.add(Finding("left_out", item.file, f"{item.file}: {item.reason}.") for item in source.data.refused)
+    found.findings.add(Finding("same_in_splits", item.file, f"{item.file} {item.reason}.") for item in source.copies)
+    reader = source.reader(None)
+    reader.decide_kind(source.order())
+    pictures = {record.image for record in source.data.records}
+    found.findings.add(confusions(source.root, (file for file in source.data.files if file not in pictures)))
+    found.numbers = {record.image.as_posix(): i for i, record in enumerate(source.data.records)}
+    found.look = reader.look
+    return found
+
+
+def _processes(asked: int | None, source: _Source) -> int:
+    return processes_for(len(source.names)) if asked is None else asked
+
+
+def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Survey], object] | None, processes: int | None) -> None:
+    """`strict`: a data set that nothing can be learnt from is refused."""
+    data = source.data
+    statistics = Statistics(len(source.classes))
+    survey = _survey(source)
+    occurrence = source.occurrence() if strict else None
+    refused = list(data.refused)
     turned: dict[str, list[str]] = {}
     redrawn: Counter[str] = Counter()
     with whole(target) as folder, ExitStack() as opened:
         folder.mkdir()
-        writers = {split: SplitWriter(folder / split, classes, source.truths) for split in SPLITS}
+        writers = {split: SplitWriter(folder / split, source.classes, data.truths) for split in SPLITS}
         for writer in writers.values():
             opened.callback(writer.close)
-        told = opened.enter_context(progress("preparing images", len(names)))
-        for i in sorted(range(len(names)), key=lambda i: names[i]):
+        pieces = opened.enter_context(closing(in_order(source.reader(folder), source.order(), _processes(processes, source))))
+        told = opened.enter_context(progress("preparing images", len(source.names)))
+        for piece in pieces:
             told(1)
-            record = source.records[i]
-            try:
-                image = _read(root, record, decoder)
-                truth, drawn_on = read_truth(image, record.truth, drawn, record.image.as_posix())
-                if relabel is not None:
-                    truth = _relabelled(truth, relabel, source, classes, record)
-            except DataError as error:
-                problems += error.problems
-                continue
-            refused += truth.refused
-            redrawn.update(truth.redrawn)
-            if image.header.orientation != 1:
-                turned.setdefault(f"truth as {drawn_on}", []).append(record.image.as_posix())
-            if problems:
-                continue  # nothing of this will stay; what is left is to collect the other problems
-            suffix, content = image.stored(decoder.kind)
-            writers[assigned[i]].add(names[i], suffix, content, image.pixels.shape[:2], truth.mask, truth.objects)
-            if assigned[i] == "train":
-                statistics.add(image.pixels, truth.mask)
-        fail(problems)
-        info = _info(source, writers, statistics, name=name, classes=classes, image=decoder.kind, fingerprint=fingerprint)
-        accepted = {"images": info.counts, "objects": info.instance_counts, "left_out": source.left_out}
-        check = {"refused": [asdict(item) for item in refused], "accepted": accepted, "turned": turned, "boxes_redrawn": dict(redrawn)}
-        (folder / "check.json").write_text(json.dumps(check, indent=2) + "\n")
+            _enter(piece, survey, source.settings, occurrence)
+            refused += piece.refused
+            redrawn.update(dict(piece.redrawn))
+            if piece.turned is not None:
+                turned.setdefault(piece.turned, []).append(piece.file)
+            if piece.seen is not None and piece.stored is not None:
+                writers[piece.seen.split].enter(piece.stored)
+            if piece.measured is not None:
+                statistics.add(piece.measured)
+        _conclude(survey, source.settings, occurrence)
+        if shown is not None:
+            shown(survey)
+        fail([finding.sentence for finding in survey.findings.errors()])
+        info = _info(data, writers, statistics, name=source.name, classes=source.classes, image=source.decoder.kind, fingerprint=source.fingerprint)
+        accepted = {"images": info.counts, "objects": info.instance_counts, "left_out": data.left_out}
+        said = {"refused": [asdict(item) for item in refused], "accepted": accepted, "turned": turned, "boxes_redrawn": dict(redrawn)}
+        said["copies"] = [asdict(item) for item in source.copies]
+        (folder / "check.json").write_text(json.dumps({**said, **findings_of(survey)}, indent=2) + "\n")
         (folder / "dataset.json").write_text(json.dumps(info.to_dict(), indent=2) + "\n")
     tell(refused)
+    tell(source.copies, "in two splits")
+    _warn(survey)
 
 
-def _read(root: Path, record: Record, decoder: Decoder) -> SourceImage:
-    """Raises DataError."""
-    shown = record.image.as_posix()
-    return decoder(read_bytes(root / record.image, shown), shown)
+def findings_of(survey: Survey) -> dict[str, Any]:
+    """What a survey says in check.json: its findings (of each kind the first thousand), how many there are of each, conversions, skipped images."""
+    return {
+        "version": CHECK_VERSION,
+        "skipped": survey.skipped,
+        "converted": dict(sorted(survey.converted.items())),
+        "found": {kind: survey.findings.counts[kind] for kind in KINDS if survey.findings.counts[kind]},
+        "findings": [finding.to_dict() for finding in survey.findings],
+    }
+
+
+def _enter(piece: Piece, survey: Survey, settings: Folder, occurrence: Occurrence | None) -> None:
+    """What became of one image, into the survey."""
+    findings = survey.findings
+    if piece.seen is not None:
+        survey.images.append(piece.seen)
+        if occurrence is not None:
+            occurrence.enter(piece.seen.split, piece.seen.pixels, len(piece.seen.labels))
+    elif settings.on_error == "skip":
+        survey.skipped.append(piece.file)
+        findings.add(Finding("skipped", problem.file, problem.sentence, problem.place) for problem in piece.problems)
+    else:
+        findings.add(piece.problems)
+    findings.add(Finding("left_out", item.file, f"{item.file}: {item.reason}.") for item in piece.refused)
+    findings.add(Finding("box", piece.file, f"{piece.file}: {number} boxes of {file} are not those of their masks.", file) for file, number in piece.redrawn)
+    findings.add(replace(finding, image=piece.file) for finding in piece.findings)
+    survey.converted.update(piece.converted)
+
+
+def _conclude(survey: Survey, settings: Folder, occurrence: Occurrence | None) -> None:
+    """What follows from all images together: from their truth only where no image has an error, as what is missing might change it."""
+    if occurrence is not None and not survey.findings.errors():
+        survey.findings.add(Finding("occurrence", "", sentence) for sentence in occurrence.problems())
+    survey.conclude()
+    _bound(survey, settings)
+
+
+def _bound(survey: Survey, settings: Folder) -> None:
+    """Too many skipped images are an error."""
+    skipped = len(survey.skipped)
+    if skipped > settings.most_skipped * survey.total or (skipped and not survey.images):
+        first = survey.findings.of("skipped")[:3]
+        survey.findings.add(
+            [
+                Finding(
+                    "truth",
+                    "",
+                    f"{skipped} of {survey.total} images have errors, and data.most_skipped lets {100 * settings.most_skipped:g} % be left out. Correct them, "
+                    f"or raise data.most_skipped; the first: {' '.join(finding.sentence for finding in first)}",
+                )
+            ]
+        )
+
+
+def _warn(survey: Survey) -> None:
+    """Tell on stderr what is odd and was taken as it is, a line for each kind; what was left out has been told."""
+    for kind, about in KINDS.items():
+        number = survey.findings.counts[kind]
+        if number and about.severity == "warning" and kind not in ("left_out", "box", "same_in_splits"):
+            first = survey.findings.of(kind)[0]
+            more = f" (and {number - 1} more, see check.json)" if number > 1 else ""
+            print(f"warning: {first.sentence}{more} {about.remedy}", file=sys.stderr)
+
+
+def _hash_of(file: Path) -> str:
+    try:
+        return file_digest(file)
+    except OSError:
+        return ""  # told when the image is read
 
 
 def _info(

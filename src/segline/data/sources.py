@@ -23,9 +23,13 @@ SHAPES = "shapes"
 DATA = "data"
 """The folder of a checkout that sources are relative to."""
 
+FOLDERS = "folder"
+"""The value of data.splits.group by which the images of a folder belong together."""
+
 Images = Literal["auto", "rgb", "grey", "as_is"]
 Method = Literal["random", "every"]
 Drawn = Literal["auto", "displayed", "stored"]
+OnError = Literal["fail", "skip"]
 
 
 def _registry_safe(value: str) -> str:
@@ -58,12 +62,48 @@ class Splits(Section):
     val: Fraction = 0.15  # share of the images, on average
     test: Fraction = 0.15  # share of the images, on average
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of `random`: another one draws other splits
+    # of `random`: a class that would be missing from a split gets its nearest image there; all others stay where they are
+    stratify: bool = False
+    # of `random`: what belongs together stays together: `folder`; a CSV file below source with the columns image and group (`patients.csv`, or with another
+    # column `patients.csv:hospital`); or a regular expression on the image's path, whose first bracket is the group: `(patient\d+)_`
+    group: str | None = None
+    # of `random`: for cross-validation, `test` is one of so many equal parts of all images, whatever its share is said to be
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
+    fold: Annotated[int, Field(ge=0)] = 0  # which of the folds is `test`, from 0 on
+    official: bool = True  # false: the data's own splits are not kept
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> Splits:
-        if self.val + self.test >= 1:
+        if self.folds is None and self.val + self.test >= 1:
             raise ValueError(f"val + test is {self.val + self.test:g}; it must stay below 1, the rest is for training")
         return self
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Splits:
+        if self.method == "every":
+            wrong = [key for key, given in (("stratify", self.stratify), ("group", self.group), ("folds", self.folds)) if given]
+            if wrong:
+                raise ValueError(f"{wrong[0]} needs `method: random`; `every` looks at the order of names alone")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}, and the {self.folds} folds are counted from 0 to {self.folds - 1}")
+        if self.folds is not None and self.stratify:
+            raise ValueError("stratify moves images between splits, and an image is tested in one of the folds; remove one of the two")
+        if self.group is not None and self.group != FOLDERS and self.group_file is None:
+            try:
+                brackets = re.compile(self.group).groups
+            except re.error as error:
+                raise ValueError(
+                    f"group '{self.group}' is no regular expression ({error}); write `folder`, a CSV file, or an expression with a bracket"
+                ) from None
+            if not brackets:
+                raise ValueError(f"group '{self.group}' has no bracket around what tells the group, as in `(patient\\d+)_`")
+        return self
+
+    @property
+    def group_file(self) -> str | None:
+        """The CSV file that `group` names, relative to the source."""
+        file = (self.group or "").partition(":")[0]
+        return file if file.lower().endswith(".csv") else None
 
 
 class Folder(Section):
@@ -78,6 +118,9 @@ class Folder(Section):
     # what the truth of images with an EXIF orientation is drawn on: displayed (as viewers turn them), stored (as the files hold them); auto: its size tells
     orientation: Drawn = "auto"
     splits: Splits = Splits()  # where the data has no official splits
+    # what an image with an error does: fail (`prepare` stops, and tells all of them) or skip (it is left out, told, and listed in check.json)
+    on_error: OnError = "fail"
+    most_skipped: Fraction = 0.05  # share of the images that `skip` may leave out; beyond it `prepare` stops
 
     def for_model(self, names: Sequence[str]) -> Self:  # noqa: ARG002
         """These settings, to score a model whose classes have these names: they are meant where neither the data nor the settings name any."""

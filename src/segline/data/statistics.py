@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,30 @@ _CONSTANT = 1e-12
 """Variance up to which a channel counts as constant; its standard deviation is 1 then, so that dividing by it is harmless."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What is counted in one image."""
+
+    size: tuple[int, int]  # height, width
+    pixels: NDArray[np.int64]  # (256,) by class id, and by IGNORE; all 0 without a mask
+    values: _Histogram | _Moments
+
+    @classmethod
+    def of(cls, image: NDArray[Any], mask: NDArray[np.uint8] | None) -> Measured:
+        """`image` is `(H, W, C)`, `mask` `(H, W)` class ids with 255 = ignore."""
+        height, width, channels = image.shape
+        values = _Histogram(channels) if image.dtype == np.uint8 else _Moments(channels)
+        values.add(image)
+        return cls((height, width), class_pixels(mask), values)
+
+
+def class_pixels(mask: NDArray[np.uint8] | None) -> NDArray[np.int64]:
+    """(256,) pixels by class id, and by IGNORE; all 0 without a mask."""
+    if mask is None:
+        return np.zeros(IGNORE + 1, dtype=np.int64)
+    return np.bincount(mask.ravel(), minlength=IGNORE + 1)
+
+
 class Statistics:
     """Sums over images that come one by one, all of one kind."""
 
@@ -23,17 +48,15 @@ class Statistics:
         self._sizes: list[tuple[int, int]] = []
         self._values: _Histogram | _Moments | None = None
 
-    def add(self, image: NDArray[Any], mask: NDArray[np.uint8] | None) -> None:
-        """`image` is `(H, W, C)`, `mask` `(H, W)` class ids with 255 = ignore."""
-        height, width, channels = image.shape
-        self._sizes.append((height, width))
+    def add(self, measured: Measured) -> None:
+        self._sizes.append(measured.size)
         if self._values is None:
-            self._values = _Histogram(channels) if image.dtype == np.uint8 else _Moments(channels)
-        self._values.add(image)
-        if mask is not None:
-            here = np.bincount(mask.ravel(), minlength=IGNORE + 1)[: len(self.class_pixels)]
-            self.class_pixels += here
-            self.class_image_pixels += np.where(here > 0, here.sum(), 0)
+            self._values = measured.values
+        else:
+            self._values.merge(measured.values)
+        here = measured.pixels[: len(self.class_pixels)]
+        self.class_pixels += here
+        self.class_image_pixels += np.where(here > 0, here.sum(), 0)
 
     def mean_and_std(self, kind: ImageKind) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Per channel, of values divided by `kind.scale`."""
@@ -61,6 +84,10 @@ class _Histogram:
         for channel, counts in enumerate(self._counts):
             counts += np.bincount(image[..., channel].ravel(), minlength=256)
 
+    def merge(self, other: _Histogram | _Moments) -> None:
+        assert isinstance(other, _Histogram), "images are of one kind"
+        self._counts += other._counts
+
     def mean_and_variance(self, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         values, pixels = np.arange(256) / scale, self._counts.sum(axis=1)
         mean = (self._counts * values).sum(axis=1) / pixels
@@ -77,9 +104,16 @@ class _Moments:
 
     def add(self, image: NDArray[Any]) -> None:
         values = image.reshape(-1, image.shape[2]).astype(np.float64)
-        pixels, mean = len(values), values.mean(axis=0)
+        mean = values.mean(axis=0)
+        self._merge(len(values), mean, ((values - mean) ** 2).sum(axis=0))
+
+    def merge(self, other: _Histogram | _Moments) -> None:
+        assert isinstance(other, _Moments), "images are of one kind"
+        self._merge(other._pixels, other._mean, other._squares)
+
+    def _merge(self, pixels: int, mean: NDArray[np.float64], squares: NDArray[np.float64]) -> None:
         total, apart = self._pixels + pixels, mean - self._mean
-        self._squares += ((values - mean) ** 2).sum(axis=0) + apart**2 * (self._pixels * pixels / total)
+        self._squares += squares + apart**2 * (self._pixels * pixels / total)
         self._mean += apart * (pixels / total)
         self._pixels = total
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,35 @@ from segline.data.store import SPLIT_VERSION, Truth, content_hash
 from segline_runtime.specification import ClassInfo
 
 
+@dataclass(frozen=True)
+class Stored:
+    """An image and its mask as they lie in a split's folder, and what the files of the split as a whole say of them."""
+
+    file: str  # the image's name
+    size: tuple[int, int]  # height, width
+    content: str  # `content_hash` of the image
+    digests: tuple[bytes, bytes]  # SHA-256 of the image's content and of the mask's pixels
+    objects: tuple[dict[str, Any], ...]  # COCO annotations, without the ids that say where they stand
+
+    @property
+    def singles(self) -> int:
+        """Objects, crowds left out."""
+        return sum(not one["iscrowd"] for one in self.objects)
+
+
+def store(
+    folder: Path, stem: str, suffix: str, content: bytes, size: tuple[int, int], mask: NDArray[np.uint8] | None, objects: Sequence[SourceObject]
+) -> Stored:
+    """Write an image, and its mask where the split `folder` has masks. `size` is (height, width). Any process may write any image of a split."""
+    (folder / "images" / (stem + suffix)).write_bytes(content)
+    if mask is not None and (folder / "masks").is_dir():
+        (folder / "masks" / f"{stem}.png").write_bytes(png(mask))
+    truth = b"" if mask is None else mask.tobytes()
+    digests = (hashlib.sha256(content).digest(), hashlib.sha256(truth).digest())
+    shapes = tuple({"category_id": o.label, "iscrowd": int(o.crowd), **_shape_of(o)} for o in objects)
+    return Stored(stem + suffix, size, content_hash(content), digests, shapes)
+
+
 class SplitWriter:
     """Writes one split: images, masks, `instances.json` with its index and `split.json`; hashes what it writes.
 
@@ -28,7 +58,6 @@ class SplitWriter:
         self.folder = folder
         self.count = 0
         self.objects = 0
-        self._masks = "index" in truths
         self._things = [{"id": c.id, "name": c.name} for c in classes if c.thing]
         self._images: list[dict[str, Any]] = []
         self._hashes: dict[str, str] = {}
@@ -36,7 +65,7 @@ class SplitWriter:
         self._offsets: list[tuple[int, int]] = []
         self._hash = hashlib.sha256()
         (folder / "images").mkdir(parents=True)
-        if self._masks:
+        if "index" in truths:
             (folder / "masks").mkdir()
         self._stream = (folder / "instances.json").open("wb") if {"instances", "boxes"} & set(truths) else None
         if self._stream is not None:
@@ -44,22 +73,21 @@ class SplitWriter:
 
     def add(self, stem: str, suffix: str, content: bytes, size: tuple[int, int], mask: NDArray[np.uint8] | None, objects: Sequence[SourceObject]) -> None:
         """`size` is (height, width)."""
-        (self.folder / "images" / (stem + suffix)).write_bytes(content)
-        if mask is not None and self._masks:
-            (self.folder / "masks" / f"{stem}.png").write_bytes(png(mask))
+        self.enter(store(self.folder, stem, suffix, content, size, mask, objects))
+
+    def enter(self, stored: Stored) -> None:
+        """What `store` wrote, as the next image of the split."""
         self.count += 1
-        annotations = [
-            {"id": self._annotations + i, "image_id": self.count, "category_id": o.label, "iscrowd": int(o.crowd), **_shape_of(o)}
-            for i, o in enumerate(objects, start=1)
-        ]
+        annotations = [{"id": self._annotations + i, "image_id": self.count, **shape} for i, shape in enumerate(stored.objects, start=1)]
         if self._stream is not None:
-            self._images.append({"id": self.count, "file_name": stem + suffix, "height": size[0], "width": size[1]})
+            self._images.append({"id": self.count, "file_name": stored.file, "height": stored.size[0], "width": stored.size[1]})
             self._write_annotations(annotations)
-        self.objects += sum(not o.crowd for o in objects)
-        self._hashes[stem + suffix] = content_hash(content)
-        truth = b"" if mask is None else mask.tobytes()
-        for part in (stem.encode(), content, repr(size).encode(), truth, json.dumps(annotations, sort_keys=True).encode()):
-            self._hash.update(hashlib.sha256(part).digest())
+        self.objects += stored.singles
+        self._hashes[stored.file] = stored.content
+        name, said = Path(stored.file).stem.encode(), json.dumps(annotations, sort_keys=True).encode()
+        image, truth = stored.digests
+        for digest in (_sha(name), image, _sha(repr(stored.size).encode()), truth, _sha(said)):
+            self._hash.update(digest)
 
     def _write_annotations(self, annotations: Sequence[dict[str, Any]]) -> None:
         assert self._stream is not None
@@ -85,6 +113,10 @@ class SplitWriter:
     def close(self) -> None:
         if self._stream is not None:
             self._stream.close()
+
+
+def _sha(part: bytes) -> bytes:
+    return hashlib.sha256(part).digest()
 
 
 def _shape_of(shown: SourceObject) -> dict[str, Any]:

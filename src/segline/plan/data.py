@@ -35,8 +35,10 @@ class DataPlan:
         """What of the section this stage uses: how images are divided and named does not concern the download."""
         values: dict[str, Any] = self.settings.model_dump(mode="json")
         if self.stage == "download":
-            for key in ("splits", "name", "orientation"):
+            for key in ("splits", "name", "orientation", "on_error", "most_skipped"):
                 values.pop(key, None)
+            if isinstance(self.settings, Folder) and self.settings.splits.group_file is not None:
+                values["splits"] = {"group": self.settings.splits.group}  # a file of the source
         return values
 
 
@@ -44,11 +46,11 @@ def data_plans(params: Params, code: Code) -> tuple[DataPlan, DataPlan]:
     """Of `download` and of `prepare`."""
     settings = params.data
     if isinstance(settings, Shapes):
-        reader, maker, seed = formats.FORMATS[formats.DEFAULT], ["segline.data.shapes"], params.seed
+        readers, maker, seed = formats.readers(formats.DEFAULT), ["segline.data.shapes"], params.seed
     else:
-        reader, maker, seed = formats.FORMATS[settings.format], [], 0
-    download = DataPlan("download", settings, "", seed, code.digest(["segline.data.download", reader, *maker]))
-    prepare = DataPlan("prepare", settings, name_of(settings), 0, code.digest(["segline.data.prepare", reader]))
+        readers, maker, seed = formats.readers(settings.format), [], 0
+    download = DataPlan("download", settings, "", seed, code.digest(["segline.data.download", *readers, *maker]))
+    prepare = DataPlan("prepare", settings, name_of(settings), 0, code.digest(["segline.data.prepare", *readers]))
     return download, prepare
 
 

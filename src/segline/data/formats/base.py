@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.check import IMAGE_SUFFIXES, Frame, Refused, brief, fail, is_file
+from segline.data.findings import Finding
 from segline.data.formats.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import Truth
@@ -52,6 +53,7 @@ class SourceTruth:
     objects: tuple[SourceObject, ...] = ()
     refused: tuple[Refused, ...] = ()
     redrawn: Mapping[str, int] = field(default_factory=dict)  # objects whose box was drawn anew from the mask, by the file that boxes them
+    findings: tuple[Finding, ...] = ()  # what is odd in it, and taken as it is
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Record:
     image: Path  # relative to the root
     split: str | None  # train, val or test where the source says so
     truth: Callable[[Frame], SourceTruth]
+    content: Callable[[], bytes] | None = None  # of an image that is no file of its own, but part of one
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class SourceData:
     files: tuple[Path, ...]  # everything that was or will be read, relative to the root, sorted
     refused: tuple[Refused, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)  # objects of categories that data.classes does not name
+    names_are_the_formats: bool = False  # the class names are a data set's own, said neither by the data nor by the user: other data may be meant
 
 
 @dataclass(frozen=True)

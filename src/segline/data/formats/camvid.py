@@ -1,4 +1,6 @@
-"""The CamVid layout of SegNet: folders `train/`, `val/`, `test/` of images, `trainannot/`, … of index masks, and the lists `train.txt`, ….
+"""CamVid, in SegNet's layout or in the original colours (`segline.data.formats.camvid_colours`, where there are masks `*_L.png` and no lists).
+
+SegNet's layout: folders `train/`, `val/`, `test/` of images, `trainannot/`, … of index masks, and the lists `train.txt`, ….
 
 A line of a list is an image and its mask, relative to the root or with the leading folders of another machine, of which the last folder and the name count.
 A split without a list is read from its folders, where the mask of `train/x.jpg` is `trainannot/x.png`.
@@ -15,7 +17,10 @@ from typing import Literal, Self
 import numpy as np
 
 from segline.data.check import Frame, Refused, brief, check_labels, check_size, fail, is_file, read_bytes, read_labels
-from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
+from segline.data.formats import camvid_colours, class_files
+from segline.data.formats.base import Record, Sighting, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
+from segline.data.formats.legend import meaning_of, values_of
+from segline.data.formats.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS
 from segline.errors import DataError
@@ -32,6 +37,7 @@ class Settings(Folder):
     format: Literal["camvid"] = "camvid"
     classes: list[str] | None = None  # class names by id; default: CamVid's eleven
     ignore: list[int] | None = None  # label values that are not scored; default: 11 for CamVid's classes, none for one's own
+    labels: camvid_colours.Labels = "eleven"  # of the original colour masks: eleven (SegNet's classes, which join most of the 32) or all
 
     def for_model(self, names: Sequence[str]) -> Self:
         return self.model_copy(update={"classes": names_of_model(self.classes, CLASSES, names)})
@@ -51,9 +57,11 @@ class CamVid:
     """See the module's docstring."""
 
     def files(self, root: Path, settings: Settings) -> list[Path]:  # noqa: ARG002
-        return _files(root, _pairs(root))
+        return camvid_colours.files(root) if _coloured(root) else _files(root, _pairs(root))
 
     def read(self, root: Path, settings: Settings) -> SourceData:
+        if _coloured(root):
+            return camvid_colours.read(root, labels=settings.labels, classes=settings.classes, licence=_LICENCE)
         classes, ignore = settings.classes, settings.ignore
         if classes is not None:
             check_class_names(classes)
@@ -84,7 +92,33 @@ class CamVid:
         fail(problems)
         things = tuple(SourceClass(name, classes is None and name in _THINGS) for name in names)
         licence = _LICENCE if classes is None else "unknown"
-        return SourceData(things, ("index",), tuple(records), licence, tuple(_files(root, pairs)), tuple(refused))
+        return SourceData(things, ("index",), tuple(records), licence, tuple(_files(root, pairs)), tuple(refused), names_are_the_formats=classes is None)
+
+    def recognise(self, tree: Tree) -> Sighting | None:
+        coloured = camvid_colours.seen(tree)
+        if coloured is not None and _coloured(tree.root):
+            return Sighting(0.97, {}, coloured)
+        try:
+            pairs = _pairs(tree.root)
+        except DataError:
+            return None
+        masks = [PurePosixPath(pair.mask) for pair in pairs if pair.mask is not None and is_file(tree.root / pair.mask)]
+        meaning = meaning_of(tree, masks) if masks else None
+        if meaning is None or set(meaning.keys) - {"classes", "ignore"}:
+            return None
+        listed = sum(pair.listed is not None for pair in pairs)
+        seen = f"{len(masks)} images with masks " + ("in lists of both" if listed else "in folders with 'annot' behind their names")
+        values = values_of(tree, masks)
+        if set(range(len(CLASSES) - 2)) <= values <= set(range(UNLABELLED + 1)) and not isinstance(meaning.keys["classes"], str):
+            return Sighting(0.95, {}, f"{seen}, which hold the ids of CamVid's classes", {})
+        keys = meaning.keys
+        if isinstance(keys["classes"], str):
+            names = class_files.read(tree.root / keys["classes"], keys["classes"]).named(colours=False)
+            if set(names) != set(range(len(names))) or any(not isinstance(value, int) for value in keys.get("ignore", ())):
+                return None
+            keys = {**keys, "classes": [names[value] for value in range(len(names))]}
+            keys["ignore"] = [value for value in keys.get("ignore", ()) if value not in names]
+        return Sighting(0.85, {key: value for key, value in keys.items() if value != []}, f"{seen}: {meaning.phrase}", meaning.reasons)
 
 
 FORMAT = CamVid()
@@ -107,6 +141,12 @@ class _Truth:
         check_labels(labels, self.classes, self.ignore, shown)
         mask = np.where(np.isin(labels, list(self.ignore)), IGNORE, labels).astype(np.uint8)
         return SourceTruth(mask)
+
+
+def _coloured(root: Path) -> bool:
+    """Whether the masks are the original ones, in 32 colours."""
+    listed = any((root / f"{split}.txt").is_file() or (root / f"{split}annot").is_dir() for split in SPLITS)
+    return not listed and bool(camvid_colours.masks(root))
 
 
 def _files(root: Path, pairs: Sequence[_Pair]) -> list[Path]:

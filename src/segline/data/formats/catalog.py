@@ -12,10 +12,32 @@ from segline.data.sources import Folder
 from segline.errors import DataError
 
 FORMATS: dict[str, str] = {
+    "ade20k": "segline.data.formats.ade20k",
     "camvid": "segline.data.formats.camvid",
+    "cityscapes": "segline.data.formats.cityscapes",
     "coco": "segline.data.formats.coco",
+    "cvat": "segline.data.formats.cvat",
+    "deepfashion2": "segline.data.formats.deepfashion2",
+    "isbi2012": "segline.data.formats.isbi2012",
+    "kitti": "segline.data.formats.kitti",
+    "labelbox": "segline.data.formats.labelbox",
+    "labelme": "segline.data.formats.labelme",
+    "mapillary": "segline.data.formats.mapillary",
+    "masks": "segline.data.formats.masks",
     "pennfudan": "segline.data.formats.pennfudan",
+    "roboflow": "segline.data.formats.roboflow",
+    "supervisely": "segline.data.formats.supervisely",
+    "via": "segline.data.formats.via",
+    "voc": "segline.data.formats.voc",
+    "yolo": "segline.data.formats.yolo",
+    "auto": "segline.data.formats.auto",
 }
+
+GENERAL = "masks"
+"""What any images with masks can be read as: it is asked where no other format is at home."""
+
+AUTO = "auto"
+"""The word by which the format is found out."""
 
 DEFAULT = "coco"
 """What a folder is read as where params.yaml names no format, and the layout of generated data."""
@@ -34,6 +56,11 @@ def get(word: str) -> FormatModule:
         near = nearest(word, FORMATS)
         raise DataError(f"There is no format '{word}'; the formats are {', '.join(FORMATS)}." + (f" Did you mean {near}?" if near else ""))
     return cast(FormatModule, import_module(FORMATS[word]))
+
+
+def readers(word: str) -> list[str]:
+    """The modules by which a source of this format may be read."""
+    return list(FORMATS.values()) if word == AUTO else [FORMATS[word]]
 
 
 def generated(raw: Path) -> Folder:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from segline.data.check import Frame, Refused, check_size, name_list, read_label
 from segline.data.formats.base import (
     BACKGROUND,
     Record,
+    Sighting,
     SourceClass,
     SourceData,
     SourceObject,
@@ -24,6 +25,8 @@ from segline.data.formats.base import (
     image_files,
     names_of_model,
 )
+from segline.data.formats.legend import values_of
+from segline.data.formats.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import IGNORE
 from segline.errors import DataError
@@ -65,6 +68,16 @@ class PennFudan:
         records = tuple(Record(image, None, _Truth(root, mask, image.as_posix(), ignored)) for image, mask in pairs)
         classes = tuple(SourceClass(name, i > 0) for i, name in enumerate(names))
         return SourceData(classes, ("index", "instances"), records, _LICENCE, tuple(_files(pairs)), refused)
+
+    def recognise(self, tree: Tree) -> Sighting | None:
+        try:
+            pairs, _ = _pairs(tree.root)
+        except DataError:
+            return None
+        masks = [PurePosixPath(mask) for _, mask in pairs]
+        if not masks or values_of(tree, masks) <= {0, 255}:
+            return None
+        return Sighting(0.95, {}, f"{IMAGES}/ and {MASKS}/ with {len(masks)} images whose objects have numbers")
 
 
 FORMAT = PennFudan()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segline.data.check import IMAGE_SUFFIXES, read_labels
+from segline.data.check import IMAGE_SUFFIXES, is_file, read_labels
+from segline.data.formats.pixel_values import PixelValues, counted
 from segline.errors import DataError
 
 _GLANCE = 1 << 20
@@ -24,12 +26,23 @@ class Tree:
         self.root = root
         self._json: dict[PurePosixPath, Any] = {}
         self._labels: dict[PurePosixPath, NDArray[np.integer] | None] = {}
+        self._values: dict[PurePosixPath, PixelValues | None] = {}
 
     @cached_property
     def files(self) -> tuple[PurePosixPath, ...]:
-        """Relative to the root, sorted; hidden files and folders are left out."""
-        found = (PurePosixPath(f.relative_to(self.root).as_posix()) for f in self.root.rglob("*") if f.is_file())
-        return tuple(sorted(f for f in found if not any(part.startswith(".") for part in f.parts)))
+        """Relative to the root, sorted; hidden files and folders are left out, links to folders are followed once."""
+        found: list[PurePosixPath] = []
+        seen: set[str] = set()
+        for folder, inner, names in os.walk(self.root, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:
+                inner.clear()  # a link back to what was seen already
+                continue
+            seen.add(real)
+            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            here = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
+            found += (here / name for name in names if not name.startswith(".") and is_file(Path(folder, name)))
+        return tuple(sorted(found))
 
     @cached_property
     def images(self) -> tuple[PurePosixPath, ...]:
@@ -70,3 +83,12 @@ class Tree:
             except DataError:
                 self._labels[file] = None
         return self._labels[file]
+
+    def values(self, file: PurePosixPath) -> PixelValues | None:
+        """How often each value occurs in an image or a mask of any kind, counted once; None where it cannot be decoded."""
+        if file not in self._values:
+            try:
+                self._values[file] = counted(self.root / file, file.as_posix())
+            except DataError:
+                self._values[file] = None
+        return self._values[file]

@@ -1,0 +1,48 @@
+"""What a writer of an open layout is given, and what it tells."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from segline.data.store import Sample, Split, Truth
+from segline_runtime.specification import ClassInfo
+
+ALL = "train"
+"""The split of data that nobody divided."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images that are written as one split."""
+
+    name: str
+    splits: tuple[Split, ...]
+
+    def __len__(self) -> int:
+        return sum(len(split) for split in self.splits)
+
+    def __iter__(self) -> Iterator[tuple[Path, Sample]]:
+        """Each image's file and what is known about it."""
+        for split in self.splits:
+            yield from zip(split.files, split, strict=True)
+
+
+class Writer(Protocol):
+    """Writes a data set in a layout that other tools read."""
+
+    needs: tuple[Truth, ...]  # kinds of truth, of which one must be there
+
+    def write(self, folder: Path, parts: Sequence[Part], classes: Sequence[ClassInfo], truths: Sequence[Truth]) -> Counter[str]:
+        """Into an empty `folder`. What the layout cannot say is counted by its kind."""
+
+
+def copy(image: Path, folder: Path, name: str | None = None) -> str:
+    """Copy an image as it is, under its own name or another, which is returned."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(image, folder / (name or image.name))
+    return name or image.name
