@@ -262,7 +262,7 @@ def test_outlines_of_cityscapes_are_told_with_their_object(tmp_path):
     write(file, content)
     _, kinds = found(tmp_path, "cityscapes")
     told = {f.place.split(" (")[0]: f.sentence for f in kinds["polygon"] if f.file.endswith("aachen_000000_000019_gtFine_polygons.json")}
-    assert told["object 10"].endswith("(car): it crosses itself near x 3, y 4.") and "(sky): it reaches beyond the image" in told["object 11"]
+    assert told["object 10"].endswith("(car): it crosses itself near x 3, y 3.5.") and "(sky): it reaches beyond the image" in told["object 11"]
     assert "object 1" not in told and "object 9" not in told, "what is right or deleted is not told"
 
 
@@ -369,7 +369,7 @@ import os, sys, time
 from segline.data.parallel import in_order
 
 def work(i):
-    print(os.getpid(), flush=True)
+    os.write(1, f'{os.getpid()}\\n'.encode())  # at once: two processes write
     time.sleep(0.2)
     return i
 
@@ -379,11 +379,9 @@ for _ in in_order(work, range(1000), 2):
 
 
 def test_no_process_outlives_the_one_that_started_it():
-    started = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True)
-    children = {int(started.stdout.readline()) for _ in range(6)}
-    started.kill()
-    started.wait()
-    started.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as started:
+        children = {int(started.stdout.readline()) for _ in range(6)}
+        started.kill()
     ending = time.monotonic() + 20
     while time.monotonic() < ending and any(Path(f"/proc/{child}").exists() for child in children):
         time.sleep(0.05)
