@@ -260,6 +260,20 @@ def test_images_that_cannot_be_read_are_told_and_the_file_is_written(checkout: C
     assert checkout.params.is_file()
 
 
+def test_single_masks_that_are_none_do_not_hide_what_the_others_are(checkout: Checkout, tmp_path: Path) -> None:
+    root = made(tmp_path, "arrays")
+    names = [scene.name for scene in scenes()]
+    np.save(root / "targets" / f"{names[0]}.npy", scenes()[0].image)
+    np.save(root / "targets" / f"{names[1]}.npy", scenes()[1].binary * 255)
+    done = init(root, checkout)
+    assert done.found.sighting.keys["classes"] == ["background", "class_1", "class_2"] and "ignore" not in done.found.sighting.keys
+    assert "but for 2 that look otherwise" in done.found.sighting.seen
+    assert len(done.survey.problems) == 2
+    with pytest.raises(DataError, match=rf"targets/{names[1]}.npy holds the unknown value 255.*saved as 0/255") as caught:
+        prepared(checkout)
+    assert any(f"targets/{names[0]}.npy is a colour image" in problem for problem in caught.value.problems)
+
+
 # the command --------------------------------------------------------------------------------------------------------------------------------------------
 
 

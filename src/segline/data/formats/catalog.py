@@ -33,6 +33,9 @@ FORMATS: dict[str, str] = {
     "auto": "segline.data.formats.auto",
 }
 
+GENERAL = "masks"
+"""What any images with masks can be read as: it is asked where no other format is at home."""
+
 AUTO = "auto"
 """The word by which the format is found out."""
 

@@ -31,6 +31,9 @@ _SAMPLE_PIXELS = 100_000_000
 _NEAR_ENDS = 24
 """How far from 0 or 255 the pixels of a black-and-white mask stray that was saved as JPEG, or with soft borders."""
 
+_MOST_STRAYS = 0.25
+"""Share of the masks that may be none: `prepare` names each of them."""
+
 _MOST_IDS = 64
 """Up to it, values are taken for ids of classes though some between them do not occur."""
 
@@ -172,9 +175,15 @@ def meaning_of(tree: Tree, masks: Sequence[PurePosixPath], *, where: str = "") -
     looked = [seen for file in sample if (seen := tree.values(file)) is not None]
     if not looked:
         return None
+    kept = [seen for seen in looked if not _is_odd(seen, looked)]
+    strays = len(looked) - len(kept)
+    if strays > _MOST_STRAYS * len(looked):
+        kept, strays = looked, 0
+    looked = kept
     colours = any(seen.colour for seen in looked)
     counts = _summed(looked, colours=colours)
     note = "" if len(sample) == len(masks) else f" (in {len(sample)} of {len(masks)} masks that were read)"
+    note += f", but for {strays} that look otherwise" if strays else ""
     if not counts or any(not seen.counts for seen in looked) or len(counts) > MOST_CLASSES * 4:
         return _soft(looked, colours=colours)
     if not colours and _numbered(tree, sample, looked, where):
@@ -201,6 +210,16 @@ def meaning_of(tree: Tree, masks: Sequence[PurePosixPath], *, where: str = "") -
         )
     soft = _soft(looked, colours=False)
     return soft if soft is not None else _ids(counts, void, note)
+
+
+def _is_odd(seen: PixelValues, all_seen: Sequence[PixelValues]) -> bool:
+    """Whether a mask is none among masks: a photograph in its place, or one that was saved as 0/255 among those of class ids."""
+    if not seen.counts or (len(seen.counts) > MOST_CLASSES and seen.even < 0.5):
+        return True
+    if set(seen.counts) <= {0, 255} and 255 in seen.counts and not seen.colour:
+        others = [other for other in all_seen if other.counts and not set(other.counts) <= {0, 255}]
+        return bool(others) and not any(255 in other.counts for other in others)
+    return False
 
 
 _RENAME = "rename them as you like; the order is that of the ids"

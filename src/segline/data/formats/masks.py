@@ -102,7 +102,8 @@ class Masks:
         pairs = pairs_of(tree.images, Pattern(layout.images), Pattern(layout.masks))
         meaning = meaning_of(tree, [pairs.masks[key] for key in pairs.common], where=layout.masks)
         if meaning is None:
-            return None
+            named = f"{layout.pairs} images {layout.images} and as many files {layout.masks} of the same names, which hold no class ids or colours"
+            return Sighting(0.2, {}, named)
         keys = {"image_files": layout.images, "mask_files": layout.masks, **meaning.keys}
         reasons = {"mask_files": f"{layout.pairs} images have one", **meaning.reasons}
         if layout.others:

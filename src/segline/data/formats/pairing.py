@@ -213,7 +213,7 @@ class _Candidate:
     masks: str
     pairs: int
     of: int  # files that the pattern of the masks could have paired
-    affixes: int  # characters of prefixes and suffixes
+    affixes: int  # what is taken off names, see `_cost`
     depth: int
     samples: tuple[tuple[PurePosixPath, PurePosixPath], ...]
 
@@ -265,7 +265,7 @@ def _candidates(groups: Sequence[_Group]) -> Iterator[_Candidate]:
             best: tuple[int, int, _Affixes, _Affixes] | None = None
             for affixes, known in index.items() if not every.isdisjoint(glance) else ():
                 for other, number in _votes(two, known, same=one.template == two.template and one.suffix == two.suffix).items():
-                    entry = (-number, sum(map(len, (*affixes, *other))), affixes, other)
+                    entry = (-number, _cost(affixes) + _cost(other), affixes, other)
                     if best is None or entry < best:
                         best = entry
             if best is None or -best[0] < 0.1 * min(len(two.files), _TRIED):
@@ -286,6 +286,12 @@ def _folder_each(group: _Group) -> Iterator[_Candidate]:
                 yield candidate
 
 
+def _cost(affixes: _Affixes) -> int:
+    """How much is taken off a name: the less the better, but `_mask` rather than `mask`."""
+    prefix, ending = affixes
+    return len(prefix) + len(ending) + 2 * prefix[-1:].isalnum() + 2 * ending[:1].isalnum()
+
+
 def _glance(group: _Group) -> set[_Key]:
     """What some of the group's names may be called without their affixes."""
     found: set[_Key] = set()
@@ -296,7 +302,7 @@ def _glance(group: _Group) -> set[_Key]:
 
 
 def _candidate(one: _Group, two: _Group, affixes: _Affixes, other: _Affixes) -> _Candidate | None:
-    return _named(one, two, one.pattern(*affixes), two.pattern(*other), sum(map(len, (*affixes, *other))))
+    return _named(one, two, one.pattern(*affixes), two.pattern(*other), _cost(affixes) + _cost(other))
 
 
 def _named(one: _Group, two: _Group, images: str, masks: str, affixes: int) -> _Candidate | None:

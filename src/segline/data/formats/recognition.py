@@ -16,6 +16,9 @@ from segline.errors import DataError
 LEAST = 0.3
 """What is less sure than this is told as what a folder is nearest to, and not taken."""
 
+AT_HOME = 0.86
+"""From it on nobody else need be asked who only sees images and masks."""
+
 _TIE = 0.1
 """Formats that differ by less in how sure they are could both be meant."""
 
@@ -36,8 +39,10 @@ class Found:
 
 def sightings(tree: Tree) -> list[Found]:
     """What each format sees, the surest first; what is equally sure in the catalogue's order."""
-    found = []
-    for word in catalog.FORMATS:
+    found: list[Found] = []
+    for word in [word for word in catalog.FORMATS if word != catalog.GENERAL] + [catalog.GENERAL]:
+        if word == catalog.GENERAL and any(one.sighting.sure >= AT_HOME for one in found):
+            continue  # it would look at every pair of folders
         seen = catalog.get(word).FORMAT.recognise(tree)
         if seen is not None:
             found.append(Found(word, seen))
