@@ -252,6 +252,18 @@ def test_labelme_what_is_drawn_later_lies_above(labelme):
     assert not (truth.mask == 2).any() and sorted(int(one.mask.sum()) for one in truth.objects) == [16, 100]
 
 
+def test_groups_lie_where_their_last_part_was_drawn(labelme, tmp_path):
+    group = [{"points": tools.corners(box), "group_id": 4} for box in tools.PARTS]
+    below = {"label": "dog", "points": tools.corners((22, 2, 30, 22))}
+    edit(labelme / "train" / "a.json", shapes_of(*group, below))
+    assert (truths("labelme", labelme)["a"].mask[tools.PARTED] == 2).all()
+    edit(labelme / "train" / "a.json", shapes_of(group[0], below, group[1]))
+    assert (truths("labelme", labelme)["a"].mask[tools.PARTED] == 1).all()
+    root = tools.cvat(tmp_path / "cvat")
+    replaced(root, "<points .*?</points>", '<box label="cat" xtl="22" ytl="2" xbr="30" ybr="22" z_order="0"/>')
+    assert (truths("cvat", root)["a"].mask[tools.PARTED] == 1).all()
+
+
 def test_labelme_background_and_ignored(labelme):
     hidden = {"label": "__ignore__", "points": tools.corners((2, 3, 4, 5))}
     edit(labelme / "train" / "a.json", shapes_of({"points": tools.corners(CAT)}, {"label": "_background_", "points": tools.corners((6, 6, 8, 8))}, hidden))

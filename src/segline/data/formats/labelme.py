@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from segline.data.check import brief
+from segline.data.check import brief, fail
 from segline.data.formats.base import Sighting, SourceData
 from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
 from segline.data.formats.lookup import Folders, paths, split_of
@@ -64,7 +64,7 @@ class Labelme:
         return source_of(root, drawings, settings.classes, files=files, ordered=True, skipped=skipped, problems=problems)
 
     def recognise(self, tree: Tree) -> Sighting | None:
-        found = [file for file in tree.of_type(".json")[:50] if _is_ours(tree.json(file))]
+        found = [file for file in tree.of_type(".json")[:50] if '"shapes"' in (tree.text(file) or "") and _is_ours(tree.json(file))]
         if not found:
             return None
         return Sighting(0.95, {}, f"{found[0]} and {len(tree.of_type('.json')) - 1} more JSON files, with labelme's shapes")
@@ -80,36 +80,33 @@ def _is_ours(content: Any) -> bool:
 def _drawings(root: Path) -> tuple[list[Drawing], list[PurePosixPath], Counter[str], list[str]]:
     """What is drawn, the JSON files, the drawings that are no objects, and the problems of all files."""
     folders = Folders(root)
-    files = [file for file in folders.of_type(".json") if '"shapes"' in _beginning(root, file)]
-    if not files:
-        raise DataError(f"{root} is not in the labelme layout: there is no JSON file with `shapes` and `imagePath`. Correct data.source or data.format.")
+    files: list[PurePosixPath] = []
     drawings: list[Drawing] = []
     problems: list[str] = []
     skipped: Counter[str] = Counter()
-    for file in files:
+    for file in folders.of_type(".json"):
         try:
-            drawings.append(_drawing(root, folders, file, skipped))
+            text = text_of(root, file)
+            if '"shapes"' in text:
+                files.append(file)
+                drawings.append(_drawing(folders, file, text, skipped))
         except DataError as error:
             problems += error.problems
+    if not files:
+        fail(problems)
+        raise DataError(f"{root} is not in the labelme layout: there is no JSON file with `shapes` and `imagePath`. Correct data.source or data.format.")
     return drawings, files, skipped, problems
 
 
-def _beginning(root: Path, file: PurePosixPath) -> str:
-    """A JSON file as text, where it can be read; the reader tells what is wrong with it."""
-    try:
-        return text_of(root, file)
-    except DataError:
-        return '"shapes"'
-
-
-def _drawing(root: Path, folders: Folders, file: PurePosixPath, skipped: Counter[str]) -> Drawing:
-    content = parsed(_FILE, text_of(root, file), file.as_posix())
+def _drawing(folders: Folders, file: PurePosixPath, text: str, skipped: Counter[str]) -> Drawing:
+    """Raises DataError."""
+    content = parsed(_FILE, text, file.as_posix())
     try:
         image = folders.image(content.image_path, file.parent)
     except ValueError as error:
         raise DataError(f"{file} {error}; where there is but the copy in `imageData`, write it to a file with labelme_export_json.") from None
     objects: list[DrawnObject] = []
-    groups: dict[tuple[str, int | str], list[Shape]] = {}
+    groups: dict[tuple[str, int | str], list[tuple[Shape, int]]] = {}  # parts, and where they stand
     problems: list[str] = []
     for i, drawn in enumerate(content.shapes, start=1):
         kind = drawn.shape_type or "polygon"
@@ -122,12 +119,12 @@ def _drawing(root: Path, folders: Folders, file: PurePosixPath, skipped: Counter
             problems.append(f"{file}, shape {i} ('{brief(drawn.label)}'): {error}.")
             continue
         if drawn.group_id is None:
-            objects.append(DrawnObject(drawn.label, (shape,), f"shape {i}"))
+            objects.append(DrawnObject(drawn.label, (shape,), f"shape {i}", depth=(0.0, i)))
         else:
-            groups.setdefault((drawn.label, drawn.group_id), []).append(shape)
-    if problems:
-        raise DataError(*problems)
-    objects += [DrawnObject(label, tuple(shapes), f"group {brief(group)}") for (label, group), shapes in groups.items()]
+            groups.setdefault((drawn.label, drawn.group_id), []).append((shape, i))
+    fail(problems)
+    for (label, group), parts in groups.items():
+        objects.append(DrawnObject(label, tuple(shape for shape, _ in parts), f"group {brief(group)}", depth=(0.0, parts[-1][1])))
     size = None if content.height is None or content.width is None else (content.height, content.width)
     return Drawing(image, split_of(image) or split_of(file), file.as_posix(), tuple(objects), size)
 
