@@ -22,7 +22,7 @@ from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
 from segline.data.formats.lookup import Folders, paths, split_of
 from segline.data.formats.tree import Tree
 from segline.data.formats.typed import Part, Point, Side, parsed, text_of
-from segline.data.masks import Bitmap, Box, Ellipse, Outline, Shape
+from segline.data.masks import Bitmap, Box, Ellipse, Outline, Shape, Touched
 from segline.errors import DataError
 
 _NO_AREA = ("point", "points", "line", "linestrip")
@@ -32,6 +32,8 @@ class Settings(Named):
     """JSON files of labelme beside the images."""
 
     format: Literal["labelme"] = "labelme"
+    # centre: a shape covers the pixels whose centre it holds, as in COCO; touched: also each pixel that its outline touches, as in labelme's own exports
+    fill: Literal["centre", "touched"] = "centre"
 
 
 class _Shape(Part):
@@ -55,12 +57,12 @@ _FILE = TypeAdapter(_File)
 class Labelme:
     """See the module's docstring."""
 
-    def files(self, root: Path, settings: Settings) -> list[Path]:  # noqa: ARG002
-        drawings, files, _, _ = _drawings(root)
+    def files(self, root: Path, settings: Settings) -> list[Path]:
+        drawings, files, _, _ = _drawings(root, settings)
         return list(paths([*files, *(drawing.image for drawing in drawings)]))
 
     def read(self, root: Path, settings: Settings) -> SourceData:
-        drawings, files, skipped, problems = _drawings(root)
+        drawings, files, skipped, problems = _drawings(root, settings)
         return source_of(root, drawings, settings.classes, files=files, ordered=True, skipped=skipped, problems=problems)
 
     def recognise(self, tree: Tree) -> Sighting | None:
@@ -77,7 +79,7 @@ def _is_ours(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("shapes"), list) and isinstance(content.get("imagePath"), str)
 
 
-def _drawings(root: Path) -> tuple[list[Drawing], list[PurePosixPath], Counter[str], list[str]]:
+def _drawings(root: Path, settings: Settings) -> tuple[list[Drawing], list[PurePosixPath], Counter[str], list[str]]:
     """What is drawn, the JSON files, the drawings that are no objects, and the problems of all files."""
     folders = Folders(root)
     files: list[PurePosixPath] = []
@@ -89,7 +91,7 @@ def _drawings(root: Path) -> tuple[list[Drawing], list[PurePosixPath], Counter[s
             text = text_of(root, file)
             if '"shapes"' in text:
                 files.append(file)
-                drawings.append(_drawing(folders, file, text, skipped))
+                drawings.append(_drawing(folders, file, text, skipped, touched=settings.fill == "touched"))
         except DataError as error:
             problems += error.problems
     if not files:
@@ -98,7 +100,7 @@ def _drawings(root: Path) -> tuple[list[Drawing], list[PurePosixPath], Counter[s
     return drawings, files, skipped, problems
 
 
-def _drawing(folders: Folders, file: PurePosixPath, text: str, skipped: Counter[str]) -> Drawing:
+def _drawing(folders: Folders, file: PurePosixPath, text: str, skipped: Counter[str], *, touched: bool) -> Drawing:
     """Raises DataError."""
     content = parsed(_FILE, text, file.as_posix())
     try:
@@ -114,7 +116,7 @@ def _drawing(folders: Folders, file: PurePosixPath, text: str, skipped: Counter[
             skipped[kind] += 1
             continue
         try:
-            shape = _shape(kind, drawn)
+            shape = _shape(kind, drawn, touched)
         except ValueError as error:
             problems.append(f"{file}, shape {i} ('{brief(drawn.label)}'): {error}.")
             continue
@@ -129,29 +131,35 @@ def _drawing(folders: Folders, file: PurePosixPath, text: str, skipped: Counter[
     return Drawing(image, split_of(image) or split_of(file), file.as_posix(), tuple(objects), size)
 
 
-def _polygon(points: Sequence[Point]) -> Shape:
+def _polygon(points: Sequence[Point], touched: bool) -> Shape:
     if len(points) < 3:
         raise ValueError(f"a polygon has at least 3 points, and this one {len(points)}; draw it again or remove it")
-    return Outline(np.array(points, dtype=np.float64))
+    found = np.array(points, dtype=np.float64)
+    return Touched(found) if touched else Outline(found)
 
 
-def _shape(kind: str, drawn: _Shape) -> Shape:
+def _shape(kind: str, drawn: _Shape, touched: bool) -> Shape:
     """Raises ValueError, with a phrase."""
     points = drawn.points
     if kind in ("polygon", "oriented_rectangle"):
-        return _polygon(points)
+        return _polygon(points, touched)
     if kind not in _TWO_POINTS:
         raise ValueError(f"its shape_type is '{brief(kind)}'; known are polygon, oriented_rectangle, {', '.join(_TWO_POINTS)} and {', '.join(_NO_AREA)}")
     if kind == "rectangle" and len(points) == 4:
-        return _polygon(points)
+        return _polygon(points, touched)
     if len(points) != 2:
         raise ValueError(f"a {kind} has 2 points, and this one {len(points)}; draw it again or remove it")
     (x1, y1), (x2, y2) = points
+    if kind == "circle" and touched:
+        return Touched(np.array(points, dtype=np.float64), circle=True)
     if kind == "circle":
         radius = math.hypot(x2 - x1, y2 - y1)
         return Ellipse(x1, y1, radius, radius)
-    if kind == "rectangle":
+    if kind == "rectangle" and not touched:
         return Box.between(x1, y1, x2, y2)
+    if kind == "rectangle":
+        whole = Box.between(*(float(math.trunc(side)) for side in (x1, y1, x2, y2)))
+        return Box(whole.x, whole.y, whole.width + 1, whole.height + 1)
     if drawn.mask is None:
         raise ValueError("a mask has its image in `mask`, and this one has none; draw it again or remove it")
     if not max(abs(x1), abs(y1)) < 2**31:
