@@ -345,13 +345,17 @@ def test_errors_are_the_same_by_any_number_of_processes(tmp_path):
 
 
 def test_results_come_in_order_and_bugs_as_they_are():
-    assert list(in_order(lambda i: i * i, range(100), 2)) == [i * i for i in range(100)]
+    for processes in (1, 2):
+        with in_order(lambda i: i * i, range(100), processes) as results:
+            assert list(results) == [i * i for i in range(100)]
+    with in_order(lambda i: i, range(1000), 2) as results:
+        assert next(results) == 0, "who leaves early waits for no other"
 
     def work(i):
         return 1 // (i - 50)
 
-    with pytest.raises(ZeroDivisionError):
-        list(in_order(work, range(100), 2))
+    with pytest.raises(ZeroDivisionError), in_order(work, range(100), 2) as results:
+        list(results)
 
 
 def test_a_process_that_is_killed_is_a_sentence():
@@ -360,8 +364,8 @@ def test_a_process_that_is_killed_is_a_sentence():
             os.kill(os.getpid(), signal.SIGKILL)
         return i
 
-    with pytest.raises(DataError, match="was killed, most likely because memory ran short"):
-        list(in_order(work, range(60), 2))
+    with pytest.raises(DataError, match="was killed, most likely because memory ran short"), in_order(work, range(60), 2) as results:
+        list(results)
 
 
 ORPHANS = """
@@ -373,8 +377,8 @@ def work(i):
     time.sleep(0.2)
     return i
 
-for _ in in_order(work, range(1000), 2):
-    pass
+with in_order(work, range(1000), 2) as results:
+    list(results)
 """
 
 
