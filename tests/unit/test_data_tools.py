@@ -497,6 +497,13 @@ def test_cvat_ellipses_and_turned_boxes(cvat):
     np.testing.assert_array_equal(found[1], tools.rect(7, 1, 11, 11))
 
 
+def test_cvat_images_of_one_name_in_two_subsets(cvat):
+    replaced(cvat, 'name="b.png"', 'name="a.png"')
+    (cvat / "images" / "val" / "b.png").rename(cvat / "images" / "val" / "a.png")
+    records = read("cvat", cvat).records
+    assert {record.image.as_posix(): record.split for record in records} == {"images/train/a.png": "train", "images/val/a.png": "val"}
+
+
 def test_cvat_order(cvat):
     replaced(cvat, 'z_order="1"', 'z_order="-1"')
     assert (truths("cvat", cvat)["a"].mask[3:13, 2:12] == 1).all()

@@ -33,6 +33,7 @@ class Yolo:
         objects = bool({"instances", "boxes"} & set(truths))
         named = [one for one in classes if (one.thing if objects else one.name != BACKGROUND)]
         numbers = {one.id: i for i, one in enumerate(named)}
+        lost["classes that are no things"] = sum(one.id not in numbers and one.name != BACKGROUND for one in classes)
         for part in parts:
             labels = folder / "labels" / part.name
             labels.mkdir(parents=True)
@@ -41,8 +42,8 @@ class Yolo:
                 found = _of_objects(sample.instances, sample, lost) if sample.instances is not None else _of_areas(sample, numbers, lost)
                 lines = [" ".join([str(numbers[label]), *(f"{value:.10g}" for value in values)]) for label, values in found]
                 (labels / f"{file.stem}.txt").write_text("".join(f"{line}\n" for line in lines))
-        content = {"path": ".", **{part.name: f"images/{part.name}" for part in parts}, "names": {i: one.name for i, one in enumerate(named)}}
-        content.setdefault("val", content["train"])  # YOLO's training asks for it
+        content = {**{part.name: f"images/{part.name}" for part in parts}, "names": {i: one.name for i, one in enumerate(named)}}
+        content.setdefault("val", content[parts[0].name])  # YOLO's training asks for it
         stream = StringIO()
         YAML().dump(content, stream)
         (folder / "data.yaml").write_text(stream.getvalue(), encoding="utf-8")

@@ -96,7 +96,8 @@ class _Found:
         name = image.get("name", "")
         where = f"{file}, image '{brief(name)}'"
         try:
-            found = self._folders.image(name, file.parent / "images", file.parent, file.parent.parent / "images")
+            subset = image.get("subset") or "."
+            found = self._folders.image(name, file.parent / "images" / subset, file.parent / "images", file.parent, file.parent.parent / "images")
         except ValueError as error:
             raise DataError(f"{file} {error}.") from None
         problems: list[str] = []
