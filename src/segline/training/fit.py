@@ -77,7 +77,7 @@ def fit(
     trainer, precision = _trainer(settings, runtime, callbacks)
     if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=settings)
+    module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=settings, maps=augmentation.maps)
 
     device = trainer.strategy.root_device.type
     world = trainer.world_size

@@ -19,6 +19,7 @@ from segline.tasks.learning import Batch, Learning
 from segline.tasks.predictor import GraphPredictor
 from segline.training import optimizer
 from segline.training.settings import Train
+from segline.training.truth_maps import TruthMaps
 from segline.training.validation_loss import ValidationLoss
 from segline_runtime.specification import Specification
 
@@ -30,8 +31,17 @@ class SegmentationModule(LightningModule):
     """Training and validation steps. Validation runs the task's graph in fp32 on untouched samples, as evaluation does later."""
 
     def __init__(
-        self, network: nn.Module, criterion: nn.Module | None, *, task: Task, learning: Learning, specification: Specification, settings: Train
+        self,
+        network: nn.Module,
+        criterion: nn.Module | None,
+        *,
+        task: Task,
+        learning: Learning,
+        specification: Specification,
+        settings: Train,
+        maps: TruthMaps | None = None,
     ) -> None:
+        """maps: as the training's augmentation has them, for the loss of validation images."""
         super().__init__()
         self.network = network
         self.criterion = criterion
@@ -40,7 +50,7 @@ class SegmentationModule(LightningModule):
         self._specification = specification
         self._settings = settings
         self._scorer: Scorer = task.scorer(specification.classes)
-        self._loss = ValidationLoss(network, criterion, task=task, learning=learning, specification=specification)
+        self._loss = ValidationLoss(network, criterion, task=task, learning=learning, specification=specification, maps=maps)
         self._predict: GraphPredictor | None = None
         self._infinite_in_a_row = 0  # steps
         self._finite = False  # whether the loss was, in some step of this epoch
