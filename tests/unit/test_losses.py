@@ -114,9 +114,9 @@ class TestEveryLoss:
     def test_under_autocast_it_is_computed_in_float32(self, name: str, keys: dict[str, Any], pair: Pair) -> None:
         logits, truth = pair
         term = catalog.settings(name).model_validate(keys)
-        coarse = logits.bfloat16()
+        coarse, maps = logits.bfloat16(), maps_of(term, truth, 4)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = Criterion({name: term})({"logits": coarse}, truth, maps_of(term, truth, 4))["loss"]
+            found = Criterion({name: term})({"logits": coarse}, truth, maps)["loss"]
         assert found.dtype == torch.float32
         assert found.item() == pytest.approx(loss(name, coarse.double(), truth, **keys).item(), rel=1e-5, abs=1e-6)
 

@@ -237,14 +237,14 @@ class TestFollowing:
         clear = ndimage.binary_erosion(inside, iterations=2) | ndimage.binary_erosion(~inside, iterations=2)
         clear &= ~ndimage.binary_dilation(found.mask == IGNORE, iterations=2)
         assert clear.mean() > 0.2
-        np.testing.assert_allclose(values[clear], inside[clear].astype(float), atol=1e-3)
+        np.testing.assert_allclose(values[clear], inside[clear].astype(float), atol=0.02)
         assert ((values > 0.01) & (values < 0.99)).any(), "it is interpolated, not the nearest pixel"
 
     def test_what_is_filled_in_is_close_to_nothing(self) -> None:
-        found, values = self.followed([{"CoarseDropout": {"num_holes_range": [4, 4], "hole_height_range": [9, 9], "hole_width_range": [9, 9], "p": 1.0}}])
+        found, values = self.followed([{"Affine": {"translate_px": [15, 15], "p": 1.0}}])
         assert found.mask is not None
         assert (found.mask == IGNORE).sum() > 100
-        assert not values[(found.mask == IGNORE) & (sample(blobs()).mask != IGNORE)].any()
+        assert not values[:14].any() and not values[:, :14].any() and values[15:, 15:].any()
 
     def test_resizing_crop_and_padding(self) -> None:
         _, values = self.followed([], Geometry("stretch", (30, 35)))
