@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from segline.data.store import Split
 from segline.errors import SeglineError, TrainingError
+from segline.models import checkpointing
 from segline.tasks.base import Task
 from segline.tasks.learning import Learning
 from segline.training import hardware, loaders
@@ -30,6 +32,9 @@ from segline.training.resume import CHECKPOINT, Begun
 from segline.training.settings import Runtime, Train
 from segline.training.silence import EveryMinute
 from segline_runtime.specification import Specification
+
+_EMPTY = (64, 64)
+"""Height and width of an image that shows how a network is run."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ def fit(
     if not sys.stderr.isatty():
         callbacks.append(EveryMinute())
     trainer, precision = _trainer(settings, runtime, callbacks)
+    if settings.checkpointing:
+        empty = np.zeros((1, *_EMPTY, specification.image.channels), dtype=specification.image.dtype)
+        checkpointing.install(network, lambda: learning.graph(network, specification).run(empty))
     if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
     module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=settings, maps=augmentation.maps)
