@@ -1,7 +1,7 @@
 """In-Place Activated Batch Norm (Rota Bulò 2018): batch norm and leaky ReLU in one step that keeps only its output for the backward pass.
 
-Batch norm and an activation keep a feature map each. Leaky ReLU can be inverted, and so can the affine map: with y = leaky(z), z = γ x̂ + β, the backward pass has
-x̂ = (leaky⁻¹(y) − β) / γ from the output y that the next layer keeps anyway. The statistics are those of all processes where there are several.
+Batch norm and an activation keep a feature map each. Leaky ReLU can be inverted, and so can the affine map: with y = leaky(z) and z = γ x̂ + β, the backward
+pass has x̂ = (leaky⁻¹(y) − β) / γ from the output y, which the next layer keeps anyway. The statistics are those of all processes where there are several.
 """
 
 from __future__ import annotations
