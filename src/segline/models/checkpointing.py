@@ -62,11 +62,15 @@ def _recomputed(compute: Any, *given: Any, **named: Any) -> Any:
 @contextmanager
 def _again(module: nn.Module) -> Iterator[None]:
     """While a block is computed a second time, its batch norms learn no statistics: they have them of the first time."""
+    # They still update them, by nothing: without any, they would keep other tensors than the first time, which `checkpoint` refuses.
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    before = [(norm.momentum, None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and batches is not None:
+                norm.num_batches_tracked.copy_(batches)

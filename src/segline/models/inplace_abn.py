@@ -53,7 +53,7 @@ class InPlaceABN(_BatchNorm):
         together = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
         if values.numel() == values.shape[1] and not together:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(values.shape)}")
-        found, mean, variance, count = _NormalisedActivated.apply(values, self.weight, self.bias, self.eps, self.slope, together)  # type: ignore[no-untyped-call]
+        found, mean, variance, count = _NormalisedActivated.apply(values, self.weight, self.bias, self.eps, self.slope, together)
         if self.track_running_stats:
             self._remember(mean, variance, count)
         normalised_: Tensor = found
