@@ -20,16 +20,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def write(target: Path, figures: Mapping[str, Any]) -> None:
     """Write the figures to `target`, behind commit, date, machine, its load and the versions of what shapes a result, and print the file."""
-    surroundings = {
+    with whole(target) as file:
+        file.write_text(json.dumps({**surroundings(), **figures}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(target.read_text(encoding="utf-8"))
+
+
+def surroundings() -> dict[str, Any]:
+    """Commit, date, machine, its load and the versions of what shapes a result."""
+    return {
         "commit": commit(ROOT),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": {"processor": _processor(), "cores": cores(), "system": platform.system(), "python": platform.python_version()},
         "load": load(),
         "versions": versions(),
     }
-    with whole(target) as file:
-        file.write_text(json.dumps({**surroundings, **figures}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(target.read_text(encoding="utf-8"))
 
 
 def beside(script: str) -> Path:

@@ -30,6 +30,7 @@ def main(name: str) -> None:
             folder=checkout.model(name),
             weights=None if weights is None else weights_path(weights, checkout.root, checkout.main),
             follow=follow,
+            maps=checkout.truth_maps,
         )
 
 

@@ -204,6 +204,11 @@ class Checkout:
         return self.main / ".segline" / "counts"
 
     @property
+    def truth_maps(self) -> Path:
+        """Maps of the truth that losses read, by the content that they are made of (see `segline.training.truth_maps`). It may be removed at any time."""
+        return self.main / ".segline" / "maps"
+
+    @property
     def default_store(self) -> str:
         """Tracking store when neither params.yaml nor the environment names one."""
         return f"sqlite:///{self.main / 'mlflow.db'}"

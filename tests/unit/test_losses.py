@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
 from torch.nn import functional as F
 
-from segline.data.store import IGNORE
+from segline.data.store import IGNORE, Sample
 from segline.errors import ParametersError
 from segline.losses import catalog
-from segline.losses.base import ClassWeightedLoss
+from segline.losses.base import ClassWeightedLoss, LossSettings
 from segline.losses.class_weights import class_weights
 from segline.losses.criterion import Criterion
 from segline.losses.settings import Loss
+from segline.training.truth_maps import TruthMaps
+from segline_runtime.specification import ClassInfo
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -30,16 +33,32 @@ def pair() -> Pair:
     return logits, truth
 
 
+def maps_of(term: LossSettings, truth: torch.Tensor, classes: int) -> dict[str, torch.Tensor]:
+    """The map that a loss wants of a batch of masks, as the loader makes it; class ids above 0 are objects."""
+    if term.wanted_map is None:
+        return {}
+    infos = [ClassInfo(i, f"class {i}", (0, 0, 0), i > 0) for i in range(classes)]
+    made = TruthMaps([term.wanted_map], infos)
+    found = []
+    for one in truth:
+        mask = one.numpy().astype(np.uint8)
+        sample = Sample(1, "name", np.zeros((*mask.shape, 1), np.uint8), mask, None)
+        found.append(torch.from_numpy(made.of_picture(mask, made.of_image(sample))[term.wanted_map.name]))
+    return {term.wanted_map.name: torch.stack(found)}
+
+
 def loss(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor | None = None, **keys: object) -> torch.Tensor:
-    return catalog.settings(name).model_validate(keys).compute(logits, truth, weights)
+    term = catalog.settings(name).model_validate(keys)
+    maps = [values.to(logits.dtype) for values in maps_of(term, truth, logits.shape[1]).values()]
+    return term.compute(logits, truth, weights, *maps)
 
 
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "cross_entropy": ({"label_smoothing": 0.1},),
-    "binary_cross_entropy": ({"positive_weight": 3.0}, {"positive_weight": "balanced"}),
-    "focal": ({"gamma": 0.0}, {"gamma": 0.5}),
-    "binary_focal": ({"alpha": 0.6, "gamma": 1.0},),
-    "ohem": ({"keep": 0.1, "threshold": 0.5}, {"keep": 1.0}),
+    "cross_entropy": ({"label_smoothing": 0.1}, {"border": {"sigma": 1.5}, "label_smoothing": 0.1}),
+    "binary_cross_entropy": ({"positive_weight": 3.0}, {"positive_weight": "balanced"}, {"border": {}}),
+    "focal": ({"gamma": 0.0}, {"gamma": 0.5}, {"border": {"w0": 3.0}}),
+    "binary_focal": ({"alpha": 0.6, "gamma": 1.0}, {"border": {"w0": 1.0}}),
+    "ohem": ({"keep": 0.1, "threshold": 0.5}, {"keep": 1.0}, {"keep": 0.5, "border": {}}),
     "dice": ({"squared": True},),
     "jaccard": ({"log": True},),
     "tversky": ({"alpha": 1.0, "beta": 0.5},),
@@ -86,19 +105,20 @@ class TestEveryLoss:
         _, truth = pair
         sure = F.one_hot(torch.randint(0, 5, truth.shape, generator=torch.Generator().manual_seed(1)), 5).permute(0, 3, 1, 2)
         logits = (size * sure).half().requires_grad_()
-        parts = Criterion(Loss.model_validate({name: keys}).terms())({"logits": logits}, truth)
+        term = catalog.settings(name).model_validate(keys)
+        parts = Criterion({name: term})({"logits": logits}, truth, maps_of(term, truth, 5))
         parts["loss"].backward()
         assert torch.isfinite(parts["loss"])
         assert logits.grad is not None and torch.isfinite(logits.grad).all()
 
     def test_under_autocast_it_is_computed_in_float32(self, name: str, keys: dict[str, Any], pair: Pair) -> None:
         logits, truth = pair
-        criterion = Criterion(Loss.model_validate({name: keys}).terms())
-        coarse = logits.bfloat16()
+        term = catalog.settings(name).model_validate(keys)
+        coarse, maps = logits.bfloat16(), maps_of(term, truth, 4)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = criterion({"logits": coarse}, truth)["loss"]
+            found = Criterion({name: term})({"logits": coarse}, truth, maps)["loss"]
         assert found.dtype == torch.float32
-        assert found.item() == pytest.approx(loss(name, coarse.double(), truth, **keys).item(), rel=1e-5)
+        assert found.item() == pytest.approx(loss(name, coarse.double(), truth, **keys).item(), rel=1e-5, abs=1e-6)
 
     def test_class_weights_of_one_change_nothing_and_of_zero_leave_a_class_out(self, name: str, keys: dict[str, Any], pair: Pair) -> None:
         logits, truth = pair
@@ -108,7 +128,8 @@ class TestEveryLoss:
         plain = loss(name, logits, truth, **keys).item()
         assert loss(name, logits, truth, torch.ones(4), **keys).item() == pytest.approx(plain, rel=1e-6)
         assert loss(name, logits, truth, torch.tensor([0.0, 1.0, 1.0, 5.0]), **keys).item() != pytest.approx(plain, rel=1e-3)
-        assert loss(name, logits, truth, torch.zeros(4), **keys).item() == 0.0
+        if "border" not in keys:
+            assert loss(name, logits, truth, torch.zeros(4), **keys).item() == 0.0
 
 
 TWO_BY_TWO = (torch.tensor([[[[0.8, 0.6], [0.3, 0.5]], [[0.2, 0.4], [0.7, 0.5]]]]).log(), torch.tensor([[[0, 1], [1, IGNORE]]]))
@@ -165,6 +186,68 @@ def test_values_computed_by_hand_of_each_class_against_the_rest(name: str, keys:
     """Two pixels that count and one that does not: of class 0 with p = (0.8, 0.7), of class 1 with p = (0.1, 0.6)."""
     probabilities = torch.tensor([[[[0.8, 0.1, 0.5]], [[0.7, 0.6, 0.5]]]])
     assert loss(name, probabilities.logit(), torch.tensor([[[0, 1, IGNORE]]]), **keys).item() == pytest.approx(expected, rel=1e-5)
+
+
+BORDER = torch.tensor([[[0.5, 0.0], [0.25, 1.0]]])
+"""Closeness at the pixels of TWO_BY_TWO: with w0 = 4 they weigh 3, 1 and 2, the ignored one nothing."""
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "expected"),
+    [
+        ("cross_entropy", {}, -(3 * math.log(0.8) + math.log(0.4) + 2 * math.log(0.7)) / 6),
+        (
+            "cross_entropy",
+            {"label_smoothing": 0.5},
+            -sum(w * (0.75 * math.log(p) + 0.25 * math.log(1 - p)) for w, p in ((3, 0.8), (1, 0.4), (2, 0.7))) / 6,
+        ),
+        ("focal", {"gamma": 2.0}, -(3 * 0.2**2 * math.log(0.8) + 0.6**2 * math.log(0.4) + 2 * 0.3**2 * math.log(0.7)) / 6),
+        ("ohem", {"keep": 0.5}, -(math.log(0.4) + 2 * math.log(0.7)) / 3),
+    ],
+)
+def test_borders_weigh_as_computed_by_hand(name: str, keys: dict[str, Any], expected: float) -> None:
+    logits, truth = TWO_BY_TWO
+    term = catalog.settings(name).model_validate(keys | {"border": {"w0": 4.0}})
+    assert term.compute(logits, truth, None, BORDER).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_weights_and_borders_add_up() -> None:
+    """Weights 2 + 2, 0.5 + 0 and 0.5 + 1."""
+    logits, truth = TWO_BY_TWO
+    term = catalog.settings("cross_entropy").model_validate({"border": {"w0": 4.0}})
+    expected = -(4 * math.log(0.8) + 0.5 * math.log(0.4) + 1.5 * math.log(0.7)) / 6
+    assert term.compute(logits, truth, torch.tensor([2.0, 0.5]), BORDER).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "keys"), [("binary_cross_entropy", {}), ("binary_focal", {"alpha": 0.5, "gamma": 0.0})])
+def test_borders_weigh_every_class_of_a_pixel(name: str, keys: dict[str, Any]) -> None:
+    """As above two pixels, one with closeness 0.5: both of its classes weigh 3, those of the other 1."""
+    probabilities = torch.tensor([[[[0.8, 0.1, 0.5]], [[0.7, 0.6, 0.5]]]])
+    term = catalog.settings(name).model_validate(keys | {"border": {"w0": 4.0}})
+    expected = -(3 * (math.log(0.8) + math.log(0.3)) + math.log(0.9) + math.log(0.6)) / 8 * (0.5 if keys else 1)
+    found = term.compute(probabilities.logit(), torch.tensor([[[0, 1, IGNORE]]]), None, torch.tensor([[[0.5, 0.0, 1.0]]]))
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_boundary_loss_computed_by_hand() -> None:
+    """One row of five pixels, the second and third of class 1, the last ignored.
+
+    Signed distances of class 1: 1, 0, 0, 1 (its two pixels are both its boundary); of class 0, which is at both ends: 0, 1, 1, 0; class 2 is not there.
+    """
+    truth = torch.tensor([[[0, 1, 1, 0, IGNORE]]])
+    p = torch.tensor([[0.7, 0.2, 0.1, 0.6, 0.1], [0.2, 0.5, 0.8, 0.3, 0.1], [0.1, 0.3, 0.1, 0.1, 0.8]])
+    expected = (0.2 + 0.3 + 0.2 + 0.1) / (4 * 3)
+    assert loss("boundary", p.log()[None, :, None], truth).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_boundary_loss_gains_inside_and_costs_outside_by_distance() -> None:
+    truth = torch.zeros(1, 1, 9, dtype=torch.long)
+    truth[..., 2:7] = 1  # signed distances of class 1: 2, 1, 0, -1, -2, -1, 0, 1, 2; of class 0: -1, 0, 1, 2, 3, 2, 1, 0, -1
+    certain = 100.0 * F.one_hot(truth, 2).permute(0, 3, 1, 2)
+    assert loss("boundary", certain, truth).item() == pytest.approx((-4 - 2) / 18, rel=1e-5)
+    assert loss("boundary", -certain, truth).item() == pytest.approx((6 + 9) / 18, rel=1e-5)
+    alone = torch.zeros(1, 3, 3, dtype=torch.long)
+    assert loss("boundary", torch.randn(1, 2, 3, 3), alone).item() == 0.0, "without a boundary there is nothing to say"
 
 
 def test_the_balance_is_the_share_of_the_background() -> None:

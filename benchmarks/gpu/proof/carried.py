@@ -1,6 +1,6 @@
 """The bundle: what `benchmarks/gpu/run` needs on a machine with torch and a GPU, and without network.
 
-code/        src/ and benchmarks/gpu/ as this checkout has them
+code/        src/, benchmarks/gpu/ and what they use, as this checkout has them
 wheels/      what that machine's Python lacks (WHEELS), for Linux on x86-64
 data/        CamVid and Penn-Fudan as JPEG, where they were given; shapes are generated there
 weights/     encoder.pth, where it was given
@@ -44,7 +44,7 @@ matplotlib, filelock, rich, typer, tifffile."""
 
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64")
 
-_CODE = ("src", "benchmarks/gpu", "constraints.txt")
+_CODE = ("src", "benchmarks/gpu", "benchmarks/results.py", "constraints.txt")
 _IMAGES = (".jpg", ".jpeg", ".png")
 
 

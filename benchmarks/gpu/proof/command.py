@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
+
+import results
 
 from proof import findings, kept, table
 from proof.settings import PARTS, ROOT, Settings
@@ -173,21 +173,9 @@ def machine(settings: Settings) -> dict[str, object]:
     """What the figures were measured on."""
     import torch
 
-    from segline.provenance import commit, versions
-
     gpu: dict[str, object] = {}
     if settings.device == "cuda":
         properties = torch.cuda.get_device_properties(0)
         gpu = {"gpu": properties.name, "gpu_gib": round(properties.total_memory / 2**30, 1), "cuda": torch.version.cuda, "gpus": torch.cuda.device_count()}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "device": settings.device,
-        "tiny": settings.tiny,
-        **gpu,
-        "processor": platform.processor() or platform.machine(),
-        "cores": cores,
-        "python": platform.python_version(),
-        "versions": versions(),
-        "commit": commit(ROOT) or _carried_commit(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
+    around = results.surroundings()
+    return {"device": settings.device, "tiny": settings.tiny, **gpu, **around, "commit": around["commit"] or _carried_commit()}

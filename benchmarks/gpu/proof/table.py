@@ -54,9 +54,10 @@ def _verdict(result: Result) -> str:
 
 def _machine(out: Path) -> Iterator[str]:
     values = json.loads((out / "machine.json").read_text())
-    device = f"{values['gpu']} ({values['gpu_gib']} GiB)" if "gpu" in values else f"CPU ({values['processor']})"
+    machine = values["machine"]
+    device = f"{values['gpu']} ({values['gpu_gib']} GiB)" if "gpu" in values else f"CPU ({machine['processor']})"
     versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
-    yield f"{device}, {values['cores']} CPU cores, Python {values['python']}, {values['date']}, commit {values['commit']}."
+    yield f"{device}, {machine['cores']} CPU cores, Python {machine['python']}, {values['date']}, commit {values['commit']}."
     yield f"{versions}."
     if values["tiny"]:
         yield ""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -224,6 +224,7 @@ class Sample:
     image: NDArray[Any]  # (H, W, C) of the data set's ImageKind
     mask: NDArray[np.uint8] | None  # (H, W) class ids, 255 = ignore
     instances: Instances | None
+    maps: Mapping[str, NDArray[np.floating]] | None = None  # of an augmented sample: what losses read beside the mask, by name (see `training.truth_maps`)
 
 
 class _Contents:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from segline import history
+from segline import history, memory
 from segline.data.store import PreparedDataset
 from segline.drawing.curves import history_picture
 from segline.errors import ParametersError
@@ -20,7 +20,7 @@ def evaluate_model(plan: EvaluatePlan, folder: ModelFolder, dataset: PreparedDat
     """Write `metrics.json`, `counts.npz` and `plots/` of the model in `folder`, scored in fp32; returns the figures.
 
     The plots also hold training_curves.png, drawn from the history that `train` wrote. `accelerator`: Lightning's name.
-    Raises ModelError when there is no trained model or it knows other classes than the data, DataError when the data is not the plan's,
+    Raises ModelError when there is no trained model, it knows other classes than the data, or memory is too small, DataError when the data is not the plan's,
     ParametersError when the accelerator is not there.
     """
     device = _device(accelerator)
@@ -28,7 +28,7 @@ def evaluate_model(plan: EvaluatePlan, folder: ModelFolder, dataset: PreparedDat
     split = scored_split(dataset, plan, trained.task)
     rows = history.read(folder.history)
     # TF32 keeps 10 bits of the mantissa: enough to move a metric that ONNX must meet.
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+    with memory.told(f"to evaluate '{plan.model}'", device.type), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         scorer = trained.task.scorer(plan.classes)
         evaluation = evaluate(trained.predict, split, scorer, batch_size=1 if device.type == "cpu" else 4, progress=progress)
         write_plots(

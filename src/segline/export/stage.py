@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from segline import memory
 from segline.data.store import PreparedDataset
 from segline.evaluation.trained import load, scored_split
 from segline.export.onnx import write_onnx
@@ -22,14 +23,14 @@ from segline.tasks.graph import EvalGraph
 def export(plan: ExportPlan, folder: ModelFolder, dataset: PreparedDataset, *, progress: bool = True) -> None:
     """Write `model.onnx` and `parity.json` of the model in `folder`, proved on the plan's images.
 
-    Raises ModelError when there is no trained model or it knows other classes than the data, DataError when the data is not the plan's,
+    Raises ModelError when there is no trained model, it knows other classes than the data, or memory is too small, DataError when the data is not the plan's,
     and ExportError when the ONNX model is not the same model. After an error neither file is there.
     """
     folder.parity.unlink(missing_ok=True)
     folder.onnx.unlink(missing_ok=True)
     trained = load(folder, plan, torch.device("cpu"))
     split = scored_split(dataset, plan, trained.task)
-    with whole(folder.onnx) as file, tempfile.TemporaryDirectory(prefix="segline-parity-") as beside:
+    with memory.told(f"to export '{plan.model}'", "cpu"), whole(folder.onnx) as file, tempfile.TemporaryDirectory(prefix="segline-parity-") as beside:
         write_onnx(trained.graph, trained.specification, file, plan.opset, exporter=plan.settings.exporter)
         proof = prove(
             trained.graph,

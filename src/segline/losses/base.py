@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segline.losses.class_weights import ClassWeights
+from segline.losses.truth_maps import TruthMap
 from segline.settings import NotNegative, Section
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ class LossSettings(Section):
         """How classes are weighted; a loss that offers the choice has a key `class_weights`."""
         return "none"
 
+    @property
+    def wanted_map(self) -> TruthMap | None:
+        """What it reads of each image beside the class ids; see `MappedLoss`."""
+        return None
+
     def compute(self, logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
         """Logits `(B, K, H, W)` float32, class ids `(B, H, W)` (255 = ignore), class weights `(K,)` → scalar; 0 where every pixel is ignored."""
         raise NotImplementedError
@@ -34,3 +40,11 @@ class ClassWeightedLoss(LossSettings):
     @property
     def wanted_class_weights(self) -> ClassWeights:
         return self.class_weights
+
+
+class MappedLoss(LossSettings):
+    """A loss that reads a map of the truth beside the class ids, where its `wanted_map` names one."""
+
+    def compute(self, logits: Tensor, truth: Tensor, class_weights: Tensor | None, truth_map: Tensor | None = None) -> Tensor:
+        """As `LossSettings.compute`; `truth_map` is float32, the batch of the map that `wanted_map` names."""
+        raise NotImplementedError

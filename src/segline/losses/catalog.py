@@ -15,6 +15,7 @@ LOSSES: dict[str, str] = {
     "jaccard": "segline.losses.jaccard",
     "tversky": "segline.losses.tversky",
     "lovasz": "segline.losses.lovasz",
+    "boundary": "segline.losses.boundary",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from segline.losses.base import LossSettings
+from segline.losses.base import LossSettings, MappedLoss
 
 MAIN = "logits"
 """Name of a network's output that predicts; the others (auxiliary heads, deep supervision) only train."""
@@ -31,18 +31,29 @@ class Criterion(nn.Module):
             values = (class_weights or {}).get(name)
             self.register_buffer(f"class_weights_{name}", None if values is None else torch.tensor(values, dtype=torch.float32), persistent=False)
 
-    def forward(self, outputs: Mapping[str, Tensor], truth: Tensor) -> dict[str, Tensor]:
+    def forward(self, outputs: Mapping[str, Tensor], truth: Tensor, truth_maps: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Outputs `(B, K, H, W)` by name, class ids `(B, H, W)` → each loss of the main output under its own name, unweighted; for an auxiliary output
-        `<output>`, its weighted sum; and `loss`, what is minimised. Auxiliary outputs that are not there, as outside training, add nothing."""
+        `<output>`, its weighted sum; and `loss`, what is minimised. Auxiliary outputs that are not there, as outside training, add nothing.
+
+        truth_maps: what the losses' `wanted_map` name, by those names, for the whole batch.
+        """
         parts: dict[str, Tensor] = {}
+        maps = {name: values.float() for name, values in (truth_maps or {}).items()}
         total = outputs[MAIN].new_zeros((), dtype=torch.float32)
         for output, share in self.output_weights.items():
             if output not in outputs:
                 continue
             logits = outputs[output].float()
             with torch.autocast(logits.device.type, enabled=False):  # or it would compute sums of products in bf16 again
-                losses = {name: term.compute(logits, truth, self.get_buffer(f"class_weights_{name}")) for name, term in self.terms.items()}
+                losses = {name: self._computed(name, logits, truth, maps) for name in self.terms}
             summed = torch.stack([self.terms[name].weight * value for name, value in losses.items()]).sum()
             parts |= losses if output == MAIN else {output: summed}
             total = total + share * summed
         return {**parts, "loss": total}
+
+    def _computed(self, name: str, logits: Tensor, truth: Tensor, truth_maps: Mapping[str, Tensor]) -> Tensor:
+        """One loss `name`, unweighted."""
+        term, class_weights = self.terms[name], self.get_buffer(f"class_weights_{name}")
+        if isinstance(term, MappedLoss) and term.wanted_map is not None:
+            return term.compute(logits, truth, class_weights, truth_maps[term.wanted_map.name])
+        return term.compute(logits, truth, class_weights)

@@ -10,12 +10,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def shares(truth: Tensor, class_weights: Tensor | None) -> Tensor:
-    """What each pixel counts `(B, H, W)`: its class's weight, or 1; ignored pixels 0."""
+def shares(truth: Tensor, class_weights: Tensor | None, border: Tensor | None = None) -> Tensor:
+    """What each pixel counts `(B, H, W)`: its class's weight, or 1, and what `border` adds `(B, H, W)`; ignored pixels 0."""
     scored = truth != IGNORE
-    if class_weights is None:
-        return scored.float()
-    return class_weights[truth.masked_fill(~scored, 0)] * scored
+    weights = scored.float() if class_weights is None else class_weights[truth.masked_fill(~scored, 0)] * scored
+    return weights if border is None else weights + border * scored
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
@@ -23,8 +22,11 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     return (weights * losses).sum() / weights.sum().clamp(min=1e-12)
 
 
-def class_mean(losses: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Losses of each class against the rest `(B, K, H, W)` → their mean over pixels that are not ignored and over classes (with weights: the weighted mean)."""
+def class_mean(losses: Tensor, truth: Tensor, class_weights: Tensor | None, border: Tensor | None = None) -> Tensor:
+    """Losses of each class against the rest `(B, K, H, W)` → their mean over pixels that are not ignored and over classes (with weights: the weighted mean).
+
+    border: what pixels count more `(B, H, W)`, for every class.
+    """
     scored = (truth != IGNORE).unsqueeze(1)
-    weights = losses.new_ones(losses.shape[1]) if class_weights is None else class_weights
-    return weighted_mean(losses, scored * weights.view(1, -1, 1, 1))
+    of_class = (losses.new_ones(losses.shape[1]) if class_weights is None else class_weights).view(1, -1, 1, 1)
+    return weighted_mean(losses, scored * (of_class if border is None else of_class + border.unsqueeze(1)))

@@ -8,6 +8,7 @@ from pydantic import create_model, model_serializer, model_validator
 
 from segline.losses.base import LossSettings
 from segline.losses.catalog import LOSSES, settings
+from segline.losses.truth_maps import TruthMap
 from segline.settings import Section
 
 
@@ -36,6 +37,11 @@ class LossSum(Section):
         """The losses that are named, in the catalogue's order."""
         named = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: term for name, term in named.items() if term is not None}
+
+    def wanted_maps(self) -> tuple[TruthMap, ...]:
+        """What the losses that count read of each image beside the class ids, each once."""
+        wanted = [term.wanted_map for term in self.terms().values() if term.weight]
+        return tuple(dict.fromkeys(one for one in wanted if one is not None))
 
     @classmethod
     def of(cls, **weights: float) -> Self:

@@ -25,7 +25,8 @@ class EncoderSettings(SemanticSettings):
     encoder: str = "resnet18"  # any encoder of segmentation_models_pytorch, or `tu-<name>` for one of timm
     weights: str = "none"  # imagenet, none, or the path of a state-dict file for the encoder
     # sync: batch norm over all GPUs; frozen: the encoder's batch norm as its weights have it; group (at most 32 groups), instance: for small batches
-    norm: Literal["batch", "sync", "frozen", "group", "instance"] = "batch"
+    # inplace_abn: batch norm over all processes with a leaky ReLU in one step, where a ReLU follows: a fifth to a third less memory in training
+    norm: Literal["batch", "sync", "frozen", "group", "instance", "inplace_abn"] = "batch"
 
     @model_validator(mode="after")
     def _frozen_at_something(self) -> EncoderSettings:

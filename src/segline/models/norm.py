@@ -2,6 +2,7 @@
 
 sync       batch norm whose statistics are of all GPUs together
 frozen     the encoder's batch norm with the statistics, scale and shift that its weights came with, none of which is trained
+inplace_abn  batch norm and the ReLU behind it in one step that keeps half as much for the backward pass (see `segline.models.inplace_abn`)
 group      group norm (Wu 2018), instance: instance norm (Ulyanov 2016), where batches are too small for batch statistics
 """
 
@@ -36,7 +37,10 @@ class PooledNorm(nn.Module):
 
 
 def exchange(network: nn.Module, word: str, *, encoder: nn.Module) -> None:
-    """Put other norms in the place of the batch norms of `network`, of which `encoder` is a part. word: batch, sync, frozen, group or instance."""
+    """Put other norms in the place of the batch norms of `network`, of which `encoder` is a part.
+
+    word: batch, sync, frozen, group, instance or inplace_abn. Raises ModelError where the network has nothing that the last could be put for.
+    """
     from timm.layers.norm_act import convert_sync_batchnorm, freeze_batch_norm_2d
 
     if word == "sync":
@@ -47,6 +51,10 @@ def exchange(network: nn.Module, word: str, *, encoder: nn.Module) -> None:
         to_group_norm(network)
     elif word == "instance":
         _exchange(network, instance=True)
+    elif word == "inplace_abn":
+        from segline.models import inplace_abn
+
+        inplace_abn.exchange(network)
     else:
         assert word == "batch"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from segline.losses.settings import Loss
+from segline.losses.truth_maps import TruthMap
 from segline.models.settings import ModelSettings
 
 
@@ -13,3 +14,7 @@ class SemanticSettings(ModelSettings):
 
     task: ClassVar[str] = "semantic"
     loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised
+
+    @property
+    def wanted_maps(self) -> tuple[TruthMap, ...]:
+        return self.loss.wanted_maps()

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from segline.losses.truth_maps import TruthMap
 from segline.settings import Count, Positive, Section, Size
 from segline.training.settings import Train, Transform
 from segline_runtime.specification import Fit, Geometry
@@ -95,6 +96,11 @@ class ModelSettings(Section):
         if self.exporter == "dynamo" and self.input.fit not in ("stretch", "native"):
             raise ValueError(f"{self.arch} exports with input.fit stretch or native, not {self.input.fit}")
         return self
+
+    @property
+    def wanted_maps(self) -> tuple[TruthMap, ...]:
+        """What its losses read of each image beside the truth itself."""
+        return ()
 
     @property
     def weights_file(self) -> str | None:

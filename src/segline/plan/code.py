@@ -28,6 +28,7 @@ DECIDES_NOTHING = (
     "segline.files",
     "segline.layout",
     "segline.machine",
+    "segline.memory",
     "segline.losses.class_weights",
     "segline.models.semantic_settings",
     "segline.params",

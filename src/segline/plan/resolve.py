@@ -11,6 +11,7 @@ from segline.layout import expanded
 from segline.losses.catalog import LOSSES
 from segline.losses.class_weights import class_weights
 from segline.losses.settings import LossSum
+from segline.losses.truth_maps import Closeness
 from segline.metrics import catalog as metrics_catalog
 from segline.models.catalog import ARCHITECTURES
 from segline.models.settings import ModelSettings
@@ -56,6 +57,7 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
     words, scored_by = decisions.metrics(params.evaluate.metrics, task)
     if statistics is not None and len(statistics[0]) != info.image.channels:
         raise ParametersError(f"models.{name}.input.mean has {len(statistics[0])} values, and the images have {info.image.channels} channels.")
+    _require_truths(name, settings, info)
     modules = _Modules(settings, task, _of_task(words, task))
     scored = Part(info.scored, info.split_hashes[info.scored])
     geometry = settings.input.geometry(size)
@@ -142,6 +144,17 @@ def _parts(info: DatasetInfo, holdout: float) -> tuple[Part, Part]:
         return train, Part("val", info.split_hashes["val"])
     held = Part("train", info.split_hashes["train"], holdout)
     return held, held
+
+
+def _require_truths(name: str, settings: ModelSettings, info: DatasetInfo) -> None:
+    """Raises ParametersError where a loss asks for truth that the data lacks."""
+    loss = getattr(settings, "loss", None)
+    for word, term in loss.terms().items() if isinstance(loss, LossSum) else ():
+        if term.weight and isinstance(term.wanted_map, Closeness) and not info.has(term.wanted_map.truth):
+            raise ParametersError(
+                f"models.{name}.loss.{word}.border.of is instances, and the data set '{info.name}' has no object masks; set it to components, "
+                "which takes connected pixels of one class for an object."
+            )
 
 
 def _class_weights(name: str, settings: ModelSettings, info: DatasetInfo) -> dict[str, tuple[float, ...]]:

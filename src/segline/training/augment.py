@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -20,6 +21,7 @@ from segline.data.store import IGNORE, Instances, Sample, Truth
 from segline.errors import ParametersError
 from segline.training.augment_steps import Arrays, Step, brought_back, carried, rounded, tried
 from segline.training.settings import Transform
+from segline.training.truth_maps import TruthMaps
 from segline_runtime.geometry import Window, network_size
 from segline_runtime.images import RGB
 from segline_runtime.specification import Geometry, ImageKind
@@ -44,10 +46,11 @@ class Augmentation:
         image: ImageKind = RGB,
         crop: tuple[int, int] | None = None,
         padding: Sequence[float] = (0.0,),
+        maps: TruthMaps | None = None,
     ) -> None:
         """truth: what the model learns from. crop: height and width of what training cuts out.
 
-        padding: value per channel where an image does not reach, of the image's own scale.
+        padding: value per channel where an image does not reach, of the image's own scale. maps: makes what the losses read beside an index mask, if anything.
         """
         objects = truth != "index"
         self._steps = _steps(transforms, objects, image.scale)
@@ -57,6 +60,7 @@ class Augmentation:
         self._geometry = geometry
         self._crop = crop
         self._padding = padding
+        self.maps = maps
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """The sample as the network sees it in training; the same seed gives the same picture. Objects that left the picture are left out.
@@ -64,7 +68,13 @@ class Augmentation:
         Index masks of a batch are one tensor: where the geometry has one size, what a transform made larger is cropped to it, and what it made smaller padded.
         Raises ParametersError when a transform cannot transform this image.
         """
-        arrays = self._transformed(self._resized(sample), sample.name, seed)
+        followed = None if self.maps is None else self.maps.of_image(sample)
+        if self.maps is not None:
+            sample = replace(sample, instances=None)  # the maps are made of them, and the model learns from the mask
+        arrays = self._resized(sample)
+        if followed is not None:
+            arrays["maps"] = resized(followed, arrays["image"].shape[:2])
+        arrays = self._transformed(arrays, sample.name, seed)
         only = self._geometry.size if self._geometry.fit in ("stretch", "letterbox") else None
         most = self._crop or (only if sample.mask is not None else None)
         least = self._crop or (only if sample.mask is not None or self._geometry.fit == "letterbox" else None)
@@ -75,7 +85,8 @@ class Augmentation:
         objects = sample.instances
         if objects is not None:
             objects = _instances(arrays.get("masks", ()), objects, arrays["image"].shape[:2])
-        return Sample(sample.image_id, sample.name, arrays["image"], arrays.get("mask"), objects)
+        maps = None if self.maps is None else self.maps.of_picture(arrays["mask"], arrays.get("maps"))
+        return Sample(sample.image_id, sample.name, arrays["image"], arrays.get("mask"), objects, maps)
 
     def _resized(self, sample: Sample) -> Arrays:
         size = network_size((sample.image.shape[0], sample.image.shape[1]), self._geometry)
@@ -151,7 +162,8 @@ def cut(sample: Sample, windows: Sequence[Window]) -> list[Sample]:
         image = sample.image[top:bottom, left:right]
         index = None if sample.mask is None else sample.mask[top:bottom, left:right]
         inside = None if objects is None else _instances(part, objects, image.shape[:2])
-        parts.append(Sample(sample.image_id, sample.name, image, index, inside))
+        maps = None if sample.maps is None else {name: values[..., top:bottom, left:right] for name, values in sample.maps.items()}
+        parts.append(Sample(sample.image_id, sample.name, image, index, inside, maps))
     return parts
 
 
@@ -175,7 +187,7 @@ def _cropped(arrays: Arrays, size: tuple[int, int], numbers: np.random.Generator
 
 
 def _padded(arrays: Arrays, size: tuple[int, int], padding: Sequence[float]) -> Arrays:
-    """At least `size`: to the right and the bottom comes `padding` in the image, `ignore` in the index mask, nothing in an object's mask."""
+    """At least `size`: to the right and the bottom comes `padding` in the image, `ignore` in the index mask, nothing in an object's mask and in maps."""
     height, width = arrays["image"].shape[:2]
     below, right = max(size[0] - height, 0), max(size[1] - width, 0)
     if not (below or right):
@@ -188,7 +200,7 @@ def _padded(arrays: Arrays, size: tuple[int, int], padding: Sequence[float]) -> 
             padded[name] = np.pad(array, ((0, 0), (0, below), (0, right)))
             continue
         wider = np.empty((height + below, width + right, *array.shape[2:]), dtype=array.dtype)
-        wider[:] = values if name == "image" else IGNORE
+        wider[:] = values if name == "image" else 0 if name == "maps" else IGNORE
         wider[:height, :width] = array
         padded[name] = wider
     return padded

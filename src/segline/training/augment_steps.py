@@ -32,7 +32,10 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the netwo
 import albumentations as A
 
 Arrays = dict[str, Any]
-"""albumentations' own names: `image` `(H, W, C)`, `mask` uint8 `(H, W)` as `carried` makes it, `masks` uint8 `(N, H, W)` of 0 and 1, N at least 1."""
+"""albumentations' own names: `image` `(H, W, C)`, `mask` uint8 `(H, W)` as `carried` makes it, `masks` uint8 `(N, H, W)` of 0 and 1, N at least 1.
+
+Beside them `maps` float32 `(H, W, M)`, in 0…1: they go where the mask goes, by bilinear interpolation, and are 0 where it says `ignore`.
+"""
 
 _READ_MASK = frozenset({"MaskDropout", "ConstrainedCoarseDropout", "CropNonEmptyMaskIfExists"})
 """They decide by the class ids of the index mask, so they get it as it is."""
@@ -94,7 +97,7 @@ class Step:
     def __call__(self, arrays: Arrays, *, of: str, forced: bool = False) -> Arrays:
         """The arrays after the transform, which `forced` applies whatever its `p`. Raises ParametersError, naming the picture as `of` does."""
         image = arrays["image"]
-        given = dict(arrays)
+        given = {name: array for name, array in arrays.items() if name != "maps"}
         if self._reads_mask:
             given["mask"] = _classes(arrays)
         if self._reads_boxes:
@@ -104,6 +107,8 @@ class Step:
             given["image"] = unit.values(image)
         try:
             changed = self._transform(force_apply=forced, **given)
+            if "maps" in arrays:
+                changed["maps"] = self._followed(arrays["maps"])
         except Exception as error:  # albumentations, OpenCV and NumPy have no common kind of error
             raise ParametersError(self._failed(image, of, _reason(error))) from error
         after = {name: changed[name] for name in arrays}
@@ -119,6 +124,21 @@ class Step:
         if self._reads_mask and "masks" in after:
             after["masks"] = (after["masks"] == 1).astype(np.uint8)
         return after
+
+    def _followed(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Maps `(H, W, M)` after what the transform has just done to the mask."""
+        params = self._transform.params  # empty where it was not applied
+        if not params or "mask" not in self._transform.targets:
+            return maps
+        linear = {"mask_interpolation": cv2.INTER_LINEAR} if hasattr(self._transform, "mask_interpolation") else {}
+        before = {name: getattr(self._transform, name) for name in linear}
+        vars(self._transform).update(linear)
+        try:
+            values = self._transform.apply_with_params(params | linear, mask=maps)["mask"]
+        finally:
+            vars(self._transform).update(before)
+        followed: NDArray[np.float32] = values.reshape(*values.shape[:2], maps.shape[2]).clip(0, 1)
+        return followed
 
     def _failed(self, image: NDArray[Any], of: str, why: str) -> str:
         height, width, channels = image.shape
@@ -209,7 +229,8 @@ def _wrong(after: Arrays, image: NDArray[Any]) -> str | None:
         return f"it gives back values of {picture.dtype}"
     if not picture.size:
         return "it leaves nothing of the picture"
-    followed = all(truth.shape[-2:] == picture.shape[:2] for name, truth in after.items() if name != "image")
+    sizes = [truth.shape[:2] if name == "maps" else truth.shape[-2:] for name, truth in after.items() if name != "image"]
+    followed = all(size == picture.shape[:2] for size in sizes)
     return None if followed else "the truth does not follow the image"
 
 

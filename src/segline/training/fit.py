@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.trainer.states import TrainerStatus
 from torch import Tensor, nn
 
+from segline import memory
 from segline.data.store import Split
 from segline.errors import SeglineError, TrainingError
+from segline.models import checkpointing
 from segline.tasks.base import Task
 from segline.tasks.learning import Learning
 from segline.training import hardware, loaders
@@ -30,6 +33,9 @@ from segline.training.resume import CHECKPOINT, Begun
 from segline.training.settings import Runtime, Train
 from segline.training.silence import EveryMinute
 from segline_runtime.specification import Specification
+
+_EMPTY = (64, 64)
+"""Height and width of an image that shows how a network is run."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,12 @@ def fit(
     if not sys.stderr.isatty():
         callbacks.append(EveryMinute())
     trainer, precision = _trainer(settings, runtime, callbacks)
+    if settings.checkpointing:
+        empty = np.zeros((1, *_EMPTY, specification.image.channels), dtype=specification.image.dtype)
+        checkpointing.install(network, lambda: learning.graph(network, specification).run(empty))
     if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=settings)
+    module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=settings, maps=augmentation.maps)
 
     device = trainer.strategy.root_device.type
     world = trainer.world_size
@@ -102,7 +111,7 @@ def fit(
             raise TrainingError(f"The training broke down: {error}. Lower train.lr, set train.clip, or use precision: fp32; then run again.") from None
         if isinstance(error, SeglineError):
             raise loaders.as_raised(error) from None
-        if _memory_is_short(error):
+        if memory.is_short(error):
             raise TrainingError(_too_large(settings, device, world)) from None
         if isinstance(error, SystemExit) and trainer.state.status is TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into a bare exit
@@ -130,19 +139,14 @@ def _end_other_processes(trainer: lightning.Trainer) -> None:
         trainer.strategy.launcher.kill(signal.SIGKILL)
 
 
-def _memory_is_short(error: BaseException) -> bool:
-    """torch has a kind of error for a GPU's memory; for the machine's own it has words alone."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
-
-
 def _too_large(settings: Train, device: str, world: int) -> str:
     """What to do about it; half a batch, accumulated twice, moves the weights by as many images."""
-    memory = "This machine's memory" if device == "cpu" else "The GPU's memory"
     size = settings.batch_size
-    advice = "Make input.size or crop smaller"
+    smaller = "make input.size or crop smaller" if settings.checkpointing else "set train.checkpointing: true, or make input.size or crop smaller"
+    advice = smaller[0].upper() + smaller[1:]
     if size % (2 * world) == 0:
-        advice = f"Set train.batch_size: {size // 2} and train.accumulate: {2 * settings.accumulate}, or make input.size or crop smaller"
-    return f"{memory} is too small for a training with train.batch_size {size} ({size // world} images per process). {advice}, and run again."
+        advice = f"Set train.batch_size: {size // 2} and train.accumulate: {2 * settings.accumulate}, or {smaller}"
+    return f"{memory.whose(device)} is too small for a training with train.batch_size {size} ({size // world} images per process). {advice}, and run again."
 
 
 def _per_process(batch_size: int, world: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from segline.tasks.learning import Batch, Learning
 from segline.tasks.predictor import GraphPredictor
 from segline.training import optimizer
 from segline.training.settings import Train
+from segline.training.truth_maps import TruthMaps
 from segline.training.validation_loss import ValidationLoss
 from segline_runtime.specification import Specification
 
@@ -26,12 +28,25 @@ SKIPPED_AT_MOST = 10
 """Steps in a row: one overflows now and then where fp16 ends at 65,504; a loss that stays infinite for so long will stay so."""
 
 
+LOOK_EVERY = 25
+"""Steps: to look at a loss, the processor waits for the GPU, which then has nothing to do."""
+
+
 class SegmentationModule(LightningModule):
     """Training and validation steps. Validation runs the task's graph in fp32 on untouched samples, as evaluation does later."""
 
     def __init__(
-        self, network: nn.Module, criterion: nn.Module | None, *, task: Task, learning: Learning, specification: Specification, settings: Train
+        self,
+        network: nn.Module,
+        criterion: nn.Module | None,
+        *,
+        task: Task,
+        learning: Learning,
+        specification: Specification,
+        settings: Train,
+        maps: TruthMaps | None = None,
     ) -> None:
+        """maps: as the training's augmentation has them, for the loss of validation images."""
         super().__init__()
         self.network = network
         self.criterion = criterion
@@ -40,8 +55,9 @@ class SegmentationModule(LightningModule):
         self._specification = specification
         self._settings = settings
         self._scorer: Scorer = task.scorer(specification.classes)
-        self._loss = ValidationLoss(network, criterion, task=task, learning=learning, specification=specification)
+        self._loss = ValidationLoss(network, criterion, task=task, learning=learning, specification=specification, maps=maps)
         self._predict: GraphPredictor | None = None
+        self._unseen: list[tuple[int, Tensor]] = []  # losses at which nobody has looked yet, with their steps
         self._infinite_in_a_row = 0  # steps
         self._finite = False  # whether the loss was, in some step of this epoch
 
@@ -59,7 +75,7 @@ class SegmentationModule(LightningModule):
         encoder = self.encoder
         if encoder is not None and self.current_epoch < self._settings.freeze_encoder:
             encoder.eval()  # its norm statistics stay, too
-        self._finite = False
+        self._unseen, self._finite = [], False
 
     def on_train_epoch_end(self) -> None:
         if not self._finite:
@@ -68,22 +84,42 @@ class SegmentationModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         losses = self._learning.losses(self.network, self.criterion, batch, self._specification)
-        if not torch.isfinite(losses["loss"]):
-            self._not_finite(losses["loss"])
+        self._unseen.append((self.global_step, losses["loss"].detach()))
+        if self._looks_now() and not self._look():
             return losses["loss"]
-        self._infinite_in_a_row, self._finite = 0, True
         shown = {f"train_{name}": value.detach() for name, value in losses.items()}
         self.log_dict(shown, on_step=False, on_epoch=True, batch_size=len(batch.images), sync_dist=True)
         self.log("loss", losses["loss"].detach(), prog_bar=True, logger=False)
         return losses["loss"]
 
-    def _not_finite(self, loss: Tensor) -> None:
+    def _looks_now(self) -> bool:
+        """Whether to look at the losses since the last look.
+
+        In fp16 the gradient scaler waits for the GPU in each step anyway, and on a CPU there is no waiting. The last step of an epoch is looked at before
+        anything is made of the weights.
+        """
+        waits = self.device.type != "cpu" and self.trainer.precision != "16-mixed"
+        return not waits or len(self._unseen) >= LOOK_EVERY or self.trainer.is_last_batch
+
+    def _look(self) -> bool:
+        """Whether the newest loss is a finite number. Raises FloatingPointError for one that is not, and that the gradient scaler does not leave out."""
+        steps, losses = zip(*self._unseen, strict=True)
+        values = torch.stack(losses).tolist()
+        self._unseen = []
+        for step, value in zip(steps, values, strict=True):
+            if math.isfinite(value):
+                self._infinite_in_a_row, self._finite = 0, True
+            else:
+                self._not_finite(step, value)
+        return self._infinite_in_a_row == 0
+
+    def _not_finite(self, step: int, loss: float) -> None:
         """In fp16 a single step may overflow: its gradients do as well, and the gradient scaler leaves the step out. Raises FloatingPointError otherwise."""
         self._infinite_in_a_row += 1
         if self.trainer.precision == "16-mixed" and self._infinite_in_a_row <= SKIPPED_AT_MOST:
             return
         before = f", as in the {self._infinite_in_a_row - 1} steps before it" if self._infinite_in_a_row > 1 else ""
-        raise FloatingPointError(f"the loss is {loss.item()} at step {self.global_step}{before}")
+        raise FloatingPointError(f"the loss is {loss} at step {step}{before}")
 
     def on_validation_epoch_start(self) -> None:
         self._scorer = self._task.scorer(self._specification.classes)

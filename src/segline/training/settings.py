@@ -62,6 +62,8 @@ class Train(Section):
     validate_every: Count = 1  # epochs from one validation to the next, and the last one
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of a moving average of the weights, per optimiser step, warmed up
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
+    # blocks of the network keep their inputs alone and are computed again in the backward pass: less memory, more time
+    checkpointing: bool = False
     channels_last: bool = True  # memory layout of tensors; faster on most hardware
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of train that steers the training where `val` is what is scored at the end
 

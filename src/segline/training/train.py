@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from segline import environment, history, provenance
 from segline.card import ModelCard
-from segline.data.store import PreparedDataset, Split
+from segline.data.store import PreparedDataset, Split, Truth
 from segline.errors import DataError, ModelError
 from segline.files import whole, write_json
 from segline.layout import ModelFolder
@@ -26,6 +25,7 @@ from segline.training.callbacks import Row
 from segline.training.fit import Fitted, fit
 from segline.training.holdout import holdout
 from segline.training.settings import Runtime
+from segline.training.truth_maps import TruthMaps
 from segline_runtime.specification import Specification
 
 Notify = Callable[[], None]
@@ -43,15 +43,18 @@ def train(
     folder: ModelFolder,
     weights: Path | None,
     follow: Follow,
+    maps: Path | None = None,
 ) -> None:
     """Train by `plan` and write weights, card, history and trained_on.json into `folder`.
 
-    weights: where the weight file that the plan names lies. An interrupted training of the same plan goes on where it stopped.
-    Raises a SeglineError for anything a user can mend.
+    weights: where the weight file that the plan names lies. maps: the folder in which maps of the truth are kept that losses read, if they are to be.
+    An interrupted training of the same plan goes on where it stopped. Raises a SeglineError for anything a user can mend.
     """
     task, learning = tasks.get(plan.task), tasks.learning(plan.task)
-    training, steering = _splits(dataset, plan, task.truth)
     settings = plan.settings
+    wanted = settings.wanted_maps
+    truths = dict.fromkeys([task.truth, *(one.truth for one in wanted)])
+    training, steering = _splits(dataset, plan, tuple(truths))
     network = _network(plan, weights)  # first: it knows whether the encoder is there, whose statistics are asked for next
     specification = specification_of(plan)
     augmentation = Augmentation(
@@ -61,6 +64,7 @@ def train(
         image=plan.image,
         crop=settings.input.training_crop,
         padding=[value * plan.image.scale for value in specification.mean],
+        maps=TruthMaps(wanted, plan.classes, kept=maps) if wanted else None,
     )
     criterion = learning.criterion(settings, network, plan.class_weights)
     card = card_of(plan, specification, dataset, commit)
@@ -146,16 +150,16 @@ def _network(plan: TrainPlan, weights: Path | None) -> nn.Module:
     return architectures.build(settings, channels=plan.image.channels, classes=len(plan.classes))
 
 
-def _splits(dataset: PreparedDataset, plan: TrainPlan, truth: Any) -> tuple[Split, Split]:
+def _splits(dataset: PreparedDataset, plan: TrainPlan, truths: Sequence[Truth]) -> tuple[Split, Split]:
     """What is trained on, and what steers the training."""
     for part in (plan.training, plan.steering):
         if dataset.info.split_hashes.get(part.split) != part.hash:
             raise DataError(f"The {part.split} split in {dataset.folder} is not the one that the plan was made for; run `dvc repro train@{plan.model}`.")
-    return _part(dataset, plan.training, plan.seed, truth, held=False), _part(dataset, plan.steering, plan.seed, truth, held=True)
+    return _part(dataset, plan.training, plan.seed, truths, held=False), _part(dataset, plan.steering, plan.seed, truths, held=True)
 
 
-def _part(dataset: PreparedDataset, part: Part, seed: int, truth: Any, *, held: bool) -> Split:
-    split = dataset.split(part.split, [truth])
+def _part(dataset: PreparedDataset, part: Part, seed: int, truths: Sequence[Truth], *, held: bool) -> Split:
+    split = dataset.split(part.split, truths)
     if part.holdout is None:
         return split
     kept, away = holdout(len(split), part.holdout, seed)

@@ -12,6 +12,7 @@ from segline.tasks.base import Task
 from segline.tasks.graph import evaluating
 from segline.tasks.learning import Learning
 from segline.training.augment import Augmentation, cut
+from segline.training.truth_maps import TruthMaps
 from segline_runtime.geometry import windows
 from segline_runtime.specification import Specification
 
@@ -23,11 +24,13 @@ class ValidationLoss:
     others one by one; of one that is predicted by windows it is the mean over its windows.
     """
 
-    def __init__(self, network: nn.Module, criterion: nn.Module | None, *, task: Task, learning: Learning, specification: Specification) -> None:
+    def __init__(
+        self, network: nn.Module, criterion: nn.Module | None, *, task: Task, learning: Learning, specification: Specification, maps: TruthMaps | None = None
+    ) -> None:
         self._network, self._criterion = network, criterion
         self._learning, self._specification = learning, specification
         padding = [value * specification.image.scale for value in specification.mean]
-        self._fitted = Augmentation((), geometry=specification.geometry, truth=task.truth, image=specification.image, padding=padding)
+        self._fitted = Augmentation((), geometry=specification.geometry, truth=task.truth, image=specification.image, padding=padding, maps=maps)
         self.reset()
 
     def reset(self) -> None:

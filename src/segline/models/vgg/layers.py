@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torchvision.models.vgg import VGG16_BN_Weights, VGG16_Weights, make_layers
@@ -31,6 +32,9 @@ class Dense:
 
 class Vgg16(nn.Module):
     """Five stages of 3×3 convolutions, with the names of torchvision's state dict, and on request fc6 and fc7."""
+
+    segments: ClassVar = ("stage",)
+    """Methods that are recomputed in the backward pass where that is asked for (see `segline.models.checkpointing`)."""
 
     def __init__(self, *, channels: int, width: int, norm: bool, dense: Dense | None) -> None:
         super().__init__()

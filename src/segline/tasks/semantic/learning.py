@@ -24,6 +24,7 @@ class SemanticBatch(NamedTuple):
 
     images: Tensor  # (B, C, h, w), values of the image kind
     masks: Tensor  # (B, h, w) int64 class ids, 255 = ignore
+    maps: dict[str, Tensor] | None = None  # what losses read beside them, by name, each (B, …, h, w), 0 where an image was padded; None: no loss reads any
 
 
 class SemanticLearning:
@@ -43,15 +44,16 @@ class SemanticLearning:
             h, w = sample.mask.shape
             images[i, :, :h, :w] = sample.image.transpose(2, 0, 1)
             masks[i, :h, :w] = sample.mask
-        return SemanticBatch(torch.from_numpy(images), torch.from_numpy(masks))
+        return SemanticBatch(torch.from_numpy(images), torch.from_numpy(masks), _together(samples, (height, width)))
 
     def to_device(self, batch: SemanticBatch, device: torch.device) -> SemanticBatch:
-        return SemanticBatch(batch.images.to(device, non_blocking=True), batch.masks.to(device, non_blocking=True))
+        maps = None if batch.maps is None else {name: values.to(device, non_blocking=True) for name, values in batch.maps.items()}
+        return SemanticBatch(batch.images.to(device, non_blocking=True), batch.masks.to(device, non_blocking=True), maps)
 
     def losses(self, network: nn.Module, criterion: nn.Module | None, batch: SemanticBatch, specification: Specification) -> dict[str, Tensor]:
         assert criterion is not None
         images = normalised(batch.images, specification).contiguous(memory_format=_format_of(network))
-        found: dict[str, Tensor] = criterion(network(images), batch.masks)
+        found: dict[str, Tensor] = criterion(network(images), batch.masks, batch.maps)
         return found
 
     def graph(self, network: nn.Module, specification: Specification) -> EvalGraph:
@@ -81,6 +83,19 @@ class SemanticGraph(EvalGraph):
 
 
 LEARNING = SemanticLearning()
+
+
+def _together(samples: Sequence[Sample], size: tuple[int, int]) -> dict[str, Tensor] | None:
+    """The maps of all samples, each padded to `size` by 0; None where they have none."""
+    found: dict[str, Tensor] = {}
+    for name, first in (samples[0].maps or {}).items():
+        together = np.zeros((len(samples), *first.shape[:-2], *size), dtype=first.dtype)
+        for i, sample in enumerate(samples):
+            assert sample.maps is not None, "all samples of a training are made alike"
+            values = sample.maps[name]
+            together[i, ..., : values.shape[-2], : values.shape[-1]] = values
+        found[name] = torch.from_numpy(together)
+    return found or None
 
 
 def _carried(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
