@@ -34,7 +34,7 @@ def test_the_shipped_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("epochs: 14, batch_size: 8", "epochs: 14, batchsize: 8", "models.unet.train.batchsize is no known key; did you mean 'batch_size'?"),
+        ("batch_size: 8", "batchsize: 8", "models.unet.train.batchsize is no known key; did you mean 'batch_size'?"),
         ("seed: 0", "sed: 0", "sed is no known key; did you mean 'seed'?"),
         ("lr: 0.002", 'lr: "0.002"', "models.unet.train.lr is '0.002': input should be a valid number"),
         ("lr: 0.002", "lr: -1", "greater than 0"),
