@@ -102,7 +102,7 @@ def read(path: Path) -> Params:
     problems = Problems(path.name)
     data: Section | None = problems.validated(_source_class(values, problems), values.get("data"), "data")
     models = _models(values.get("models"), problems)
-    frame = problems.validated(Frame, values, "", inner=("data", "models"))
+    frame = problems.validated(Frame, {"data": {}} | values, "", inner=("data", "models"))
     if frame is not None:
         problems.add(*_promoted_models_exist(frame.promote, values.get("models")))
         problems.add(*_metrics_exist(frame.evaluate))

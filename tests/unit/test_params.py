@@ -22,7 +22,7 @@ def problems(tmp_path: Path, text: str) -> str:
 
 
 def read(tmp_path: Path, text: str) -> params.Params:
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text(text if "data:" in text else f"data: {{source: shapes}}\n{text}")
     return params.read(tmp_path / "params.yaml")
 
 
@@ -136,6 +136,10 @@ def test_an_almost_empty_file_has_every_default(tmp_path: Path) -> None:
     settings = read(tmp_path, "models: {x: {arch: unet}}")
     written = read(tmp_path, (ROOT / "params.yaml").read_text().split("models:")[0] + "models: {x: {arch: unet}}")
     assert settings == written
+
+
+def test_data_that_is_left_out_is_told_on_every_road(tmp_path: Path) -> None:
+    assert problems(tmp_path, "models: {x: {arch: unet}}") == "params.yaml: data is missing; DVC knows no defaults, so write it out: `data: {source: shapes}`."
 
 
 def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
