@@ -1,7 +1,9 @@
-"""The servers of the tests, each a process group of its own that listens on 127.0.0.1 alone: `mlflow server` and `mlflow models serve`."""
+"""The servers of the tests, each a process group of its own that listens on 127.0.0.1 alone: `mlflow server` and `mlflow models serve`;
+and a hub of pre-trained weights."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -11,7 +13,9 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -108,3 +112,34 @@ def _running(server: Server) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+class ModelHub(BaseHTTPRequestHandler):
+    """As much of a model hub as its client asks for: files by repository and revision, with the headers it wants."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        name = self.path.split("?")[0].rsplit("/", 1)[-1]
+        self.asked.append(f"{self.command} {name}")
+        if name not in self.files or "/smp-hub/mobilenet_v2.imagenet/resolve/" not in self.path:
+            self.send_error(404)
+            return
+        content = self.files[name]
+        self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", self.path.split("/")[4])
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""

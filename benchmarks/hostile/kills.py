@@ -1,11 +1,14 @@
 """Kills `dvc repro` at random moments of every stage and asks whether the line ends as it does undisturbed.
 
-    python benchmarks/hostile/kills.py --kills 60 --seed 0
+    python benchmarks/hostile/kills.py --kills 60 --seed 0 --minutes 90 --folder /tmp/kills
 
 One kill in each stage of a tiny line with two models makes a round; after its kills a round is run to its end and compared with an undisturbed control:
 tensors, history, metrics, runs in the logbook and registered versions, to the last digit. A kill is SIGKILL, SIGTERM or SIGINT to everybody (a closed
 terminal, a stopped job), to the stage alone (the system is out of memory) or to `dvc` alone, whose stage then lives on.
 Counted as well: tracebacks of Segline that a signal left on the screen, and unfinished files at the end. Needs Linux; writes `kills.json` beside this file.
+
+Each round draws its kills by the seed and its number. With `--folder` what is finished stays there, and the same command goes on after the last whole
+round; no round begins when `--minutes` are over.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,13 +27,16 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import results
 
-from segline import history
+from segline import history, provenance
+from segline.files import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -187,14 +194,14 @@ def outcome(root: Path) -> dict[str, Any]:
     return found | json.loads(said.rpartition("LOGBOOK ")[2])
 
 
-def control(root: Path) -> tuple[dict[str, Any], dict[str, float]]:
+def control(root: Path) -> dict[str, Any]:
     """The outcome of an undisturbed line, and how long each of its stages took, in seconds."""
     line = Line(root)
     if line.ended():
         raise SystemExit(f"the undisturbed line failed:\n{line.text()}")
     starts = [(match[1], at) for at, text in line.said if (match := re.match(r"Running stage '([^']+)'", text))]
     ends = [at for _, at in starts[1:]] + [line.said[-1][0]]
-    return outcome(root), {stage: end - start for (stage, start), end in zip(starts, ends, strict=True)}
+    return {"outcome": outcome(root), "seconds": {stage: end - start for (stage, start), end in zip(starts, ends, strict=True)}}
 
 
 def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: random.Random) -> list[dict[str, Any]]:
@@ -202,7 +209,7 @@ def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: ra
     kills = []
     for stage in stages:
         line = Line(root)
-        kill = {"stage": stage, "signal": draw.choice(SIGNALS).name, "victim": draw.choice(VICTIMS), "after": round(draw.random(), 3)}
+        kill: dict[str, Any] = {"stage": stage, "signal": draw.choice(SIGNALS).name, "victim": draw.choice(VICTIMS), "after": round(draw.random(), 3)}
         hit = line.begins(stage)
         if hit:
             time.sleep(kill["after"] * seconds[stage])
@@ -218,50 +225,88 @@ def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: ra
     return kills
 
 
+def planned(kills: int, seed: int) -> list[tuple[list[str], random.Random]]:
+    """The stages of each round, and what draws signal, victim and moment in it; the same whichever rounds were run before."""
+    rounds: list[tuple[list[str], random.Random]] = []
+    while kills > 0:
+        draw = random.Random(f"{seed} {len(rounds)}")
+        stages = sorted(draw.sample(STAGES, min(kills, len(STAGES))), key=STAGES.index)
+        rounds.append((stages, draw))
+        kills -= len(stages)
+    return rounds
+
+
+def measured(name: str, base: Path, measure: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """What `measure` finds in a checkout of its own, or found there when this was asked before; the checkout goes when nothing is to be seen in it."""
+    file = base / f"{name}.json"
+    if not file.is_file():
+        shutil.rmtree(base / name, ignore_errors=True)  # of a campaign that was cut off
+        found = measure(_checkout(base, name))
+        with whole(file) as beside:
+            beside.write_text(json.dumps(found))
+        if not found.get("differences"):
+            shutil.rmtree(base / name)
+    answer: dict[str, Any] = json.loads(file.read_text())
+    return answer
+
+
+def one_round(root: Path, stages: list[str], draw: random.Random, expected: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """The kills of one round, in what its end differs from the control, and the unfinished files that it left."""
+    kills = disturbed(root, stages, seconds, draw)
+    if "failed" in kills[-1]:
+        return {"kills": kills[:-1], "differences": [f"it did not end: {kills[-1]['failed']}"], "leftovers": []}
+    found = json.loads(json.dumps(outcome(root)))
+    differences = [f"{what}: {found.get(what)} in place of {value}" for what, value in expected.items() if found.get(what) != value]
+    return {"kills": kills, "differences": differences, "leftovers": [path.relative_to(root).as_posix() for path in root.rglob("*.part")]}
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--kills", type=int, default=60)
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--keep", action="store_true", help="leave the checkouts behind and print where they are")
+    arguments.add_argument("--minutes", type=float, default=120.0, help="no round begins later than this")
+    arguments.add_argument("--folder", type=Path, help="where the checkouts are made, and what is finished is kept")
     asked = arguments.parse_args()
-    draw = random.Random(asked.seed)
-    base = Path(tempfile.mkdtemp(prefix="segline-kills-"))
-    expected, seconds = control(_checkout(base, "control"))
-    kills: list[dict[str, Any]] = []
-    differences: list[str] = []
-    leftovers: list[str] = []
-    number, left = 0, asked.kills
-    while left > 0:
-        stages = list(STAGES) if left >= len(STAGES) else sorted(draw.sample(STAGES, left), key=STAGES.index)
-        left -= len(stages)
-        number += 1
-        root = _checkout(base, f"round{number}")
-        kills += disturbed(root, stages, seconds, draw)
-        if "failed" in kills[-1]:
-            differences.append(f"round {number} did not end: {kills[-1]['failed']}")
-            continue
-        found = outcome(root)
-        differences += [f"round {number}, {what}: {found.get(what)} in place of {value}" for what, value in expected.items() if found.get(what) != value]
-        leftovers += [path.relative_to(root).as_posix() for path in root.rglob("*.part")]
-    done = [kill for kill in kills if kill.get("hit")]
+    end = time.monotonic() + 60 * asked.minutes
+    base = asked.folder or Path(tempfile.mkdtemp(prefix="segline-kills-"))
+    base.mkdir(parents=True, exist_ok=True)
+    what = {"commit": provenance.commit(ROOT), "seed": asked.seed, "kills": asked.kills}
+    if measured_before(base / "asked.json", what) != what:
+        sys.exit(f"{base} holds the rounds of another commit, seed or number of kills; give --folder another one, or delete it.")
+    undisturbed = measured("control", base, control)
+    rounds: list[dict[str, Any]] = []
+    for number, (stages, draw) in enumerate(planned(asked.kills, asked.seed), 1):
+        if time.monotonic() < end or (base / f"round{number}.json").is_file():
+            measure = partial(one_round, stages=stages, draw=draw, expected=undisturbed["outcome"], seconds=undisturbed["seconds"])
+            rounds.append(measured(f"round{number}", base, measure))
+    kills = [kill for found in rounds for kill in found["kills"]]
+    done = [kill for kill in kills if kill["hit"]]
     figures = {
         "seed": asked.seed,
-        "rounds": number,
+        "asked": asked.kills,
+        "rounds": len(rounds),
         "kills": len(done),
-        "missed": len([kill for kill in kills if kill.get("hit") is False]),
+        "missed": len(kills) - len(done),
         "by_stage": dict(Counter(kill["stage"] for kill in done)),
         "by_signal": dict(Counter(kill["signal"] for kill in done)),
         "by_victim": dict(Counter(kill["victim"] for kill in done)),
-        "compared": sorted(expected),
-        "differences": [text[:2000] for text in differences],
+        "compared": sorted(undisturbed["outcome"]),
+        "differences": [f"round {number}, {text[:2000]}" for number, found in enumerate(rounds, 1) for text in found["differences"]],
         "tracebacks": [kill for kill in done if kill["traceback"]],
-        "leftovers": leftovers,
+        "leftovers": [file for found in rounds for file in found["leftovers"]],
     }
     results.write(results.beside(__file__), figures)
-    if asked.keep:
-        print(base)
+    if asked.folder is None and not figures["differences"]:
+        shutil.rmtree(base)
     else:
-        subprocess.run(["rm", "-rf", str(base)], check=True)
+        print(base)
+
+
+def measured_before(file: Path, what: dict[str, Any]) -> Any:
+    """What a file holds; `what` where there is none yet, which is then written."""
+    if not file.is_file():
+        file.write_text(json.dumps(what))
+    return json.loads(file.read_text())
 
 
 if __name__ == "__main__":

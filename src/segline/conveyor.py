@@ -1,4 +1,4 @@
-"""What DVC needs of params.yaml beyond its being valid: DVC knows no defaults, expands no `~`, and watches the folder of the images."""
+"""What DVC needs of params.yaml beyond its being valid: DVC expands no `~`, and watches the folder of the images."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ def check(checkout: Checkout) -> params.Params:
     except ParametersError as error:
         problems += error.problems
     values = load(checkout.params)
-    if "data" not in values:
-        problems.append(f"{checkout.params.name}: data is missing; DVC knows no defaults, so write it out: `data: {{source: shapes}}`.")
     source = values["data"].get("source") if isinstance(values.get("data"), dict) else None
     if isinstance(source, str) and source != SHAPES:
         problems += [f"{checkout.params.name}: {problem}" for problem in _reachable(source, checkout)]

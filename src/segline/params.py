@@ -62,7 +62,7 @@ class Frame(Section):
     """The sections that are the same for every source and architecture."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of generated images and trainings
-    data: dict[str, Any] = {"source": "shapes"}
+    data: dict[str, Any]
     models: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     evaluate: Evaluate = Evaluate()
     export: Export = Export()
@@ -100,9 +100,9 @@ def read(path: Path) -> Params:
     """
     values = load(path)
     problems = Problems(path.name)
-    data: Section | None = problems.validated(_source_class(values.get("data"), problems), values.get("data", {"source": "shapes"}), "data")
+    data: Section | None = problems.validated(_source_class(values, problems), values.get("data"), "data")
     models = _models(values.get("models"), problems)
-    frame = problems.validated(Frame, values, "", inner=("data", "models"))
+    frame = problems.validated(Frame, {"data": {}} | values, "", inner=("data", "models"))
     if frame is not None:
         problems.add(*_promoted_models_exist(frame.promote, values.get("models")))
         problems.add(*_metrics_exist(frame.evaluate))
@@ -138,8 +138,12 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def _source_class(data: Any, problems: Problems) -> type[Shapes] | type[Folder] | None:
+def _source_class(values: Mapping[str, Any], problems: Problems) -> type[Shapes] | type[Folder] | None:
     """The class that the section `data` is to be read by; None where that cannot be known."""
+    if "data" not in values:
+        problems.add("data is missing; DVC knows no defaults, so write it out: `data: {source: shapes}`.")
+        return None
+    data = values["data"]
     if not isinstance(data, dict):
         return Shapes if data is None else None
     if "source" not in data:

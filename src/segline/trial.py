@@ -1,12 +1,15 @@
 """Whether what params.yaml names can be had and fits together, asked of the libraries before anything is prepared: networks, encoders, weight files,
 transforms, gates' metrics, devices, folders.
 
-Networks are built and run without memory (torch's device `meta`), so that a question costs a fraction of a second. No server is asked.
+Networks are built and run without memory (torch's device `meta`), so that a question costs a fraction of a second. A server is asked for `weights: imagenet`
+alone: they are fetched into the libraries' own caches, where the training finds them.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,9 @@ from segline_runtime.specification import ClassInfo
 
 _CHANNELS, _CLASSES = 3, 3
 """Of the trial, as the data is not known yet."""
+
+_SILENCE_S = 30.0
+"""How long a server of weights may say nothing; a download that goes on may take its time."""
 
 _BATCH_NORM = "more than 1 value per channel"
 """torch's words for a batch of which batch norm can take no variance."""
@@ -90,11 +96,35 @@ def _network(settings: ModelSettings, runtime: Runtime, checkout: Checkout) -> I
     except ModelError as error:
         yield from (f": {problem}" for problem in error.problems)
         return
-    yield from _trained(network, settings, runtime)
+    unfit = list(_trained(network, settings, runtime))
+    yield from unfit
+    if not unfit and settings.pretrained and file is None:
+        yield from _fetched(settings)
+
+
+def _fetched(settings: ModelSettings) -> Iterator[str]:
+    """The published weights and the statistics that they expect, as training and planning ask for them; what has been fetched before comes from the cache."""
+    try:
+        with _impatient():
+            architectures.pretrained_statistics(settings)
+            architectures.build(settings, channels=_CHANNELS, classes=_CLASSES)
+    except ModelError as error:
+        yield from (f".weights: {problem}" for problem in error.problems)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """A server that says nothing is given up; torch's own downloads would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _built(settings: ModelSettings, file: Path | None) -> nn.Module:
-    """The network on the device `meta`. A weight file is read and must fit; ImageNet's weights are left to the training, which may fetch them."""
+    """The network on the device `meta`. A weight file is read and must fit; ImageNet's weights are left aside."""
     chosen = settings.model_copy(update={"weights": "none" if file is None else str(file)}) if hasattr(settings, "weights") else settings
     if file is None:
         try:

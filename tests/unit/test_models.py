@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import factories
 import numpy as np
@@ -20,6 +19,7 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from safetensors.torch import save_file
+from servers import ModelHub
 from torch import nn
 
 from segline.data.store import Instances, Sample
@@ -152,41 +152,12 @@ class TestStatistics:
         assert encoders.smp_statistics("resnet18", "none") is None
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """As much of a model hub as its client asks for: files by repository and revision, with the headers it wants."""
-
-    files: ClassVar[dict[str, bytes]] = {}
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool) -> None:
-        name = self.path.split("?")[0].rsplit("/", 1)[-1]
-        if name not in self.files or "/smp-hub/mobilenet_v2.imagenet/resolve/" not in self.path:
-            self.send_error(404)
-            return
-        content = self.files[name]
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", self.path.split("/")[4])
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
 def test_imagenet_weights_and_their_statistics_come_from_the_hub(tmp_path: Path) -> None:
     """The libraries' own download, against a server on this machine: 683 of 1,826 recorded networks expect other statistics than the common ones."""
     donor = smp.encoders.get_encoder("mobilenet_v2", weights=None)
     save_file({name: value.contiguous() for name, value in donor.state_dict().items()}, tmp_path / "model.safetensors")
     record = {"input_range": [0, 255], "mean": [127.5, 127.5, 127.5], "std": [51.0, 51.0, 51.0]}
-    _Hub.files = {"config.json": json.dumps(record).encode(), "model.safetensors": (tmp_path / "model.safetensors").read_bytes()}
+    ModelHub.files = {"config.json": json.dumps(record).encode(), "model.safetensors": (tmp_path / "model.safetensors").read_bytes()}
     program = (
         "import factories, torch\n"
         "from segline.models import catalog\n"
@@ -195,7 +166,7 @@ def test_imagenet_weights_and_their_statistics_come_from_the_hub(tmp_path: Path)
         "network = catalog.build(settings, channels=3, classes=2)\n"
         "print(float(network.encoder.state_dict()['features.0.0.weight'].double().sum()))\n"
     )
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ModelHub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         environment = os.environ | {
             "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",

@@ -23,7 +23,7 @@ def problems(tmp_path: Path, text: str) -> str:
 
 
 def read(tmp_path: Path, text: str) -> params.Params:
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text(text if "data:" in text else f"data: {{source: shapes}}\n{text}")
     return params.read(tmp_path / "params.yaml")
 
 
@@ -35,7 +35,7 @@ def test_the_shipped_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("epochs: 14, batch_size: 8", "epochs: 14, batchsize: 8", "models.unet.train.batchsize is no known key; did you mean 'batch_size'?"),
+        ("batch_size: 8", "batchsize: 8", "models.unet.train.batchsize is no known key; did you mean 'batch_size'?"),
         ("seed: 0", "sed: 0", "sed is no known key; did you mean 'seed'?"),
         ("lr: 0.002", 'lr: "0.002"', "models.unet.train.lr is '0.002': input should be a valid number"),
         ("lr: 0.002", "lr: -1", "greater than 0"),
@@ -137,6 +137,10 @@ def test_an_almost_empty_file_has_every_default(tmp_path: Path) -> None:
     settings = read(tmp_path, "models: {x: {arch: unet}}")
     written = read(tmp_path, (ROOT / "params.yaml").read_text().split("models:")[0] + "models: {x: {arch: unet}}")
     assert settings == written
+
+
+def test_data_that_is_left_out_is_told_on_every_road(tmp_path: Path) -> None:
+    assert problems(tmp_path, "models: {x: {arch: unet}}") == "params.yaml: data is missing; DVC knows no defaults, so write it out: `data: {source: shapes}`."
 
 
 def test_all_mistakes_are_told_together(tmp_path: Path) -> None:

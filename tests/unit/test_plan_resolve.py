@@ -75,6 +75,7 @@ class TestInputSize:
 
     def test_models_of_different_sizes_stand_side_by_side(self, dataset: PreparedDataset, tmp_path: Path) -> None:
         (tmp_path / "params.yaml").write_text(
+            "data: {source: shapes}\n"
             "models:\n  wide: {arch: unet, input: {size: [256, 320]}}\n  narrow: {arch: maskrcnn, input: {size: [96, 64]}}\n  own: {arch: unet}\n"
         )
         given = params.read(tmp_path / "params.yaml")

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
+from safetensors.torch import save_file
+from servers import ModelHub
 
 from segline import params, trial
 from segline.errors import ParametersError
@@ -14,7 +25,7 @@ from segline.models.encoders import smp_network
 
 
 def checkout(tmp_path: Path, text: str) -> Checkout:
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text(f"data: {{source: shapes}}\n{text}")
     return Checkout(tmp_path)
 
 
@@ -29,7 +40,7 @@ def told(tmp_path: Path, text: str) -> str:
     "text",
     [
         "models: {x: {arch: unet}, y: {arch: maskrcnn}}",
-        "models: {x: {arch: unet, encoder: tu-resnet18, weights: imagenet}}",
+        "models: {x: {arch: unet, encoder: tu-resnet18}}",
         "models: {x: {arch: unet, input: {size: [32, 32]}, norm: group, train: {batch_size: 1}}}",
         "models: {x: {arch: unet, encoder: mit_b0}}",  # computes while it is built
         "models: {x: {arch: unet}, y: {arch: maskrcnn}}\npromote: {x: {metric: iou/road}, y: {metric: mask_ap_small}}",
@@ -95,12 +106,61 @@ def test_a_weight_file_that_does_not_fit(tmp_path: Path, content: str) -> None:
 
 
 def test_a_weight_file_that_fits(tmp_path: Path) -> None:
-    import segmentation_models_pytorch as smp
-
     network = smp_network(smp.Unet, encoder="resnet18", weights="none", channels=3, classes=2)
     torch.save(network.encoder.state_dict(), tmp_path / "encoder.pt")  # type: ignore[union-attr,operator]
     found = checkout(tmp_path, "models: {x: {arch: unet, weights: encoder.pt}}")
     trial.check(params.read(found.params), found)
+
+
+ASKED_TWICE = """
+import sys
+from pathlib import Path
+from segline import params, trial
+from segline.errors import ParametersError
+from segline.layout import Checkout
+for encoder in ("mobilenet_v2", "mobilenet_v2", "resnet18"):
+    file = Path(sys.argv[1], "params.yaml")
+    file.write_text(f"data: {{source: shapes}}\\nmodels: {{x: {{arch: unet, encoder: {encoder}, weights: imagenet}}}}")
+    try:
+        trial.check(params.read(file), Checkout(file.parent))
+        print("fetched")
+    except ParametersError as error:
+        print(error)
+"""
+
+
+def test_published_weights_are_fetched_before_anything_is_prepared(tmp_path: Path) -> None:
+    """From a server on this machine: one encoder is there, and then in the cache; the other is not there, and the sentence says so."""
+    donor = smp.encoders.get_encoder("mobilenet_v2", weights=None)
+    save_file({name: value.contiguous() for name, value in donor.state_dict().items()}, tmp_path / "model.safetensors")
+    record = {"input_range": [0, 1], "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
+    ModelHub.files = {"config.json": json.dumps(record).encode(), "model.safetensors": (tmp_path / "model.safetensors").read_bytes()}
+    ModelHub.asked = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), ModelHub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "hub")}
+        done = subprocess.run([sys.executable, "-c", ASKED_TWICE, str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    first, again, missing = done.stdout.splitlines()
+    assert (first, again) == ("fetched", "fetched")
+    assert missing.startswith("params.yaml: models.x.weights: The ImageNet weights of 'resnet18' could not be loaded")
+    assert missing.endswith("Check the network, or set `weights: none` or the path of a weight file.")
+    downloads = [name for name in ModelHub.asked if name == "GET model.safetensors"]
+    assert len(downloads) == 1, ModelHub.asked
+
+
+def test_a_server_of_weights_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import VGG16_BN_Weights
+
+    monkeypatch.setattr(trial, "_SILENCE_S", 0.5)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never answers
+        monkeypatch.setattr(VGG16_BN_Weights.IMAGENET1K_V1.value, "url", f"http://127.0.0.1:{silent.getsockname()[1]}/vgg16_bn-00000000.pth")
+        start = time.monotonic()
+        assert "models.x.weights: The ImageNet weights of 'vgg16_bn' could not be loaded" in told(tmp_path, "models: {x: {arch: segnet, weights: imagenet}}")
+    assert time.monotonic() - start < 60
+    assert socket.getdefaulttimeout() is None
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:

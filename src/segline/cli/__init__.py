@@ -15,8 +15,13 @@ def main() -> None:
     """Entry point: a user's mistake is a sentence and exit code 2."""
     signals.leave_at_once()
     atexit.register(gc.freeze)  # Python would look for garbage among all that was imported, once more before it ends
+    gc.disable()  # while hundreds of modules are imported, that stay
     from segline.cli.app import app
     from segline.errors import told_in_sentences
+    from segline.tracking.quick import process_is_ours
+
+    gc.enable()
+    process_is_ours()
 
     with told_in_sentences():
         app()

@@ -65,9 +65,12 @@ class Input(Section):
 class Predict(Section):
     """What an architecture lets one choose when it predicts: a change reruns evaluation and export, not training."""
 
+    # Values of the keys with which nothing is dropped for a low score: so parity compares a model that finds nothing otherwise.
+    without_threshold: ClassVar[dict[str, float]] = {}
+
     def unthresholded(self) -> Predict:
-        """With nothing dropped for a low score: so parity compares a model that finds nothing otherwise."""
-        return self
+        """With nothing dropped for a low score."""
+        return self.model_copy(update=self.without_threshold)
 
 
 class ModelSettings(Section):

@@ -104,8 +104,10 @@ class InferencePlan:
     version: int = field(default=VERSION, kw_only=True)
 
     def to_json(self) -> dict[str, Any]:
-        names = ("stride", "exporter", "export_sizes") if isinstance(self, ExportPlan) else ("stride",)
-        return _plain(self) | {"settings": inference_settings(self.settings), "declared": declared(self.settings, *names)}
+        return _plain(self) | {"settings": inference_settings(self.settings), "declared": self._declared()}
+
+    def _declared(self) -> dict[str, Any]:
+        return declared(self.settings, "stride")
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
@@ -138,6 +140,10 @@ class ExportPlan(InferencePlan):
     opset: int
     tolerance: float
     latency_runs: int
+
+    def _declared(self) -> dict[str, Any]:
+        compared = self.settings.predict.without_threshold  # what parity falls back to; most architectures have no threshold
+        return declared(self.settings, "stride", "exporter", "export_sizes") | ({"without_threshold": compared} if compared else {})
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ ARTIFACTS = "mlartifacts"
 
 TIMEOUT_S = 20.0
 _LOCK_S = 120.0  # the tables take some seconds, on a busy machine a minute; a process that is killed lets go at once
+_clients: dict[str, MlflowClient] | None = None
 _UNREACHABLE = re.compile(r"timeout|timed out|failed with exception|Max retries|Connection", re.IGNORECASE)
 
 
@@ -42,6 +43,26 @@ def connect(store: str, *, timeout_s: float = TIMEOUT_S) -> MlflowClient:
     store: as `store_uri` gives it. timeout_s: how long one call to a server may take, in seconds, its one retry included.
     Raises TrackingError when the store refuses, does not answer in time, or is none, or when MLflow is not installed.
     """
+    if _clients is None:
+        return _connect(store, timeout_s)
+    if store not in _clients:
+        _clients[store] = _connect(store, timeout_s)
+    return _clients[store]
+
+
+@contextmanager
+def one_client() -> Iterator[None]:
+    """In the block, which is short and only asks, all who connect to a store share one client, which was checked once."""
+    global _clients
+    before = _clients
+    _clients = {}
+    try:
+        yield
+    finally:
+        _clients = before
+
+
+def _connect(store: str, timeout_s: float) -> MlflowClient:
     mlflow = load_mlflow()
     # MLflow's own 7 retries with growing pauses make one refused call take minutes. MLflow reads these at each call; they hold for this process
     # and its children.

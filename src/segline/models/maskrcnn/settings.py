@@ -42,8 +42,7 @@ class Detection(Predict):
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # box IoU above which the weaker of two detections is dropped
     max_detections: Count = 100  # the best of an image that are kept
 
-    def unthresholded(self) -> Detection:
-        return self.model_copy(update={"score_threshold": 0.0})
+    without_threshold: ClassVar[dict[str, float]] = {"score_threshold": 0.0}
 
 
 class DetectorInput(Input):
