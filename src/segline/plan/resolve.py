@@ -52,6 +52,7 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
     """
     task = tasks.get(settings.task)
     size, sized = decisions.input_size(settings, info)
+    settings, cropped = decisions.crop(settings, info, size)
     statistics, normalised = decisions.normalisation(settings, info)
     words, scored_by = decisions.metrics(params.evaluate.metrics, task)
     if statistics is not None and len(statistics[0]) != info.image.channels:
@@ -104,8 +105,9 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
         code=code.digest(modules.export, without=(*_LEARNING_ALONE, *_ONLY_SEEN[:3])),
     )
     register = RegisterPlan(model=name, code=code.digest(modules.register))
-    taken = (sized, normalised, scored_by)
-    return ModelPlans(train, evaluate, export, register, tuple(decision for decision in taken if decision is not None))
+    taken = (sized, cropped, normalised, scored_by)
+    by_recipe = tuple(Decision(one.key, one.value, one.reason) for one in params.taken.get(name, ()))
+    return ModelPlans(train, evaluate, export, register, (*by_recipe, *(decision for decision in taken if decision is not None)))
 
 
 class _Modules:
