@@ -42,9 +42,10 @@ def steps(length: int, batch: int, world: int) -> list[list[int]]:
         sampler.set_epoch(2)
         parts.append(list(sampler))
     assert len({len(part) for part in parts}) == 1
-    assert {epoch for part in parts for epoch, _ in part} == {2}
+    assert {epoch for part in parts for epoch, _, _ in part} == {2}
     own = batch // world
-    return [sorted(i for part in parts for _, i in part[at : at + own]) for at in range(0, len(parts[0]), own)]
+    assert all([step for _, _, step in part] == [at // own for at in range(len(part))] for part in parts)
+    return [sorted(i for part in parts for _, i, _ in part[at : at + own]) for at in range(0, len(parts[0]), own)]
 
 
 @pytest.mark.parametrize("length", [8, 11, 12, 23])
@@ -65,7 +66,7 @@ def test_epochs_differ_and_repeat() -> None:
     first = list(sampler)
     assert list(sampler) == first
     sampler.set_epoch(1)
-    assert [i for _, i in sampler] != [i for _, i in first]
+    assert [i for _, i, _ in sampler] != [i for _, i, _ in first]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from segline.provenance import file_digest
 from segline.sentences import no_weights
 from segline.tasks import catalog as tasks
 from segline.tasks.base import Task
+from segline.training.settings import COPY_PASTE
 
 _ONLY_SEEN = ("segline.drawing*", "segline.tasks.*.drawing", "segline.tasks.*.results", "segline.tasks.*.task")
 """What a training never shows, and its result does not depend on."""
@@ -57,6 +58,8 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
     words, scored_by = decisions.metrics(params.evaluate.metrics, task)
     if statistics is not None and len(statistics[0]) != info.image.channels:
         raise ParametersError(f"models.{name}.input.mean has {len(statistics[0])} values, and the images have {info.image.channels} channels.")
+    if any(transform.name == COPY_PASTE for transform in settings.augment) and not info.has("instances"):
+        raise ParametersError(f"models.{name}.augment: {COPY_PASTE} pastes objects by their masks, and the data set '{info.name}' has none. Remove it.")
     modules = _Modules(settings, task, _of_task(words, task))
     scored = Part(info.scored, info.split_hashes[info.scored])
     geometry = settings.input.geometry(size)

@@ -8,24 +8,36 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from segline.data.store import IGNORE, Instances, Sample, Truth
 from segline.errors import ParametersError
 from segline.training.augment_steps import Arrays, Step, brought_back, carried, rounded, tried
-from segline.training.settings import Transform
+from segline.training.copy_paste import CopyPaste, Labels
+from segline.training.resizing import nearest, resized
+from segline.training.settings import COPY_PASTE, Transform
 from segline_runtime.geometry import Window, network_size
 from segline_runtime.images import RGB
 from segline_runtime.specification import Geometry, ImageKind
 
 _ANY_SIZE = ((256, 256), (2048, 2048))
 """Where nothing says how large images are, a transform must work at one of these."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How a step sees its images, all of them alike."""
+
+    scale: float = 1.0  # factor of the size that the geometry gives them, and of the crop
+    cropped: bool = True  # whether training's crop is cut out
+
+
+WHOLE = View()
+"""As the geometry says."""
 
 
 class Augmentation:
@@ -51,65 +63,85 @@ class Augmentation:
         """
         objects = truth != "index"
         self._steps = _steps(transforms, objects, image.scale)
-        problems = tried(self._steps, sizes=_sizes(geometry), image=image, objects=objects)
+        steps = [step for step in self._steps if isinstance(step, Step)]
+        problems = tried(steps, sizes=_sizes(geometry), image=image, objects=objects)
         if problems:
             raise ParametersError(*problems)
+        self._pastes = len(steps) < len(self._steps)
+        self._objects = objects
         self._geometry = geometry
         self._crop = crop
         self._padding = padding
 
-    def __call__(self, sample: Sample, seed: int) -> Sample:
+    def __call__(self, sample: Sample, seed: int, view: View = WHOLE, others: Sequence[Sample] = ()) -> Sample:
         """The sample as the network sees it in training; the same seed gives the same picture. Objects that left the picture are left out.
 
+        others: images from which objects may be pasted, with the truth of the model and the masks of their objects.
         Index masks of a batch are one tensor: where the geometry has one size, what a transform made larger is cropped to it, and what it made smaller padded.
         Raises ParametersError when a transform cannot transform this image.
         """
-        arrays = self._transformed(self._resized(sample), sample.name, seed)
-        only = self._geometry.size if self._geometry.fit in ("stretch", "letterbox") else None
-        most = self._crop or (only if sample.mask is not None else None)
-        least = self._crop or (only if sample.mask is not None or self._geometry.fit == "letterbox" else None)
+        if self._pastes and not self._objects:
+            sample = replace(sample, instances=None)  # read for those that are pasted; this model learns from the mask
+        arrays, labels = self._transformed(sample, seed, view, others)
+        most, least = self._bounds(sample, view)
         if most is not None:
             arrays = _cropped(arrays, most, np.random.default_rng(seed))
         if least is not None:
             arrays = _padded(arrays, least, self._padding)
-        objects = sample.instances
-        if objects is not None:
-            objects = _instances(arrays.get("masks", ()), objects, arrays["image"].shape[:2])
+        objects = None if sample.instances is None else _instances(arrays.get("masks", ()), labels, arrays["image"].shape[:2])
         return Sample(sample.image_id, sample.name, arrays["image"], arrays.get("mask"), objects)
 
-    def _resized(self, sample: Sample) -> Arrays:
-        size = network_size((sample.image.shape[0], sample.image.shape[1]), self._geometry)
+    def _bounds(self, sample: Sample, view: View) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """The sizes (height, width) to which a transformed picture is cropped, and padded; None: it stays as it is."""
+        only = self._geometry.size if self._geometry.fit in ("stretch", "letterbox") else None
+        crop = self._crop if view.cropped else None
+        most = crop or (only if sample.mask is not None else None)
+        least = crop or (only if sample.mask is not None or self._geometry.fit == "letterbox" else None)
+        return most and _scaled(most, view.scale), least and _scaled(least, view.scale)
+
+    def _resized(self, sample: Sample, view: View) -> Arrays:
+        size = _scaled(network_size((sample.image.shape[0], sample.image.shape[1]), self._geometry), view.scale)
         arrays: Arrays = {"image": resized(sample.image, size)}
         if sample.mask is not None:
-            arrays["mask"] = _nearest(sample.mask, size)
+            arrays["mask"] = nearest(sample.mask, size)
         objects = sample.instances
         if objects is not None and len(objects):
             masks = np.empty((len(objects), *size), dtype=np.uint8)
             for i in range(len(objects)):
-                masks[i] = _nearest(objects.mask(i).astype(np.uint8), size)
+                masks[i] = nearest(objects.mask(i).astype(np.uint8), size)
             arrays["masks"] = masks
         return arrays
 
-    def _transformed(self, arrays: Arrays, name: str, seed: int) -> Arrays:
+    def _transformed(self, sample: Sample, seed: int, view: View, others: Sequence[Sample]) -> tuple[Arrays, Labels]:
+        """The arrays after all steps, and the labels of their objects."""
+        arrays, labels = self._resized(sample, view), _labels(sample)
         if not self._steps:
-            return arrays
+            return arrays, labels
         numbers, choices = np.random.default_rng(seed), random.Random(seed)
         if "mask" in arrays:
             arrays["mask"] = carried(arrays["mask"])
         for step in self._steps:
+            if isinstance(step, CopyPaste):
+                arrays, labels = step(arrays, labels, others=others, geometry=self._geometry, scale=view.scale, numbers=numbers)
+                continue
             step.seeded(numbers, choices)
-            arrays = step(arrays, of=f"the image '{name}'")
+            arrays = step(arrays, of=f"the image '{sample.name}'")
         if "mask" in arrays:
             arrays["mask"] = brought_back(arrays["mask"])
-        return arrays
+        return arrays, labels
 
 
-def _steps(transforms: Sequence[Transform], objects: bool, scale: float) -> list[Step]:
-    steps: list[Step] = []
+def pastes(transforms: Sequence[Transform]) -> bool:
+    """Whether a list needs the masks of objects, whatever the model learns from."""
+    return any(transform.name == COPY_PASTE for transform in transforms)
+
+
+def _steps(transforms: Sequence[Transform], objects: bool, scale: float) -> list[Step | CopyPaste]:
+    steps: list[Step | CopyPaste] = []
     problems: list[str] = []
     for transform in transforms:
         try:
-            steps.append(Step(transform, objects=objects, scale=scale))
+            steps.append(CopyPaste(transform) if transform.name == COPY_PASTE else Step(transform, objects=objects, scale=scale))
         except ParametersError as error:
             problems += error.problems
     if problems:
@@ -127,14 +159,14 @@ def _sizes(geometry: Geometry) -> Sequence[tuple[int, int]]:
     return (geometry.size,)
 
 
-def resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """An image `(H, W, C)` at `size` (height, width), antialiased where it shrinks: the resizing of `segline.tasks.graph`, in the image's own type."""
-    if image.shape[:2] == size:
-        return image
-    values = torch.from_numpy(np.array(image, dtype=np.uint8 if image.dtype == np.uint8 else np.float32)).permute(2, 0, 1)[None]
-    smaller = functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
-    array = smaller[0].permute(1, 2, 0).contiguous().numpy()
-    return array if array.dtype == image.dtype else rounded(array, image.dtype)
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return size if scale == 1 else (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+
+
+def _labels(sample: Sample) -> Labels:
+    if sample.instances is None:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+    return sample.instances.labels, sample.instances.crowd
 
 
 def cut(sample: Sample, windows: Sequence[Window]) -> list[Sample]:
@@ -150,16 +182,9 @@ def cut(sample: Sample, windows: Sequence[Window]) -> list[Sample]:
     for part, (top, left, bottom, right) in zip(masks, windows, strict=True):
         image = sample.image[top:bottom, left:right]
         index = None if sample.mask is None else sample.mask[top:bottom, left:right]
-        inside = None if objects is None else _instances(part, objects, image.shape[:2])
+        inside = None if objects is None else _instances(part, _labels(sample), image.shape[:2])
         parts.append(Sample(sample.image_id, sample.name, image, index, inside))
     return parts
-
-
-def _nearest(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Labels at another size: none is mixed with another."""
-    if array.shape[:2] == size:
-        return array
-    return np.asarray(cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def _cropped(arrays: Arrays, size: tuple[int, int], numbers: np.random.Generator) -> Arrays:
@@ -194,11 +219,12 @@ def _padded(arrays: Arrays, size: tuple[int, int], padding: Sequence[float]) -> 
     return padded
 
 
-def _instances(masks: Sequence[NDArray[np.uint8]], before: Instances, size: tuple[int, int]) -> Instances:
+def _instances(masks: Sequence[NDArray[np.uint8]], labels: Labels, size: tuple[int, int]) -> Instances:
     keep = [i for i, mask in enumerate(masks) if mask.any()]
     boxes = np.zeros((len(keep), 4), dtype=np.float32)
     for row, i in enumerate(keep):
         x, y, w, h = cv2.boundingRect(masks[i])
         boxes[row] = x, y, x + w, y + h
     stack = np.stack([masks[i] for i in keep]).astype(np.bool_) if keep else np.zeros((0, *size), dtype=np.bool_)
-    return Instances(stack, boxes, before.labels[keep], before.crowd[keep])
+    ids, crowd = labels
+    return Instances(stack, boxes, ids[keep], crowd[keep])

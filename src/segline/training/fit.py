@@ -91,6 +91,7 @@ def fit(
         seed=seed,
         first_epoch=begun.epochs,
         pin=device == "cuda",
+        views=loaders.Views(settings.multi_scale, settings.epochs - settings.uncropped),
         **place,
     )
     checks = loaders.validation_loader(validation, batch_size=batch_size, **place)

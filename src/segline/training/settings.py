@@ -49,13 +49,13 @@ class CopyPaste(Section):
     p: Annotated[float, Field(ge=0, le=1)] = 0.5  # probability
     most: Annotated[int, Field(ge=1, le=1000)] = 10  # objects that are pasted at most; how many is drawn, from 1 on
     # factors between which the size of pasted objects is drawn: 1 is the size at which the network sees them in their own image
-    scale: Annotated[list[Annotated[float, Field(ge=0.05, le=8)]], Field(min_length=2, max_length=2)] = [0.5, 1.5]
+    scale: tuple[Annotated[float, Field(ge=0.05, le=8)], Annotated[float, Field(ge=0.05, le=8)]] = (0.5, 1.5)
     flip: bool = True  # whether half of them are mirrored, left to right
 
     @model_validator(mode="after")
     def _in_order(self) -> CopyPaste:
         if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale is {self.scale}; it is the smallest and the largest factor")
+            raise ValueError(f"scale is {list(self.scale)}; it is the smallest and the largest factor")
         return self
 
 
@@ -85,7 +85,7 @@ class Train(Section):
     validate_every: Count = 1  # epochs from one validation to the next, and the last one
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of a moving average of the weights, per optimiser step, warmed up
     # smallest and largest factor of the size at which the images of a step are seen; one is drawn per step, for all of them. Crops grow and shrink with it
-    multi_scale: Annotated[list[Factor], Field(min_length=2, max_length=2)] | None = None
+    multi_scale: tuple[Factor, Factor] | None = None
     uncropped: NotNegative = 0.0  # last epochs that see whole images in place of crops: a fine-tuning, for which a batch must still fit into memory
     # where random transforms are computed: loader: on the CPU, beside the training; device: where the training runs, as far as a transform can (the rest
     # stays in the loader); auto: device where a GPU trains. The same chances, and pixels that differ by interpolation
@@ -97,7 +97,7 @@ class Train(Section):
     @model_validator(mode="after")
     def _scales_in_order(self) -> Train:
         if self.multi_scale is not None and self.multi_scale[0] > self.multi_scale[1]:
-            raise ValueError(f"multi_scale is {self.multi_scale}; it is the smallest and the largest factor")
+            raise ValueError(f"multi_scale is {list(self.multi_scale)}; it is the smallest and the largest factor")
         return self
 
 

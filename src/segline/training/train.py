@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from segline import environment, history, provenance
 from segline.card import ModelCard
-from segline.data.store import PreparedDataset, Split
+from segline.data.store import PreparedDataset, Split, Truth
 from segline.errors import DataError, ModelError
 from segline.files import whole, write_json
 from segline.layout import ModelFolder
@@ -21,7 +20,7 @@ from segline.models.encoders import IMAGENET_STATISTICS
 from segline.plan.plans import Part, TrainPlan
 from segline.tasks import catalog as tasks
 from segline.training import resume
-from segline.training.augment import Augmentation
+from segline.training.augment import Augmentation, pastes
 from segline.training.callbacks import Row
 from segline.training.fit import Fitted, fit
 from segline.training.holdout import holdout
@@ -50,8 +49,9 @@ def train(
     Raises a SeglineError for anything a user can mend.
     """
     task, learning = tasks.get(plan.task), tasks.learning(plan.task)
-    training, steering = _splits(dataset, plan, task.truth)
     settings = plan.settings
+    truths: dict[Truth, None] = dict.fromkeys([task.truth, *(("instances",) if pastes(settings.augment) else ())])
+    training, steering = _splits(dataset, plan, tuple(truths), (task.truth,))
     network = _network(plan, weights)  # first: it knows whether the encoder is there, whose statistics are asked for next
     specification = specification_of(plan)
     augmentation = Augmentation(
@@ -146,16 +146,16 @@ def _network(plan: TrainPlan, weights: Path | None) -> nn.Module:
     return architectures.build(settings, channels=plan.image.channels, classes=len(plan.classes))
 
 
-def _splits(dataset: PreparedDataset, plan: TrainPlan, truth: Any) -> tuple[Split, Split]:
-    """What is trained on, and what steers the training."""
+def _splits(dataset: PreparedDataset, plan: TrainPlan, truths: Sequence[Truth], steered_by: Sequence[Truth]) -> tuple[Split, Split]:
+    """What is trained on, and what steers the training, each with its kinds of truth."""
     for part in (plan.training, plan.steering):
         if dataset.info.split_hashes.get(part.split) != part.hash:
             raise DataError(f"The {part.split} split in {dataset.folder} is not the one that the plan was made for; run `dvc repro train@{plan.model}`.")
-    return _part(dataset, plan.training, plan.seed, truth, held=False), _part(dataset, plan.steering, plan.seed, truth, held=True)
+    return _part(dataset, plan.training, plan.seed, truths, held=False), _part(dataset, plan.steering, plan.seed, steered_by, held=True)
 
 
-def _part(dataset: PreparedDataset, part: Part, seed: int, truth: Any, *, held: bool) -> Split:
-    split = dataset.split(part.split, [truth])
+def _part(dataset: PreparedDataset, part: Part, seed: int, truths: Sequence[Truth], *, held: bool) -> Split:
+    split = dataset.split(part.split, truths)
     if part.holdout is None:
         return split
     kept, away = holdout(len(split), part.holdout, seed)
