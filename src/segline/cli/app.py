@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import evaluate, models, parameters, predict, promote, status, store
+from segline.cli import evaluate, models, parameters, predict, promote, recipes, status, store
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -35,3 +35,4 @@ app.command()(store.store)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(parameters.parameters)
+app.command()(recipes.recipes)
