@@ -9,17 +9,22 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from segline.data.store import IGNORE, Instances, Sample, Truth
 from segline.errors import ParametersError
+from segline.tasks.learning import Picture
 from segline.training.augment_steps import Arrays, Step, brought_back, carried, rounded, tried
 from segline.training.copy_paste import CopyPaste, Labels
+from segline.training.on_device import DeviceAugmentation, Prepared
 from segline.training.resizing import nearest, resized
 from segline.training.settings import COPY_PASTE, Transform
+from segline.training.twins import Change, Warp, window
 from segline_runtime.geometry import Window, network_size
 from segline_runtime.images import RGB
 from segline_runtime.specification import Geometry, ImageKind
@@ -70,6 +75,7 @@ class Augmentation:
         self._pastes = len(steps) < len(self._steps)
         self._objects = objects
         self._geometry = geometry
+        self._image = image
         self._crop = crop
         self._padding = padding
 
@@ -82,7 +88,7 @@ class Augmentation:
         """
         if self._pastes and not self._objects:
             sample = replace(sample, instances=None)  # read for those that are pasted; this model learns from the mask
-        arrays, labels = self._transformed(sample, seed, view, others)
+        arrays, labels = self._transformed(sample, _Chance(seed), self._steps, view, others)
         most, least = self._bounds(sample, view)
         if most is not None:
             arrays = _cropped(arrays, most, np.random.default_rng(seed))
@@ -90,6 +96,53 @@ class Augmentation:
             arrays = _padded(arrays, least, self._padding)
         objects = None if sample.instances is None else _instances(arrays.get("masks", ()), labels, arrays["image"].shape[:2])
         return Sample(sample.image_id, sample.name, arrays["image"], arrays.get("mask"), objects)
+
+    def prepared(self, sample: Sample, seed: int, view: View = WHOLE, others: Sequence[Sample] = ()) -> Prepared:
+        """The same without the last transforms, if all of them have twins (`on_device`), and without the crop: these are decided here, and done on a device.
+
+        Raises ParametersError as the call does.
+        """
+        if self._pastes and not self._objects:
+            sample = replace(sample, instances=None)
+        chance = _Chance(seed)
+        own, twins = self._parted
+        arrays, labels = self._transformed(sample, chance, own, view, others)
+        size: tuple[int, int] = arrays["image"].shape[:2]
+        changes: list[Change] = []
+        for step in twins:
+            step.seeded(chance.numbers, chance.choices)
+            change = step.drawn(size, arrays["image"].shape[2])
+            if change is not None:
+                changes.append(change)
+                size = change.size if isinstance(change, Warp) else size
+        most, least = self._bounds(sample, view)
+        if most is not None and (size[0] > most[0] or size[1] > most[1]):
+            top, left = _corner(size, most, np.random.default_rng(seed))
+            changes.append(window(top, left, (min(size[0], most[0]), min(size[1], most[1]))))
+        return Prepared(_picture(arrays, labels, objects=sample.instances is not None), tuple(changes), least)
+
+    def second_half(self) -> DeviceAugmentation:
+        """What goes on where `prepared` ends."""
+        return DeviceAugmentation(self._image, self._padding)
+
+    @property
+    def on_device(self) -> tuple[str, ...]:
+        """Names of the transforms that a device can do, with none behind them that it cannot."""
+        return tuple(step.name for step in self._parted[1])
+
+    @property
+    def in_loader(self) -> tuple[str, ...]:
+        """Names of the others."""
+        return tuple(step.name for step in self._parted[0])
+
+    @cached_property
+    def _parted(self) -> tuple[list[Step | CopyPaste], list[Step]]:
+        own = list(self._steps)
+        twins: list[Step] = []
+        while own and isinstance(own[-1], Step) and own[-1].twin is not None:
+            twins.insert(0, own[-1])
+            own.pop()
+        return own, twins
 
     def _bounds(self, sample: Sample, view: View) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
         """The sizes (height, width) to which a transformed picture is cropped, and padded; None: it stays as it is."""
@@ -112,23 +165,30 @@ class Augmentation:
             arrays["masks"] = masks
         return arrays
 
-    def _transformed(self, sample: Sample, seed: int, view: View, others: Sequence[Sample]) -> tuple[Arrays, Labels]:
-        """The arrays after all steps, and the labels of their objects."""
+    def _transformed(self, sample: Sample, chance: _Chance, steps: Sequence[Step | CopyPaste], view: View, others: Sequence[Sample]) -> tuple[Arrays, Labels]:
+        """The arrays after the steps, and the labels of their objects."""
         arrays, labels = self._resized(sample, view), _labels(sample)
-        if not self._steps:
+        if not steps:
             return arrays, labels
-        numbers, choices = np.random.default_rng(seed), random.Random(seed)
         if "mask" in arrays:
             arrays["mask"] = carried(arrays["mask"])
-        for step in self._steps:
+        for step in steps:
             if isinstance(step, CopyPaste):
-                arrays, labels = step(arrays, labels, others=others, geometry=self._geometry, scale=view.scale, numbers=numbers)
+                arrays, labels = step(arrays, labels, others=others, geometry=self._geometry, scale=view.scale, numbers=chance.numbers)
                 continue
-            step.seeded(numbers, choices)
+            step.seeded(chance.numbers, chance.choices)
             arrays = step(arrays, of=f"the image '{sample.name}'")
         if "mask" in arrays:
             arrays["mask"] = brought_back(arrays["mask"])
         return arrays, labels
+
+
+class _Chance:
+    """Where the chances of one picture come from; albumentations draws from two generators."""
+
+    def __init__(self, seed: int) -> None:
+        self.numbers = np.random.default_rng(seed)
+        self.choices = random.Random(seed)
 
 
 def pastes(transforms: Sequence[Transform]) -> bool:
@@ -187,13 +247,30 @@ def cut(sample: Sample, windows: Sequence[Window]) -> list[Sample]:
     return parts
 
 
+def _corner(size: tuple[int, int], most: tuple[int, int], numbers: np.random.Generator) -> tuple[int, int]:
+    """Top and left of a random window of at most `most` in a picture of `size`."""
+    return int(numbers.integers(0, max(size[0] - most[0], 0) + 1)), int(numbers.integers(0, max(size[1] - most[1], 0) + 1))
+
+
+def _picture(arrays: Arrays, labels: Labels, *, objects: bool) -> Picture:
+    """Tensors of what a model learns from: an index mask, or objects."""
+    image = arrays["image"].transpose(2, 0, 1)
+    masks = arrays.get("masks", np.zeros((0, *image.shape[1:]), dtype=np.uint8)) if objects else None
+    return Picture(
+        torch.from_numpy(np.require(image, None if image.dtype == np.uint8 else np.float32, ["C", "W"])),
+        torch.from_numpy(np.require(arrays["mask"], requirements=["C", "W"])) if "mask" in arrays else None,
+        None if masks is None else torch.from_numpy(np.require(masks, requirements=["C", "W"])),
+        torch.from_numpy(labels[0]),
+        torch.from_numpy(labels[1]),
+    )
+
+
 def _cropped(arrays: Arrays, size: tuple[int, int], numbers: np.random.Generator) -> Arrays:
     """A random window of at most `size`."""
     height, width = arrays["image"].shape[:2]
     if height <= size[0] and width <= size[1]:
         return arrays
-    top = int(numbers.integers(0, max(height - size[0], 0) + 1))
-    left = int(numbers.integers(0, max(width - size[1], 0) + 1))
+    top, left = _corner((height, width), size, numbers)
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
     window = {name: array[:, rows, columns] if name == "masks" else array[rows, columns] for name, array in arrays.items()}
     return {name: np.ascontiguousarray(array) for name, array in window.items()}

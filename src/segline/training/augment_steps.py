@@ -24,6 +24,7 @@ from segline.choices import nearest
 from segline.data.store import IGNORE
 from segline.errors import ParametersError
 from segline.training.settings import REFUSED_TRANSFORMS, Transform
+from segline.training.twins import Change, Twin, twin_of
 from segline_runtime.errors import reason
 from segline_runtime.specification import ImageKind
 
@@ -119,6 +120,26 @@ class Step:
         if self._reads_mask and "masks" in after:
             after["masks"] = (after["masks"] == 1).astype(np.uint8)
         return after
+
+    @property
+    def twin(self) -> Twin | None:
+        """What computes the same on a device; None where nothing does."""
+        return twin_of(self.name, self._transform)
+
+    def drawn(self, size: tuple[int, int], channels: int) -> Change | None:
+        """What its twin is to do with a picture of this size (height, width); None where chance leaves the picture as it is.
+
+        A twin computes with values of 0…1, as albumentations does with float32.
+        """
+        twin = self.twin
+        assert twin is not None
+        if not self._transform.should_apply():
+            return None
+        picture = {"image": np.broadcast_to(np.float32(0), (*size, channels))}
+        numbers = self._transform.update_transform_params(params=self._transform.get_params(), data=picture)
+        if twin.reads_image:
+            numbers |= self._transform.get_params_dependent_on_data(params=numbers, data=picture)
+        return twin.change(self._transform, numbers, size)
 
     def _failed(self, image: NDArray[Any], of: str, why: str) -> str:
         height, width, channels = image.shape

@@ -19,6 +19,7 @@ from segline.data.store import Sample, Split
 from segline.errors import SeglineError
 from segline.tasks.learning import Batch, Learning
 from segline.training.augment import Augmentation, View
+from segline.training.on_device import Prepared, PreparedBatch
 
 
 @dataclass(frozen=True)
@@ -38,22 +39,25 @@ _OF_A_STEP = 1
 """Tells the chance of a step from that of an image."""
 
 
-class _Training(Dataset[Sample]):
-    """Augmented samples, addressed by (epoch, index, step)."""
+class _Training(Dataset[Sample | Prepared]):
+    """Augmented samples, or those that a device will augment, addressed by (epoch, index, step)."""
 
-    def __init__(self, split: Split, augmentation: Augmentation, seed: int, views: Views) -> None:
+    def __init__(self, split: Split, augmentation: Augmentation, seed: int, views: Views, *, on_device: bool) -> None:
         self._split = split
         self._augmentation = augmentation
         self._seed = seed
         self._views = views
+        self._on_device = on_device
 
     def __len__(self) -> int:
         return len(self._split)
 
-    def __getitem__(self, address: Any) -> Sample:
+    def __getitem__(self, address: Any) -> Sample | Prepared:
         epoch, index, step = address
         seed = int(np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0])
-        return self._augmentation(self._split[index], seed, self._views.at(self._seed, epoch, step), self._split)
+        view = self._views.at(self._seed, epoch, step)
+        how = self._augmentation.prepared if self._on_device else self._augmentation
+        return how(self._split[index], seed, view, self._split)
 
 
 class _Untouched(Dataset[Sample]):
@@ -119,6 +123,10 @@ class _Collate:
         return self._learning.collate(samples)
 
 
+def _unchanged(images: Sequence[Prepared]) -> PreparedBatch:
+    return PreparedBatch(tuple(images))
+
+
 def training_loader(
     split: Split,
     *,
@@ -132,13 +140,17 @@ def training_loader(
     workers: int,
     pin: bool,
     views: Views = Views(),
+    on_device: bool = False,
 ) -> DataLoader[Any]:
-    """Batches of augmented samples, from `first_epoch` on; which images they hold is said in `_Shuffle`. batch_size: of one process."""
+    """Batches of augmented samples, from `first_epoch` on; which images they hold is said in `_Shuffle`. batch_size: of one process.
+
+    on_device: a `PreparedBatch` instead, which `DeviceAugmentation` takes.
+    """
     return DataLoader(
-        _Training(split, augmentation, seed, views),
+        _Training(split, augmentation, seed, views, on_device=on_device),
         batch_size=batch_size,
         sampler=_Shuffle(len(split), batch_size=batch_size, seed=seed, rank=rank, world=world, epoch=first_epoch),
-        collate_fn=_Collate(learning),
+        collate_fn=_unchanged if on_device else _Collate(learning),
         num_workers=workers,
         worker_init_fn=_one_thread,
         persistent_workers=workers > 0,
