@@ -23,7 +23,9 @@ ALWAYS = {"p": 1.0, "scale": [1.0, 1.0], "flip": False}
 def picture(value: int, masks: np.ndarray, labels: list[int], crowd: list[bool] | None = None, mask: np.ndarray | None = None) -> Sample:
     """An image of one value; index masks are class 0 where nothing else is said."""
     size = masks.shape[1:]
-    objects = Instances(masks.astype(bool), np.zeros((len(masks), 4), np.float32), np.array(labels, dtype=np.int64), np.array(crowd or [False] * len(masks)))
+    objects = Instances(
+        masks.astype(bool), np.zeros((len(masks), 4), np.float32), np.array(labels, dtype=np.int64), np.array(crowd or [False] * len(masks), dtype=bool)
+    )
     index = np.zeros(size, np.uint8) if mask is None else mask
     return Sample(value, f"image{value}", np.full((*size, 3), value, np.uint8), index, objects)
 
