@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from segline import params
 from segline.cli import main
 from segline.data.store import PreparedDataset
 from segline.errors import ParametersError
+from segline.layout import Checkout
 from segline.models.catalog import ARCHITECTURES
 from segline.models.semantic_settings import SemanticSettings
 from segline.models.settings import ModelSettings
@@ -110,8 +112,8 @@ class TestOverriding:
         assert losses(cross_entropy={"class_weights": "balanced"}, dice={}) == {"cross_entropy": (1.0, "balanced"), "dice": (1.0, "none")}
 
     def test_who_gives_a_size_or_tiles_decides_about_the_geometry(self, tmp_path: Path) -> None:
-        assert model(tmp_path, arch="unet", recipe="unet").input.model_dump() == ModelSettingsInput | {"fit": "native", "crop": "auto"}
-        assert model(tmp_path, arch="unet", recipe="unet", input={"size": [64, 96]}).input.model_dump() == ModelSettingsInput | {"size": (64, 96)}
+        assert model(tmp_path, arch="unet", recipe="unet").input.model_dump() == PLAIN_INPUT | {"fit": "native", "crop": "auto"}
+        assert model(tmp_path, arch="unet", recipe="unet", input={"size": [64, 96]}).input.model_dump() == PLAIN_INPUT | {"size": (64, 96)}
         tiled = model(tmp_path, arch="unet", recipe="unet", input={"tile": {"size": [256, 256]}}).input
         assert (tiled.fit, tiled.crop, tiled.training_crop) == ("native", None, (256, 256))
         assert model(tmp_path, arch="unet", recipe="unet", input={"crop": [64, 64]}).input.training_crop == (64, 64)
@@ -129,7 +131,7 @@ class TestOverriding:
         assert "broken" not in applied(entry).entry["augment"]
 
 
-ModelSettingsInput = {"size": "auto", "fit": "stretch", "crop": None, "tile": None, "mean": None, "std": None}
+PLAIN_INPUT = {"size": "auto", "fit": "stretch", "crop": None, "tile": None, "mean": None, "std": None}
 """What an entry without a recipe has."""
 
 
@@ -167,6 +169,7 @@ class TestMistakes:
             ({"arch": "maskrcnn", "recipe": "unet"}, "and arch is maskrcnn; for maskrcnn there is maskrcnn. Name another, or remove the line."),
             ({"arch": "patch", "recipe": "unet"}, "and arch is patch; patch has none."),
             ({"arch": "unet", "recipe": "fine_tune", "weights": "none"}, "models.m.recipe: fine_tune goes on from pre-trained weights, and weights is none."),
+            ({"arch": "fcn8s", "recipe": "fcn", "weights": "none"}, "Set `weights: imagenet` or a file, or another recipe."),
             ({"arch": "unet", "recip": "unet"}, "models.m.recip is no known key; did you mean 'recipe'?"),
             ({"arch": "unet", "recipe": "unet", "train": 5}, "models.m.train is 5"),
             ({"arch": "unet", "recipe": "unet", "loss": []}, "models.m.loss is []"),
@@ -201,6 +204,11 @@ class TestPlans:
             assert getattr(first, stage).to_json() == getattr(second, stage).to_json()
         assert first.train.key == second.train.key
 
+    def test_no_training_depends_on_the_recipes_themselves(self) -> None:
+        covered = factories.code().modules(["segline.training.train", "segline.models.unet.network"])
+        assert "segline.training.twins" in covered
+        assert not [name for name in covered if name.startswith(("segline.recipes", "segline.params"))]
+
     def test_decisions_tell_what_came_from_it(self, tmp_path: Path, dataset: PreparedDataset) -> None:
         given = read(tmp_path, {"m": {"arch": "hrnet", "recipe": "hrnet", "train": {"batch_size": 6, "momentum": 0.8}}, "plain": {"arch": "unet"}})
         told = {decision.key: (decision.value, decision.reason) for decision in plans(given, dataset).decisions}
@@ -210,8 +218,6 @@ class TestPlans:
         assert not [decision for decision in plans(given, dataset, "plain").decisions if "recipe" in decision.reason]
 
     def test_they_stand_in_the_file(self, tmp_path: Path, dataset: PreparedDataset) -> None:
-        from segline.layout import Checkout
-
         checkout = Checkout(tmp_path / "copy")
         checkout.prepared.parent.mkdir(parents=True)
         checkout.prepared.symlink_to(dataset.folder)
@@ -237,8 +243,6 @@ class TestPlans:
         assert by_hand.train.key == found.train.key and by_hand.evaluate.to_json() == found.evaluate.to_json()
 
     def test_copy_paste_needs_objects_with_masks(self, tmp_path: Path, dataset: PreparedDataset) -> None:
-        from dataclasses import replace
-
         given = read(tmp_path, {"m": {"arch": "unet", "augment": ["CopyPaste"]}})
         assert plans(given, dataset).train.settings.augment[0].name == "CopyPaste"
         flat = PreparedDataset(dataset.folder)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from segline.recipes.base import ForBatch, Recipe
 
 RECIPE = Recipe(
-    about="Momentum and a fixed rate on whole images, mirrored at most; the rate is for ImageNet's weights, and from scratch too small.",
+    about="For pre-trained weights: momentum and a small fixed rate, on whole images, mirrored at most.",
     source="Long 2015 (arXiv:1411.4038)",
     architectures=("fcn32s", "fcn16s", "fcn8s"),
+    pretrained=True,  # at this rate nothing is learnt from scratch
     values={
+        "weights": "imagenet",
         "loss": {"cross_entropy": {"weight": 1.0}},
         "augment": [{"HorizontalFlip": {"p": 0.5}}],
         "train": {
