@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from segline.data.store import IGNORE, Instances, Sample, Truth
+from segline.errors import ParametersError
 from segline.tasks import catalog as tasks
 from segline.tasks.learning import Picture
 from segline.training.augment import Augmentation
@@ -257,6 +258,14 @@ def test_an_object_that_left_the_picture_is_left_out() -> None:
     empty = Picture(torch.zeros((3, 8, 8)), None, masks[:0], torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool))
     [target] = learning.gathered([empty]).targets
     assert target["boxes"].shape == (0, 4) and target["masks"].shape == (0, 8, 8)
+
+
+@pytest.mark.parametrize("name", [{"RandomCrop": {"height": 61, "width": 20}}, {"RandomScale": {"scale_limit": [-0.99, -0.99], "p": 1.0}}], ids=name_of)
+def test_an_image_that_cannot_be_transformed_is_named_by_the_loader(name: Any) -> None:
+    tiny = sample(40, 60)
+    for how in (made([name]), made([name]).prepared):
+        with pytest.raises(ParametersError, match=rf"augment: {name_of(name)} cannot transform the image 'waves' \(40 x 60 pixels, 3 channels"):
+            how(part("index", tiny), 0)
 
 
 def test_a_half_without_work_changes_nothing() -> None:

@@ -111,7 +111,7 @@ class Augmentation:
         changes: list[Change] = []
         for step in twins:
             step.seeded(chance.numbers, chance.choices)
-            change = step.drawn(size, arrays["image"].shape[2])
+            change = step.drawn(size, arrays["image"].shape[2], of=f"the image '{sample.name}'")
             if change is not None:
                 changes.append(change)
                 size = change.size if isinstance(change, Warp) else size
