@@ -155,7 +155,10 @@ def _core_seconds() -> float:
 
 def _table(rows: dict[str, Any]) -> None:
     results = _results()
-    lines = ["| row | arch | mIoU on val | pole | sign | bicyclist | parameters | epochs | core minutes | commit |", "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| row | arch | mIoU on val | pole | sign | bicyclist | parameters | epochs | core minutes | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for name in rows:
         found = results.get(name)
         if found is None:

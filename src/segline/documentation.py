@@ -12,7 +12,7 @@ import json
 import textwrap
 import tokenize
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -30,8 +30,10 @@ from segline.metrics import catalog as metrics
 from segline.models import catalog as architectures
 from segline.models.settings import ModelSettings
 from segline.params import Frame as Frame
+from segline.recipes import catalog as recipes
+from segline.recipes.base import ForBatch, OfEpochs
 from segline.tasks import catalog as tasks
-from segline.training.settings import Transform
+from segline.training.settings import COPY_PASTE, CopyPaste, Transform
 
 NOT_SET = "—"
 
@@ -50,6 +52,10 @@ _TEXTS = {
     "`arch` decides which further keys there are.",
     "models.loss": "Of semantic architectures: a weighted sum of losses. A number alone is the weight; a section sets more: "
     "`{cross_entropy: {weight: 1.0, class_weights: median_frequency}, dice: 0.5}`.",
+    "models.recipe": "Defaults by which the field trains a family of architectures: `{arch: unet, recipe: unet, train: {lr: 0.0005}}` takes all of `unet` but "
+    "its rate. Keys of an entry come before those of its recipe, one by one; lists are replaced, and the losses that an entry names are all of its losses. "
+    "Who gives `input.size` decides for `fit` and `crop`, too. How long is trained is not in a recipe; what depends on it is a share. "
+    "`data/plan/<model>/decisions.json` says which keys a model has from its recipe. `segline recipes` prints the same.",
     "evaluate.metrics": "The words that `evaluate.metrics` can name; of a list, a model is scored by those of its task. "
     "metrics.json holds the figure with an interval also as `<figure>_low` and `<figure>_high`.",
 }
@@ -157,6 +163,8 @@ def _models() -> Iterator[Part]:
         assert section is not None
         within = [replace(key, name=key.name.partition(".")[2]) for key in common if key.name.startswith(f"{inner}.")]
         yield Part(f"models.{inner}", f"`models.<name>.{inner}`", _first_line(section), rows=_rows(within))
+    yield Part(f"models.{COPY_PASTE}", f"`{COPY_PASTE}` in `models.<name>.augment`", _first_line(CopyPaste), rows=_rows(keys(CopyPaste)))
+    yield _recipes()
     yield Part("models.loss", "`models.<name>.loss`", _TEXTS["models.loss"])
     for word in losses.LOSSES:
         settings = losses.settings(word)
@@ -165,6 +173,43 @@ def _models() -> Iterator[Part]:
         kind = architectures.settings(word)
         text = f"{_first_line(kind)} Task: {kind.task}. Its own keys, and those that differ:"
         yield Part(f"models.{word}", f"`models.<name>`, with `arch: {word}`", text, rows=_rows(_beyond(common, keys(kind))))
+
+
+def recipe(word: str) -> Part:
+    """What a recipe sets, for whom, and whose it is. Raises ParametersError for an unknown word."""
+    found = recipes.get(word)
+    text = f"{found.about} For {_words(found.architectures)}. {found.source}."
+    rows = tuple((f"`{key}`", _set_to(value)) for key, value in _within(found.values))
+    return Part(f"recipes.{word}", f"`recipe: {word}`", text, ("key", "value"), rows)
+
+
+def _recipes() -> Part:
+    rows = []
+    for word in recipes.RECIPES:
+        found = recipes.get(word)
+        sets = ", ".join(f"`{key}` {_set_to(value)}" for key, value in _within(found.values))
+        rows.append((f"`{word}`", _words(found.architectures), sets, found.source, found.about))
+    return Part("models.recipe", "`models.<name>.recipe`", _TEXTS["models.recipe"], ("word", "for", "sets", "source", "meaning"), tuple(rows))
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _within(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _within(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _set_to(value: Any) -> str:
+    if isinstance(value, OfEpochs):
+        return f"{value.share:g} of `train.epochs`"
+    if isinstance(value, ForBatch):
+        return f"`{value.lr:g}` for {value.images} images per step (`batch_size` times `accumulate`), for others in proportion"
+    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
 
 
 def _metrics() -> Part:

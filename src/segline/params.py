@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +26,7 @@ from segline.models import catalog as architectures
 from segline.models.settings import ModelSettings
 from segline.plain_yaml import load
 from segline.promotion.gates import Gates
+from segline.recipes.applied import Applied, Taken, applied
 from segline.sentences import Problems, quoted
 from segline.settings import Count, Positive, Section
 from segline.training.settings import Runtime
@@ -83,6 +84,7 @@ class Params:
     promote: dict[str, Gates]
     runtime: Runtime
     tracking: Tracking
+    taken: Mapping[str, tuple[Taken, ...]] = field(default_factory=dict)  # by model: the keys that it has from its recipe
 
     def gates(self, model: str) -> Gates:
         """The promotion gates of one model; where params.yaml has none, parity alone is asked for."""
@@ -101,7 +103,7 @@ def read(path: Path) -> Params:
     values = load(path)
     problems = Problems(path.name)
     data: Section | None = problems.validated(_source_class(values, problems), values.get("data"), "data")
-    models = _models(values.get("models"), problems)
+    models, taken = _models(values.get("models"), problems)
     frame = problems.validated(Frame, {"data": {}} | values, "", inner=("data", "models"))
     if frame is not None:
         problems.add(*_promoted_models_exist(frame.promote, values.get("models")))
@@ -109,7 +111,7 @@ def read(path: Path) -> Params:
     problems.add(*_classes_differ(data))
     problems.raise_if_any()
     assert frame is not None and isinstance(data, Shapes | Folder)
-    return Params(frame.seed, data, models, frame.evaluate, frame.export, frame.promote, frame.runtime, frame.tracking)
+    return Params(frame.seed, data, models, frame.evaluate, frame.export, frame.promote, frame.runtime, frame.tracking, taken)
 
 
 def select(params: Params, name: str) -> ModelSettings:
@@ -158,11 +160,12 @@ def _source_class(values: Mapping[str, Any], problems: Problems) -> type[Shapes]
         return None
 
 
-def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
-    """The entries of `models:`, each by the settings of its architecture."""
+def _models(entries: Any, problems: Problems) -> tuple[dict[str, ModelSettings], dict[str, tuple[Taken, ...]]]:
+    """The entries of `models:`, each by the settings of its architecture, and what each has from its recipe."""
     found: dict[str, ModelSettings] = {}
+    taken: dict[str, tuple[Taken, ...]] = {}
     if not isinstance(entries, dict):
-        return found  # the frame says what is wrong
+        return found, taken  # the frame says what is wrong
     for name, entry in entries.items():
         where = f"models.{name}"
         if not (isinstance(name, str) and MODEL_NAME.fullmatch(name)):
@@ -178,10 +181,26 @@ def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
         except ParametersError as error:
             problems.add(*(f"{where}.arch: {problem}" for problem in error.problems))
             continue
-        settings = problems.validated(kind, entry, where)
+        try:
+            whole = applied(entry)
+        except ParametersError as error:
+            problems.add(*(f"{where}.{problem}" for problem in error.problems))
+            continue
+        settings = problems.validated(kind, whole.entry, where)
         if settings is not None:
             found[str(name)] = settings
-    return found
+            taken[str(name)] = whole.taken
+        else:
+            problems.add(*_mixed_up(kind, entry, whole, where))
+    return found, taken
+
+
+def _mixed_up(kind: type[ModelSettings], entry: dict[str, Any], whole: Applied, where: str) -> Iterator[str]:
+    """Of an entry that is right without its recipe: which keys nobody has written."""
+    alone = Problems("")
+    if whole.taken and alone.validated(kind, {key: value for key, value in entry.items() if key != "recipe"}, where) is not None:
+        keys = ", ".join(taken.key for taken in whole.taken)
+        yield f"{where}: its recipe {entry['recipe']} sets {keys}; give the keys that do not go together values of your own, or remove `recipe`."
 
 
 def _classes_differ(data: Section | None) -> Iterator[str]:

@@ -31,6 +31,7 @@ LAYERS = {
     "sentences": 1,
     "promotion.gates": 1,  # a section of params.yaml
     "training.settings": 1,  # likewise
+    "recipes": 2,
     "history": 2,
     "data": 2,
     "losses": 3,
@@ -64,8 +65,8 @@ KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.
 
 LIGHT = (
     "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init", "inspection",
-    "layout", "machine", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "registry", "sentences", "settings", "signals",
-    "status", "tracking", "written",
+    "layout", "machine", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes", "registry", "sentences", "settings",
+    "signals", "status", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

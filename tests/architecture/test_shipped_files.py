@@ -19,6 +19,7 @@ from segline.layout import ModelFolder
 from segline.losses.catalog import LOSSES
 from segline.metrics.catalog import METRICS
 from segline.models.catalog import ARCHITECTURES
+from segline.recipes.catalog import RECIPES
 from segline_runtime.specification import Fit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +106,7 @@ def test_readme_names_what_the_catalogues_have() -> None:
     assert _words(_table("`format`")) == list(FORMATS)
     assert _words(choices["`arch`"]) == list(ARCHITECTURES)
     assert _words(choices["`loss` (semantic)"]) == list(LOSSES)
+    assert _words(choices["`recipe`"]) == list(RECIPES)
     assert _words(choices["`evaluate.metrics`"]) == list(METRICS)
     fits = re.search(r"`input\.fit` is ([^;]+);", README.read_text())
     assert fits and _words(fits[1]) == list(Fit.__args__)  # type: ignore[attr-defined]

@@ -21,6 +21,8 @@ from segline.losses import catalog as losses
 from segline.metrics import catalog as metrics
 from segline.metrics.pixel_counts import PixelCounts
 from segline.models import catalog as architectures
+from segline.recipes import catalog as recipes
+from segline.recipes.applied import applied
 from segline.tasks import catalog as tasks
 from segline_runtime import tasks as runtime_tasks
 from segline_runtime.specification import ClassInfo
@@ -30,7 +32,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 FILES = {match[1]: block for block in BLOCKS if (match := re.match(r"# (src/\S+\.py)\n", block))}
 LINES = dict(re.findall(r'^    "(\w+)": "(segline\.[\w.]+)",$', "".join(BLOCKS), re.MULTILINE))
-CATALOGUES = (architectures.ARCHITECTURES, losses.LOSSES, metrics.METRICS, formats.FORMATS, tasks.TASKS)
+CATALOGUES = (architectures.ARCHITECTURES, losses.LOSSES, metrics.METRICS, formats.FORMATS, tasks.TASKS, recipes.RECIPES)
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_there_is_an_example_of_each_family() -> None:
-    assert set(LINES) == {"linknet", "poly", "worst_iou", "pairs", "organ"}
+    assert set(LINES) == {"linknet", "poly", "street", "worst_iou", "pairs", "organ"}
     assert not [word for word in LINES for table in CATALOGUES if word in table], "the example is part of the house by now: choose another"
 
 
@@ -81,6 +83,13 @@ def test_architecture() -> None:
         outputs = network(torch.zeros(1, 3, 50, 70))
     assert {name: tuple(output.shape) for name, output in outputs.items()} == {"logits": (1, 4, 50, 70)}
     assert architectures.pretrained_statistics(settings) is None
+
+
+@pytest.mark.usefixtures("added")
+def test_recipe() -> None:
+    entry = applied({"arch": "linknet", "recipe": "street", "train": {"lr": 0.1}}).entry
+    settings = architectures.settings("linknet").model_validate_json(json.dumps(entry), strict=True)
+    assert (settings.train.lr, settings.train.optimizer, settings.train.schedule) == (0.1, "rmsprop", "constant")
 
 
 @pytest.mark.usefixtures("added")

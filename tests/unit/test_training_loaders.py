@@ -15,7 +15,7 @@ from segline.errors import ParametersError
 from segline.tasks import catalog as tasks
 from segline.training.augment import Augmentation
 from segline.training.holdout import holdout
-from segline.training.loaders import _Shuffle, as_raised, training_loader, validation_loader
+from segline.training.loaders import Views, _Shuffle, as_raised, training_loader, validation_loader
 from segline.training.settings import Transform
 from segline_runtime.specification import Geometry
 
@@ -42,9 +42,10 @@ def steps(length: int, batch: int, world: int) -> list[list[int]]:
         sampler.set_epoch(2)
         parts.append(list(sampler))
     assert len({len(part) for part in parts}) == 1
-    assert {epoch for part in parts for epoch, _ in part} == {2}
+    assert {epoch for part in parts for epoch, _, _ in part} == {2}
     own = batch // world
-    return [sorted(i for part in parts for _, i in part[at : at + own]) for at in range(0, len(parts[0]), own)]
+    assert all([step for _, _, step in part] == [at // own for at in range(len(part))] for part in parts)
+    return [sorted(i for part in parts for _, i, _ in part[at : at + own]) for at in range(0, len(parts[0]), own)]
 
 
 @pytest.mark.parametrize("length", [8, 11, 12, 23])
@@ -65,7 +66,7 @@ def test_epochs_differ_and_repeat() -> None:
     first = list(sampler)
     assert list(sampler) == first
     sampler.set_epoch(1)
-    assert [i for _, i in sampler] != [i for _, i in first]
+    assert [i for _, i, _ in sampler] != [i for _, i, _ in first]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,58 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(split: Split) -> None:
 @pytest.mark.parametrize(("batch_size", "sizes"), [(3, [3, 3]), (7, [7]), (8, [7]), (2, [2, 2, 2])])
 def test_an_incomplete_last_batch_is_dropped_unless_it_is_the_only_one(split: Split, batch_size: int, sizes: list[int]) -> None:
     assert [len(batch.images) for batch in batches(split, batch_size=batch_size)] == sizes
+
+
+class TestSizesOfSteps:
+    """The geometry is 32 × 32."""
+
+    @staticmethod
+    def sides(split: Split, **changes: Any) -> list[int]:
+        return [batch.images.shape[2] for batch in batches(split, batch_size=2, **changes)]
+
+    def test_one_is_drawn_for_all_images_of_a_step(self, split: Split) -> None:
+        drawn = [side for epoch in range(6) for side in self.sides(split, views=Views((0.5, 2.0)), first_epoch=epoch)]
+        assert min(drawn) >= 16 and max(drawn) <= 64 and len(set(drawn)) > 10
+        assert self.sides(split) == [32, 32, 32]
+        for batch in batches(split, "instance", batch_size=2, views=Views((0.5, 2.0))):
+            assert len({image.shape for image in batch.images}) == 1
+            assert all(target["masks"].shape[1:] == batch.images[0].shape[1:] for target in batch.targets)
+
+    def test_it_is_a_function_of_seed_epoch_and_step_and_the_same_for_all_processes(self, split: Split) -> None:
+        views = Views((0.5, 2.0))
+        assert self.sides(split, views=views) == self.sides(split, views=views)
+        assert len({tuple(self.sides(split, views=views, **changes)) for changes in ({}, {"seed": 2}, {"first_epoch": 1})}) == 3
+        alone = self.sides(split, views=views)
+        for rank in range(2):
+            shared = [batch.images.shape[2] for batch in batches(split, batch_size=1, views=views, rank=rank, world=2)]
+            assert shared == alone
+
+    def test_a_factor_of_one_is_the_training_without(self, split: Split) -> None:
+        for plain, drawn in zip(batches(split), batches(split, views=Views((1.0, 1.0))), strict=True):
+            assert np.array_equal(plain.images, drawn.images) and np.array_equal(plain.masks, drawn.masks)
+
+    def test_crops_follow_and_the_last_epochs_see_whole_images(self, split: Split) -> None:
+        def sizes(epoch: int, scales: tuple[float, float] | None = None) -> set[tuple[int, ...]]:
+            augmentation = Augmentation([], geometry=Geometry("native", None), truth="index", crop=(32, 32))
+            loader = training_loader(
+                split,
+                learning=tasks.learning("semantic"),
+                augmentation=augmentation,
+                batch_size=3,
+                seed=0,
+                first_epoch=epoch,
+                rank=0,
+                world=1,
+                workers=0,
+                pin=False,
+                views=Views(scales, uncropped_from=2.5),
+            )
+            return {tuple(batch.images.shape[2:]) for batch in loader}
+
+        assert sizes(0) == sizes(2) == {(32, 32)}
+        assert sizes(3) == sizes(9) == {(32, 48)}, "the size of the images"
+        assert sizes(0, (1.5, 1.5)) == {(48, 48)}
+        assert sizes(3, (1.5, 1.5)) == {(48, 72)}
 
 
 def test_the_tasks_own_batches(split: Split) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from itertools import pairwise
 from typing import Any
 
 import factories
@@ -22,6 +24,24 @@ def test_the_rate_warms_up_and_decays_to_nothing(name: str) -> None:
     assert rates[5] == 1.0
     assert rates[5:] == sorted(rates[5:], reverse=True)
     assert rates[50] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_an_exponential_decay_leaves_a_hundredth() -> None:
+    rates = [factor(step, schedule="exponential", warmup_steps=0, total_steps=100) for step in range(101)]
+    assert rates[0] == 1.0 and rates[100] == pytest.approx(0.01)
+    assert {round(after / before, 9) for before, after in pairwise(rates)} == {round(0.01**0.01, 9)}
+
+
+@pytest.mark.parametrize("power", [0.5, 0.9, 1.0, 2.0])
+def test_poly_has_the_power_that_is_asked_for(power: float) -> None:
+    settings = Train(lr=0.1, epochs=2, warmup=0, schedule="poly", poly_power=power)
+    moving, _ = made(epochs=2, warmup=0, schedule="poly", poly_power=power)
+    assert [step[0] for step in rates(moving, settings, 10)] == pytest.approx([0.1 * (1 - step / 10) ** power for step in range(10)])
+
+
+def test_without_a_word_poly_is_deeplabs() -> None:
+    assert Train().poly_power == 0.9
+    assert factor(5, schedule="poly", warmup_steps=0, total_steps=10) == 0.5**0.9
 
 
 def test_a_constant_rate_stays() -> None:
@@ -94,6 +114,7 @@ def test_a_network_without_a_named_encoder_is_one_part() -> None:
     ("changes", "kind", "momentum"),
     [
         ({}, torch.optim.AdamW, None),
+        ({"optimizer": "rmsprop"}, torch.optim.RMSprop, None),
         ({"optimizer": "sgd", "momentum": 0.8}, torch.optim.SGD, 0.8),
         ({"optimizer": "sgd", "momentum": 0.0}, torch.optim.SGD, 0.0),
     ],
@@ -104,6 +125,27 @@ def test_the_chosen_optimizer(changes: dict[str, Any], kind: type, momentum: flo
     if momentum is not None:
         assert {group["momentum"] for group in moving.param_groups} == {momentum}
         assert {group["nesterov"] for group in moving.param_groups} == {momentum > 0}
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("auto", True), ("bf16", True), ("fp32", True), ("fp16", False)])
+def test_adamw_is_one_kernel_except_where_gradients_are_scaled(precision: str, fused: bool) -> None:
+    """In fp16 Lightning could not clip gradients that the optimiser unscales itself."""
+    moving, _ = made(precision=precision)
+    assert moving.defaults["fused"] is fused
+
+
+def test_the_one_kernel_computes_what_the_loop_over_weights_computes() -> None:
+    moving, network = made(weight_decay=0.05)
+    loop, other = made(copy.deepcopy(network), precision="fp16", weight_decay=0.05)
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        for one, two in zip(network.parameters(), other.parameters(), strict=True):
+            one.grad = torch.randn(one.shape, generator=chance)
+            two.grad = one.grad.clone()
+        moving.step()
+        loop.step()
+    for one, two in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(one, two, rtol=0, atol=1e-6)
 
 
 def rates(moving: torch.optim.Optimizer, settings: Train, steps: int) -> list[list[float]]:

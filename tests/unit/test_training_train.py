@@ -249,3 +249,20 @@ def test_the_plans_data_and_weights_are_asked_for(dataset: PreparedDataset, tmp_
     with pytest.raises(ModelError, match="is not there or was changed since the plan was made"):
         trained(with_weights, dataset, tmp_path, weights=file)
     assert not (tmp_path / "resume").exists()
+
+
+@pytest.mark.parametrize(("arch", "epochs"), [("unet", 2), ("maskrcnn", 1)])
+def test_every_way_to_augment_at_once(dataset: PreparedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], arch: str, epochs: int) -> None:
+    """Objects pasted in the loader, the rest on the device, sizes drawn per step, whole images at the end."""
+    augment = [{"CopyPaste": {"p": 1.0}}, {"HorizontalFlip": {"p": 0.5}}, {"RandomScale": {"p": 1.0}}, {"ColorJitter": {"p": 0.5}}]
+    schedule = {"epochs": epochs, "batch_size": 12, "multi_scale": [0.8, 1.2], "uncropped": epochs / 2, "augment_on": "device", "precision": "fp32"}
+    plan = plan_of(dataset, arch, augment=augment, train=schedule, input={"size": [64, 64], "crop": [48, 48]})
+    folder = trained(plan, dataset, tmp_path)
+    assert "augment: CopyPaste in the loader, HorizontalFlip, RandomScale, ColorJitter on the device" in capsys.readouterr().out
+    assert ModelCard.read(folder.card).training["augmented_on"] == "cpu"
+    assert all(np.isfinite(row["train_loss"]) for row in history.read(folder.history))
+
+
+def test_a_cpu_augments_in_the_loader_unless_told(dataset: PreparedDataset, tmp_path: Path) -> None:
+    plan = plan_of(dataset, augment=["HorizontalFlip"], train={"epochs": 1, "batch_size": 12, "augment_on": "auto"})
+    assert ModelCard.read(trained(plan, dataset, tmp_path).card).training["augmented_on"] == "loader"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import check, convert, evaluate, init, models, parameters, predict, promote, status, store
+from segline.cli import check, convert, evaluate, init, models, parameters, predict, promote, recipes, status, store
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -38,3 +38,4 @@ app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(convert.convert)
 app.command()(parameters.parameters)
+app.command()(recipes.recipes)

@@ -34,7 +34,11 @@ class Input(Section):
     )
     # stretch: to exactly `size`; shorter_side: shorter side to min(size), longer at most max(size); letterbox: into `size`, padded; native: as it is
     fit: Fit = "stretch"
-    crop: Size | None = None  # training sees random crops of this size, cut out after augmentation
+    crop: Size | Literal["auto"] | None = Field(
+        default=None,
+        description="[height, width] in pixels (each 32 to 8192): training sees random crops of this size, cut out after augmentation; "
+        "auto: the data's median image, each side at most 512",
+    )
     tile: Tile | None = None  # for large images; needs `fit: native`
     mean: list[float] | None = None  # mean per channel, of values scaled to 0…1; default: what the weights were trained with, or the data's own
     std: list[Positive] | None = None  # standard deviation, likewise
@@ -53,7 +57,9 @@ class Input(Section):
 
     @property
     def training_crop(self) -> tuple[int, int] | None:
-        """Height, width of what training cuts out of an image."""
+        """Height, width of what training cuts out of an image; None, too, while nobody has decided what `auto` is."""
+        if self.crop == "auto":
+            return None
         return self.crop or (self.tile.size if self.tile else None)
 
     def geometry(self, size: tuple[int, int] | None) -> Geometry:
@@ -86,8 +92,11 @@ class ModelSettings(Section):
     """Whether the exported network takes inputs of any size; `fixed` needs `input.fit` stretch or letterbox."""
 
     arch: str  # the architecture; it decides which further keys there are
+    # a set of defaults by which the field trains this family (`segline recipes` lists them); what the entry says itself counts. The name is in no plan
+    recipe: str | None = Field(default=None, exclude=True)
     input: Input = Input()
-    # random transforms of albumentations, in order, before the crop: `[{HorizontalFlip: {p: 0.5}}]`; fills teach nothing, sizes are cropped or padded back
+    # random transforms of albumentations, and `CopyPaste`, in order, before the crop: `[{HorizontalFlip: {p: 0.5}}]`; fills teach nothing, sizes are cropped
+    # or padded back
     augment: list[Transform] = []
     train: Train = Train()
     predict: Predict = Predict()
@@ -98,6 +107,8 @@ class ModelSettings(Section):
             raise ValueError(f"{self.arch} exports at one size only, so input.fit must be stretch or letterbox, not {self.input.fit}")
         if self.exporter == "dynamo" and self.input.fit not in ("stretch", "native"):
             raise ValueError(f"{self.arch} exports with input.fit stretch or native, not {self.input.fit}")
+        if self.export_sizes == "fixed" and self.train.multi_scale is not None:
+            raise ValueError(f"{self.arch} takes images of one size only; remove train.multi_scale")
         return self
 
     @property

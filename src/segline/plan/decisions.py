@@ -11,6 +11,9 @@ from segline.tasks.base import Task
 LONGEST = 512
 """Pixels of the longer side, above which `input.size: auto` shrinks: memory and time grow with the area."""
 
+SMALLEST = 32
+"""Pixels: the least that `input.crop` may be."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -37,6 +40,19 @@ def input_size(settings: ModelSettings, info: DatasetInfo) -> tuple[tuple[int, i
     return size, Decision("input.size", list(size), f"{reason}, rounded to multiples of the network's stride {stride}")
 
 
+def crop(settings: ModelSettings, info: DatasetInfo, size: tuple[int, int] | None) -> tuple[ModelSettings, Decision | None]:
+    """The settings with a crop in place of `auto`. `size`: that the network sees, as `input_size` says."""
+    if settings.input.crop != "auto":
+        return settings, None
+    assert info.image_size is not None, "prepared data without training images has no plan"
+    stride = settings.stride
+    height, width = info.image_size.median if size is None else size
+    chosen = (_multiple_below(min(height, LONGEST), stride), _multiple_below(min(width, LONGEST), stride))
+    reason = f"the median training image has {height}×{width} pixels" if size is None else f"the network sees {height}×{width} pixels"
+    found = settings.model_copy(update={"input": settings.input.model_copy(update={"crop": chosen})})
+    return found, Decision("input.crop", list(chosen), f"{reason}; each side at most {LONGEST}, rounded down to multiples of the network's stride {stride}")
+
+
 def normalisation(settings: ModelSettings, info: DatasetInfo) -> tuple[tuple[tuple[float, ...], tuple[float, ...]] | None, Decision | None]:
     """Mean and standard deviation; None where the pre-trained weights' own are to be used, which their library knows."""
     if settings.input.mean is not None and settings.input.std is not None:
@@ -53,6 +69,12 @@ def metrics(chosen: str | list[str], task: Task) -> tuple[tuple[str, ...], Decis
     if isinstance(chosen, list):
         return tuple(chosen), None
     return task.metrics, Decision("evaluate.metrics", list(task.metrics), f"those of the task {task.name}")
+
+
+def _multiple_below(length: int, stride: int) -> int:
+    """Never below the smallest crop that a person could ask for."""
+    least = -(-SMALLEST // stride) * stride
+    return max(least, length // stride * stride)
 
 
 def _multiple(length: float, stride: int) -> int:

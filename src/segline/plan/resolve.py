@@ -24,6 +24,7 @@ from segline.provenance import file_digest
 from segline.sentences import no_weights
 from segline.tasks import catalog as tasks
 from segline.tasks.base import Task
+from segline.training.settings import COPY_PASTE
 
 _ONLY_SEEN = ("segline.drawing*", "segline.tasks.*.drawing", "segline.tasks.*.results", "segline.tasks.*.task")
 """What a training never shows, and its result does not depend on."""
@@ -53,11 +54,13 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
     """
     task = tasks.get(settings.task)
     size, sized = decisions.input_size(settings, info)
+    settings, cropped = decisions.crop(settings, info, size)
     statistics, normalised = decisions.normalisation(settings, info)
     words, scored_by = decisions.metrics(params.evaluate.metrics, task)
     if statistics is not None and len(statistics[0]) != info.image.channels:
         raise ParametersError(f"models.{name}.input.mean has {len(statistics[0])} values, and the images have {info.image.channels} channels.")
     _require_truths(name, settings, info)
+    _goes_together(name, settings, info)
     modules = _Modules(settings, task, _of_task(words, task))
     scored = Part(info.scored, info.split_hashes[info.scored])
     geometry = settings.input.geometry(size)
@@ -106,8 +109,9 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
         code=code.digest(modules.export, without=(*_LEARNING_ALONE, *_ONLY_SEEN[:3])),
     )
     register = RegisterPlan(model=name, code=code.digest(modules.register))
-    taken = (sized, normalised, scored_by)
-    return ModelPlans(train, evaluate, export, register, tuple(decision for decision in taken if decision is not None))
+    taken = (sized, cropped, normalised, scored_by)
+    by_recipe = tuple(Decision(one.key, one.value, one.reason) for one in params.taken.get(name, ()))
+    return ModelPlans(train, evaluate, export, register, (*by_recipe, *(decision for decision in taken if decision is not None)))
 
 
 class _Modules:
@@ -155,6 +159,23 @@ def _require_truths(name: str, settings: ModelSettings, info: DatasetInfo) -> No
                 f"models.{name}.loss.{word}.border.of is instances, and the data set '{info.name}' has no object masks; set it to components, "
                 "which takes connected pixels of one class for an object."
             )
+
+
+def _goes_together(name: str, settings: ModelSettings, info: DatasetInfo) -> None:
+    """Raises ParametersError where the data cannot be augmented as it should be, or a loss could not follow it."""
+    pasted = any(transform.name == COPY_PASTE for transform in settings.augment)
+    problems = []
+    if pasted and not info.has("instances"):
+        problems.append(f"models.{name}.augment: {COPY_PASTE} pastes objects by their masks, and the data set '{info.name}' has none. Remove it.")
+    if pasted and any(isinstance(one, Closeness) for one in settings.wanted_maps):
+        problems.append(f"models.{name}.augment: {COPY_PASTE} puts objects where the map of `border` knows of none. Remove one of the two.")
+    if settings.train.augment_on == "device" and settings.wanted_maps:
+        problems.append(
+            f"models.{name}.train.augment_on is device, and its loss reads maps that are made in the loader, of pictures as the network sees them. "
+            "Set it to loader, or to auto."
+        )
+    if problems:
+        raise ParametersError(*problems)
 
 
 def _class_weights(name: str, settings: ModelSettings, info: DatasetInfo) -> dict[str, tuple[float, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,16 @@ Batch = Any
 """What a task's `collate` makes: a named tuple of tensors, known to the task alone."""
 
 
+class Picture(NamedTuple):
+    """A sample as tensors, on any device."""
+
+    image: Tensor  # (C, h, w), values of the image kind
+    mask: Tensor | None  # (h, w) uint8 class ids, 255 = ignore
+    masks: Tensor | None  # (N, h, w) uint8, 1 where the object is; None where there are no objects to learn from
+    labels: Tensor  # (N,) int64 class ids
+    crowd: Tensor  # (N,) bool
+
+
 class Learning(Protocol):
     """Everything about learning that tells one task from another."""
 
@@ -25,6 +35,9 @@ class Learning(Protocol):
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Augmented samples, already at the network's size, as one training batch on the CPU; images keep their own values."""
+
+    def gathered(self, pictures: Sequence[Picture]) -> Batch:
+        """As `collate`, of pictures that were augmented on the device on which they are. Objects that left the picture are left out."""
 
     def to_device(self, batch: Batch, device: torch.device) -> Batch:
         """The batch on the device that trains."""

@@ -24,6 +24,7 @@ from segline.choices import nearest
 from segline.data.store import IGNORE
 from segline.errors import ParametersError
 from segline.training.settings import REFUSED_TRANSFORMS, Transform
+from segline.training.twins import Change, Twin, Warp, twin_of
 from segline_runtime.errors import reason
 from segline_runtime.specification import ImageKind
 
@@ -139,6 +140,32 @@ class Step:
             vars(self._transform).update(before)
         followed: NDArray[np.float32] = values.reshape(*values.shape[:2], maps.shape[2]).clip(0, 1)
         return followed
+
+    @property
+    def twin(self) -> Twin | None:
+        """What computes the same on a device; None where nothing does."""
+        return twin_of(self.name, self._transform)
+
+    def drawn(self, size: tuple[int, int], channels: int, *, of: str) -> Change | None:
+        """What its twin is to do with a picture of this size (height, width); None where chance leaves the picture as it is.
+
+        A twin computes with values of 0…1, as albumentations does with float32. Raises ParametersError, naming the picture as `of` does.
+        """
+        twin = self.twin
+        assert twin is not None
+        if not self._transform.should_apply():
+            return None
+        picture = np.broadcast_to(np.float32(0), (*size, channels))
+        try:
+            numbers = self._transform.update_transform_params(params=self._transform.get_params(), data={"image": picture})
+            if twin.reads_image:
+                numbers |= self._transform.get_params_dependent_on_data(params=numbers, data={"image": picture})
+            change = twin.change(self._transform, numbers, size)
+        except Exception as error:  # as above
+            raise ParametersError(self._failed(picture, of, _reason(error))) from error
+        if isinstance(change, Warp) and min(change.size) < 1:
+            raise ParametersError(self._failed(picture, of, "it leaves nothing of the picture"))
+        return change
 
     def _failed(self, image: NDArray[Any], of: str, why: str) -> str:
         height, width, channels = image.shape

@@ -44,7 +44,9 @@ class Fitted:
 
     weights: dict[str, Tensor]  # of the best epoch
     history: list[Row]
-    summary: dict[str, Any]  # for the card: metric, best (None: undefined), best_epoch, epochs, seconds, device, processes, global_batch, precision
+    summary: dict[
+        str, Any
+    ]  # for the card: metric, best (None: undefined), best_epoch, epochs, seconds, device, processes, global_batch, precision, augmented_on
 
 
 def fit(
@@ -86,9 +88,22 @@ def fit(
         checkpointing.install(network, lambda: learning.graph(network, specification).run(empty))
     if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=settings, maps=augmentation.maps)
-
     device = trainer.strategy.root_device.type
+    wanted = settings.augment_on == "device" or (settings.augment_on == "auto" and device == "cuda")
+    on_device = wanted and augmentation.maps is None  # these are made in the loader, of the picture as the network sees it
+    if on_device and augmentation.in_loader and trainer.is_global_zero:
+        print(f"augment: {', '.join(augmentation.in_loader)} in the loader, {', '.join(augmentation.on_device) or 'nothing'} on the device", flush=True)
+    module = SegmentationModule(
+        network,
+        criterion,
+        task=task,
+        learning=learning,
+        specification=specification,
+        settings=settings,
+        maps=augmentation.maps,
+        augmentation=augmentation.second_half() if on_device else None,
+    )
+
     world = trainer.world_size
     place = {"rank": trainer.global_rank, "world": world, "workers": hardware.workers(runtime.workers, device, world)}
     batch_size = _per_process(settings.batch_size, world)
@@ -100,6 +115,8 @@ def fit(
         seed=seed,
         first_epoch=begun.epochs,
         pin=device == "cuda",
+        views=loaders.Views(settings.multi_scale, settings.epochs - settings.uncropped),
+        on_device=on_device,
         **place,
     )
     checks = loaders.validation_loader(validation, batch_size=batch_size, **place)
@@ -128,6 +145,7 @@ def fit(
         "processes": world,
         "global_batch": batch_size * world,
         "precision": precision,
+        "augmented_on": device if on_device else "loader",
         "parameter_count": parameters,
     }
     return Fitted(best.weights, history.rows, summary)

@@ -1,8 +1,13 @@
-"""Loaders. What an epoch shows, in which order and how augmented, is a function of (seed, epoch, index) alone: a resumed training sees the same."""
+"""Loaders. What an epoch shows, in which order and how augmented, is a function of (seed, epoch, index) alone: a resumed training sees the same.
+
+At which size the images of a step are seen, where several are allowed, is a function of (seed, epoch, step): all processes see the same.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -13,24 +18,46 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from segline.data.store import Sample, Split
 from segline.errors import SeglineError
 from segline.tasks.learning import Batch, Learning
-from segline.training.augment import Augmentation
+from segline.training.augment import Augmentation, View
+from segline.training.on_device import Prepared, PreparedBatch
 
 
-class _Training(Dataset[Sample]):
-    """Augmented samples, addressed by (epoch, index)."""
+@dataclass(frozen=True)
+class Views:
+    """How the steps of a training see their images."""
 
-    def __init__(self, split: Split, augmentation: Augmentation, seed: int) -> None:
+    scales: tuple[float, float] | None = None  # smallest and largest factor of their size
+    uncropped_from: float = math.inf  # the first epoch, from 0, in which nothing is cut out
+
+    def at(self, seed: int, epoch: int, step: int) -> View:
+        """Of one step of one epoch."""
+        scale = 1.0 if self.scales is None else float(np.random.default_rng((seed, epoch, step, _OF_A_STEP)).uniform(*self.scales))
+        return View(scale, cropped=epoch < self.uncropped_from)
+
+
+_OF_A_STEP = 1
+"""Tells the chance of a step from that of an image."""
+
+
+class _Training(Dataset[Sample | Prepared]):
+    """Augmented samples, or those that a device will augment, addressed by (epoch, index, step)."""
+
+    def __init__(self, split: Split, augmentation: Augmentation, seed: int, views: Views, *, on_device: bool) -> None:
         self._split = split
         self._augmentation = augmentation
         self._seed = seed
+        self._views = views
+        self._on_device = on_device
 
     def __len__(self) -> int:
         return len(self._split)
 
-    def __getitem__(self, address: Any) -> Sample:
-        epoch, index = address
+    def __getitem__(self, address: Any) -> Sample | Prepared:
+        epoch, index, step = address
         seed = int(np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0])
-        return self._augmentation(self._split[index], seed)
+        view = self._views.at(self._seed, epoch, step)
+        how = self._augmentation.prepared if self._on_device else self._augmentation
+        return how(self._split[index], seed, view, self._split)
 
 
 class _Untouched(Dataset[Sample]):
@@ -57,7 +84,7 @@ class _OneBatchOfNothing(Dataset[list[Sample]]):
         return []
 
 
-class _Shuffle(Sampler[tuple[int, int]]):
+class _Shuffle(Sampler[tuple[int, int, int]]):
     """A permutation per epoch, dealt to the processes in equal parts; Lightning tells it the epoch.
 
     The images of one step are the same however many processes share them, and so is the number of steps: an incomplete last batch is left out where there
@@ -67,6 +94,7 @@ class _Shuffle(Sampler[tuple[int, int]]):
     def __init__(self, length: int, *, batch_size: int, seed: int, rank: int, world: int, epoch: int = 0) -> None:
         """batch_size: of one process."""
         self._length, self._seed, self._rank, self._world = length, seed, rank, world
+        self._batch_size = batch_size
         steps = length // (batch_size * world)
         self._each = steps * batch_size if steps else -(-length // world)
         self._epoch = epoch  # a resumed training's loader processes ask for the first order before Lightning has told the epoch
@@ -77,10 +105,12 @@ class _Shuffle(Sampler[tuple[int, int]]):
     def __len__(self) -> int:
         return self._each
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """Epoch, index of the image, and step within the epoch."""
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
         dealt = np.resize(order, self._each * self._world)
-        return ((self._epoch, int(i)) for i in dealt[self._rank :: self._world])
+        own = dealt[self._rank :: self._world]
+        return ((self._epoch, int(index), at // self._batch_size) for at, index in enumerate(own))
 
 
 class _Collate:
@@ -91,6 +121,10 @@ class _Collate:
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         return self._learning.collate(samples)
+
+
+def _unchanged(images: Sequence[Prepared]) -> PreparedBatch:
+    return PreparedBatch(tuple(images))
 
 
 def training_loader(
@@ -105,13 +139,18 @@ def training_loader(
     world: int,
     workers: int,
     pin: bool,
+    views: Views = Views(),
+    on_device: bool = False,
 ) -> DataLoader[Any]:
-    """Batches of augmented samples, from `first_epoch` on; which images they hold is said in `_Shuffle`. batch_size: of one process."""
+    """Batches of augmented samples, from `first_epoch` on; which images they hold is said in `_Shuffle`. batch_size: of one process.
+
+    on_device: a `PreparedBatch` instead, which `DeviceAugmentation` takes.
+    """
     return DataLoader(
-        _Training(split, augmentation, seed),
+        _Training(split, augmentation, seed, views, on_device=on_device),
         batch_size=batch_size,
         sampler=_Shuffle(len(split), batch_size=batch_size, seed=seed, rank=rank, world=world, epoch=first_epoch),
-        collate_fn=_Collate(learning),
+        collate_fn=_unchanged if on_device else _Collate(learning),
         num_workers=workers,
         worker_init_fn=_one_thread,
         persistent_workers=workers > 0,

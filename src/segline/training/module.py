@@ -19,6 +19,7 @@ from segline.tasks.base import Task
 from segline.tasks.learning import Batch, Learning
 from segline.tasks.predictor import GraphPredictor
 from segline.training import optimizer
+from segline.training.on_device import DeviceAugmentation, PreparedBatch
 from segline.training.settings import Train
 from segline.training.truth_maps import TruthMaps
 from segline.training.validation_loss import ValidationLoss
@@ -45,8 +46,9 @@ class SegmentationModule(LightningModule):
         specification: Specification,
         settings: Train,
         maps: TruthMaps | None = None,
+        augmentation: DeviceAugmentation | None = None,
     ) -> None:
-        """maps: as the training's augmentation has them, for the loss of validation images."""
+        """maps: as the training's augmentation has them, for the loss of validation images. augmentation: what is done with a `PreparedBatch` on the device."""
         super().__init__()
         self.network = network
         self.criterion = criterion
@@ -54,6 +56,7 @@ class SegmentationModule(LightningModule):
         self._learning = learning
         self._specification = specification
         self._settings = settings
+        self._augmentation = augmentation
         self._scorer: Scorer = task.scorer(specification.classes)
         self._loss = ValidationLoss(network, criterion, task=task, learning=learning, specification=specification, maps=maps)
         self._predict: GraphPredictor | None = None
@@ -69,7 +72,12 @@ class SegmentationModule(LightningModule):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ARG002
         """Training batches go to the device; validation samples stay arrays, the predictor moves what it needs."""
-        return batch if isinstance(batch, list) else self._learning.to_device(batch, device)
+        if isinstance(batch, list):
+            return batch
+        if isinstance(batch, PreparedBatch):
+            assert self._augmentation is not None
+            return self._learning.gathered(self._augmentation(batch, device))
+        return self._learning.to_device(batch, device)
 
     def on_train_epoch_start(self) -> None:
         encoder = self.encoder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,6 +10,9 @@ from torch import nn
 
 from segline.training.schedule import factor
 from segline.training.settings import Train
+
+_FUSED = ("cpu", "cuda")
+"""Kinds of devices for which torch has a fused AdamW that is tested here."""
 
 
 def optimizer(network: nn.Module, encoder: nn.Module | None, settings: Train) -> torch.optim.Optimizer:
@@ -24,7 +27,9 @@ def optimizer(network: nn.Module, encoder: nn.Module | None, settings: Train) ->
         groups.append({"params": [p for p in own if p.dim() <= 1], "lr": rate, "weight_decay": 0.0, "encoder": is_encoder})
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
-    return torch.optim.AdamW(groups, lr=settings.lr)
+    if settings.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=settings.lr)
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=_fused(trained, settings))
 
 
 def schedule(optimizer: torch.optim.Optimizer, settings: Train, total_steps: int) -> torch.optim.lr_scheduler.LambdaLR:
@@ -34,10 +39,17 @@ def schedule(optimizer: torch.optim.Optimizer, settings: Train, total_steps: int
     frozen = round(settings.freeze_encoder * per_epoch)
 
     def rate(step: int, *, from_step: int) -> float:
-        return 0.0 if step < from_step else factor(step, schedule=settings.schedule, warmup_steps=warmup, total_steps=total_steps)
+        if step < from_step:
+            return 0.0
+        return factor(step, schedule=settings.schedule, warmup_steps=warmup, total_steps=total_steps, power=settings.poly_power)
 
     rates: list[Callable[[int], float]] = [partial(rate, from_step=frozen if group["encoder"] else 0) for group in optimizer.param_groups]
     return torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+
+
+def _fused(trained: Sequence[nn.Parameter], settings: Train) -> bool:
+    """Whether one kernel moves all weights: the same arithmetic in less time. In fp16 it would unscale the gradients itself, after they were clipped."""
+    return settings.precision != "fp16" and all(p.device.type in _FUSED for p in trained)
 
 
 def _apart(settings: Train) -> bool:

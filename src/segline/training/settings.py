@@ -43,17 +43,40 @@ REFUSED_TRANSFORMS = {
 """Transforms of albumentations that `augment` does not take, and why."""
 
 
+class CopyPaste(Section):
+    """Objects of another training image, pasted into this one (Ghiasi 2021). What they cover is no object any more; the data needs object masks."""
+
+    p: Annotated[float, Field(ge=0, le=1)] = 0.5  # probability
+    most: Annotated[int, Field(ge=1, le=1000)] = 10  # objects that are pasted at most; how many is drawn, from 1 on
+    # factors between which the size of pasted objects is drawn: 1 is the size at which the network sees them in their own image
+    scale: tuple[Annotated[float, Field(ge=0.05, le=8)], Annotated[float, Field(ge=0.05, le=8)]] = (0.5, 1.5)
+    flip: bool = True  # whether half of them are mirrored, left to right
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CopyPaste:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale is {list(self.scale)}; it is the smallest and the largest factor")
+        return self
+
+
+COPY_PASTE = "CopyPaste"
+"""The transform that is no one's but ours."""
+
+Factor = Annotated[float, Field(ge=0.25, le=4)]
+
+
 class Train(Section):
     """How one model is trained."""
 
     epochs: Count = 30  # passes over the training images
     batch_size: Count = 8  # images per step, over all processes: where a training runs does not change it
     accumulate: Count = 1  # steps whose gradients are added before the optimiser moves
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with Nesterov's momentum
+    optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"  # sgd: with Nesterov's momentum
     lr: Positive = 1e-3  # peak learning rate
     momentum: Fraction = 0.9  # sgd only
     weight_decay: NotNegative = 1e-4  # of weights alone, not of biases and norms
-    schedule: Literal["cosine", "poly", "constant"] = "cosine"  # decay after the warm-up, by optimiser step
+    schedule: Literal["cosine", "poly", "exponential", "constant"] = "cosine"  # decay after the warm-up, by optimiser step; exponential: to a hundredth
+    poly_power: Positive = 0.9  # of `schedule: poly`: (1 - share of the steps done) to this power; 1 is a straight line
     warmup: NotNegative = 1.0  # epochs of linear warm-up
     encoder_lr_factor: Positive = 1.0  # the encoder's learning rate is lr times this: below 1 where its weights are pre-trained
     freeze_encoder: NotNegative = 0.0  # epochs in which the encoder's weights and norm statistics stay as they are
@@ -61,11 +84,23 @@ class Train(Section):
     early_stopping: Count | None = None  # validations without a better metric before the training stops
     validate_every: Count = 1  # epochs from one validation to the next, and the last one
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of a moving average of the weights, per optimiser step, warmed up
+    # smallest and largest factor of the size at which the images of a step are seen; one is drawn per step, for all of them. Crops grow and shrink with it
+    multi_scale: tuple[Factor, Factor] | None = None
+    uncropped: NotNegative = 0.0  # last epochs that see whole images in place of crops: a fine-tuning, for which a batch must still fit into memory
+    # where random transforms are computed: loader: on the CPU, beside the training; device: where the training runs, as far as a transform can (the rest
+    # stays in the loader); auto: device where a GPU trains. The same chances, and pixels that differ by interpolation
+    augment_on: Literal["loader", "device", "auto"] = "loader"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
     # blocks of the network keep their inputs alone and are computed again in the backward pass: less memory, more time
     checkpointing: bool = False
     channels_last: bool = True  # memory layout of tensors; faster on most hardware
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of train that steers the training where `val` is what is scored at the end
+
+    @model_validator(mode="after")
+    def _scales_in_order(self) -> Train:
+        if self.multi_scale is not None and self.multi_scale[0] > self.multi_scale[1]:
+            raise ValueError(f"multi_scale is {list(self.multi_scale)}; it is the smallest and the largest factor")
+        return self
 
 
 LIGHTNING = frozenset({"benchmark", "default_root_dir", "detect_anomaly", "deterministic", "enable_progress_bar", "profiler"})

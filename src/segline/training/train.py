@@ -20,7 +20,7 @@ from segline.models.encoders import IMAGENET_STATISTICS
 from segline.plan.plans import Part, TrainPlan
 from segline.tasks import catalog as tasks
 from segline.training import resume
-from segline.training.augment import Augmentation
+from segline.training.augment import Augmentation, pastes
 from segline.training.callbacks import Row
 from segline.training.fit import Fitted, fit
 from segline.training.holdout import holdout
@@ -53,8 +53,9 @@ def train(
     task, learning = tasks.get(plan.task), tasks.learning(plan.task)
     settings = plan.settings
     wanted = settings.wanted_maps
-    truths = dict.fromkeys([task.truth, *(one.truth for one in wanted)])
-    training, steering = _splits(dataset, plan, tuple(truths))
+    steered_by = tuple(dict.fromkeys([task.truth, *(one.truth for one in wanted)]))
+    learnt_from = tuple(dict.fromkeys([*steered_by, *(("instances",) if pastes(settings.augment) else ())]))
+    training, steering = _splits(dataset, plan, learnt_from, steered_by)
     network = _network(plan, weights)  # first: it knows whether the encoder is there, whose statistics are asked for next
     specification = specification_of(plan)
     augmentation = Augmentation(
@@ -150,12 +151,12 @@ def _network(plan: TrainPlan, weights: Path | None) -> nn.Module:
     return architectures.build(settings, channels=plan.image.channels, classes=len(plan.classes))
 
 
-def _splits(dataset: PreparedDataset, plan: TrainPlan, truths: Sequence[Truth]) -> tuple[Split, Split]:
-    """What is trained on, and what steers the training."""
+def _splits(dataset: PreparedDataset, plan: TrainPlan, truths: Sequence[Truth], steered_by: Sequence[Truth]) -> tuple[Split, Split]:
+    """What is trained on, and what steers the training, each with its kinds of truth."""
     for part in (plan.training, plan.steering):
         if dataset.info.split_hashes.get(part.split) != part.hash:
             raise DataError(f"The {part.split} split in {dataset.folder} is not the one that the plan was made for; run `dvc repro train@{plan.model}`.")
-    return _part(dataset, plan.training, plan.seed, truths, held=False), _part(dataset, plan.steering, plan.seed, truths, held=True)
+    return _part(dataset, plan.training, plan.seed, truths, held=False), _part(dataset, plan.steering, plan.seed, steered_by, held=True)
 
 
 def _part(dataset: PreparedDataset, part: Part, seed: int, truths: Sequence[Truth], *, held: bool) -> Split:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from segline.data.store import Sample
 from segline.models.settings import ModelSettings
 from segline.tasks.graph import EvalGraph, Sides, evaluating, normalised
+from segline.tasks.learning import Picture
 from segline_runtime.specification import Specification
 
 SMALLEST_BOX = 1.0
@@ -46,6 +47,9 @@ class InstanceLearning:
 
     def collate(self, samples: Sequence[Sample]) -> InstanceBatch:
         return InstanceBatch([_image(sample) for sample in samples], [_target(sample) for sample in samples])
+
+    def gathered(self, pictures: Sequence[Picture]) -> InstanceBatch:
+        return InstanceBatch([picture.image for picture in pictures], [_target_on_device(picture) for picture in pictures])
 
     def to_device(self, batch: InstanceBatch, device: torch.device) -> InstanceBatch:
         images = [image.to(device, non_blocking=True) for image in batch.images]
@@ -108,3 +112,19 @@ def _target(sample: Sample) -> dict[str, Tensor]:
         "labels": torch.from_numpy(found.labels[keep].astype(np.int64)),
         "masks": torch.from_numpy(found.masks[keep].astype(np.uint8)),
     }
+
+
+def _target_on_device(picture: Picture) -> dict[str, Tensor]:
+    """As `_target`; the boxes are the masks' own."""
+    assert picture.masks is not None
+    masks = picture.masks[~picture.crowd]
+    boxes = torch.stack([*_span(masks.amax(1)), *_span(masks.amax(2))])[[0, 2, 1, 3]].T.to(torch.float32)
+    keep = (boxes[:, 2:] - boxes[:, :2] >= SMALLEST_BOX).all(1)
+    return {"boxes": boxes[keep], "labels": picture.labels[~picture.crowd][keep], "masks": masks[keep]}
+
+
+def _span(shadows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of 0 and 1 `(N, L)` → first place with a 1, and the place after the last, `(N,)` each; both 0 where there is none."""
+    some = shadows.amax(1).to(torch.int64)
+    first = shadows.argmax(1)
+    return first * some, (shadows.shape[1] - shadows.flip(1).argmax(1)) * some

@@ -16,6 +16,7 @@ from segline.models.semantic import SemanticNetwork
 from segline.models.semantic_settings import SemanticSettings
 from segline.models.settings import ModelSettings
 from segline.tasks.graph import EvalGraph, evaluating, normalised
+from segline.tasks.learning import Picture
 from segline_runtime.specification import Specification
 
 
@@ -45,6 +46,17 @@ class SemanticLearning:
             images[i, :, :h, :w] = sample.image.transpose(2, 0, 1)
             masks[i, :h, :w] = sample.mask
         return SemanticBatch(torch.from_numpy(images), torch.from_numpy(masks), _together(samples, (height, width)))
+
+    def gathered(self, pictures: Sequence[Picture]) -> SemanticBatch:
+        height = max(picture.image.shape[1] for picture in pictures)
+        width = max(picture.image.shape[2] for picture in pictures)
+        images, masks = [], []
+        for picture in pictures:
+            assert picture.mask is not None
+            beside = (0, width - picture.image.shape[2], 0, height - picture.image.shape[1])
+            images.append(functional.pad(picture.image, beside))
+            masks.append(functional.pad(picture.mask, beside, value=IGNORE))
+        return SemanticBatch(torch.stack(images), torch.stack(masks).long())
 
     def to_device(self, batch: SemanticBatch, device: torch.device) -> SemanticBatch:
         maps = None if batch.maps is None else {name: values.to(device, non_blocking=True) for name, values in batch.maps.items()}
