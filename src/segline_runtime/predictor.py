@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from segline_runtime import tasks
-from segline_runtime.errors import InputError
+from segline_runtime.errors import InputError, reason
 from segline_runtime.predict import graph_input, predict
 from segline_runtime.specification import METADATA_KEY, Specification
 from segline_runtime.task import Prediction
@@ -41,7 +41,7 @@ class Predictor:
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=chosen)
         except _unreadable() as error:
-            raise InputError(f"{file} is not a readable ONNX model ({str(error).strip().splitlines()[0]}); export the model anew.") from None
+            raise InputError(f"{file} is not a readable ONNX model ({reason(error)}); export the model anew.") from None
         metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
             raise InputError(
@@ -63,7 +63,9 @@ class Predictor:
         """The named outputs for a batch of images `(B, H, W, C)` of one size and of the specification's kind; instance models take B = 1."""
         detail = tasks.get(self.specification.task).detail
         names = [output.name for output in self.session.get_outputs() if probabilities or output.name not in detail]
-        return dict(zip(names, self.session.run(names, {INPUT: graph_input(images, self.specification.image)}), strict=True))
+        options = onnxruntime.RunOptions()
+        options.only_execute_path_to_fetches = True  # what is not brought back is not computed
+        return dict(zip(names, self.session.run(names, {INPUT: graph_input(images, self.specification.image)}, options), strict=True))
 
     def __call__(self, image: NDArray[Any], probabilities: bool = False) -> Prediction:
         """What the model says of one image `(H, W, C)` (uint8 RGB, or what `specification.image` says), at its own size.

@@ -57,7 +57,8 @@ def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trai
     except Exception as error:  # torch raises many kinds for a file that is not its own
         raise ModelError(f"{folder.weights} does not hold the network that its plan describes ({error}); run `dvc repro -f train@{folder.name}`.") from None
     network.eval()
-    return Trained(card, specification, task, learning.graph(network, specification).to(device))
+    graph = tasks.with_views(card.task, learning.graph(network, specification), plan.settings.predict.views)
+    return Trained(card, specification, task, graph.to(device))
 
 
 def scored_split(dataset: PreparedDataset, plan: InferencePlan, task: Task) -> Split:

@@ -118,9 +118,10 @@ class _Modules:
         figures = [metrics_catalog.METRICS[word] for word in metrics]
         compared = [metrics_catalog.METRICS[word] for word in task.metrics]
         runtime = f"segline_runtime.{task.name}"
+        views = [f"{tasks.TASKS[task.name]}.views"] if settings.predict.views else []
         self.train = ["segline.training.train", network, learning, runtime, *_losses(settings)]
-        self.evaluate = ["segline.evaluation.stage", network, learning, scoring, runtime, *figures]
-        self.export = ["segline.export.stage", network, learning, scoring, runtime, *compared]
+        self.evaluate = ["segline.evaluation.stage", network, learning, *views, scoring, runtime, *figures]
+        self.export = ["segline.export.stage", network, learning, *views, scoring, runtime, *compared]
         self.register = ["segline_runtime.pyfunc", runtime]
 
 

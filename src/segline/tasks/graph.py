@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -53,10 +54,13 @@ class EvalGraph(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, specification: Specification) -> None:
+    def __init__(self, network: nn.Module, specification: Specification, *, factor: Fraction = Fraction(1)) -> None:
+        """factor: by how much larger the network sees each image than its geometry says."""
         super().__init__()
         self.network = network
         self.specification = specification
+        self.factor = factor
+        self.resize = Resize()
         # Not persistent: the specification is their home, a state dict would be a second one.
         self.register_buffer("mean", torch.tensor(specification.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(specification.std).view(-1, 1, 1), persistent=False)
@@ -65,6 +69,10 @@ class EvalGraph(nn.Module):
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         """Changes nothing: the graph is an evaluation, and the network's mode belongs to who trains it."""
         return self
+
+    def scaled(self, factor: Fraction) -> Self:
+        """The same network, which sees each image `factor` times as large; outputs are of the image's own size, as before."""
+        return type(self)(self.network, self.specification, factor=self.factor * factor)
 
     @torch.inference_mode()
     def run(self, images: NDArray[Any], probabilities: bool = True) -> dict[str, NDArray[Any]]:
@@ -80,20 +88,45 @@ class EvalGraph(nn.Module):
     def _fitted(self, images: Tensor) -> tuple[Tensor, Sides]:
         """Images `(B, H, W, C)` → the network's normalised input `(B, C, h, w)`, and height and width of the content in it, from the top left."""
         geometry = self.specification.geometry
-        values = images.permute(0, 3, 1, 2).to(torch.float32) / self.specification.image.scale
-        if geometry.fit == "native":
+        if geometry.fit == "native" and self.factor == 1:
+            values = images.permute(0, 3, 1, 2).to(torch.float32) / self.specification.image.scale
             return (values - self.mean) / self.std, (images.shape[1], images.shape[2])
-        assert geometry.size is not None
-        if geometry.fit == "stretch":
-            content: Sides = geometry.size
-        else:
-            content = _inside(images, geometry.size, any_orientation=geometry.fit == "shorter_side")
-        resized = functional.interpolate(values, size=content, mode="bilinear", align_corners=False, antialias=True)
-        fitted = (resized - self.mean) / self.std
+        content = self.content(images)
+        fitted = (self.resize(images, content, self.specification.image.scale) - self.mean) / self.std
         if geometry.fit == "letterbox":
-            height, width = geometry.size
+            height, width = self._network_size()
             fitted = functional.pad(fitted, (0, width - content[1], 0, height - content[0]))
         return fitted, content
+
+    def content(self, images: Tensor) -> Sides:
+        """Height and width at which the network sees images `(B, H, W, C)`, before padding."""
+        geometry = self.specification.geometry
+        if geometry.fit == "native":
+            return _times(images.shape[1], self.factor), _times(images.shape[2], self.factor)
+        if geometry.fit == "stretch":
+            return self._network_size()
+        return _inside(images, self._network_size(), any_orientation=geometry.fit == "shorter_side")
+
+    def _network_size(self) -> tuple[int, int]:
+        size = self.specification.geometry.size
+        assert size is not None
+        return _times(size[0], self.factor), _times(size[1], self.factor)
+
+
+class Resize(nn.Module):
+    """To the size at which the network sees an image, antialiased where that is smaller."""
+
+    def forward(self, images: Tensor, size: Sides, scale: float) -> Tensor:
+        """Images `(B, H, W, C)` → float32 `(B, C, h, w)`, divided by `scale`."""
+        values = images.permute(0, 3, 1, 2).to(torch.float32) / scale
+        return functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _times(length: int, factor: Fraction) -> int:
+    """A length in pixels, or what keeps it dynamic, times `factor`, rounded up: never 0. In integers: floats round differently in the traced graph."""
+    if factor == 1:
+        return length
+    return (length * factor.numerator + factor.denominator - 1) // factor.denominator
 
 
 def _inside(images: Tensor, size: tuple[int, int], *, any_orientation: bool) -> Sides:
