@@ -63,9 +63,7 @@ class Predictor:
         """The named outputs for a batch of images `(B, H, W, C)` of one size and of the specification's kind; instance models take B = 1."""
         detail = tasks.get(self.specification.task).detail
         names = [output.name for output in self.session.get_outputs() if probabilities or output.name not in detail]
-        options = onnxruntime.RunOptions()
-        options.only_execute_path_to_fetches = True  # what is not brought back is not computed
-        return dict(zip(names, self.session.run(names, {INPUT: graph_input(images, self.specification.image)}, options), strict=True))
+        return dict(zip(names, self.session.run(names, {INPUT: graph_input(images, self.specification.image)}), strict=True))
 
     def __call__(self, image: NDArray[Any], probabilities: bool = False) -> Prediction:
         """What the model says of one image `(H, W, C)` (uint8 RGB, or what `specification.image` says), at its own size.

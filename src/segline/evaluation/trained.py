@@ -41,7 +41,7 @@ def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trai
     _require_classes(card, plan.classes)
     task, learning = tasks.get(card.task), tasks.learning(card.task)
     # How it predicts is the plan's; what it was trained with stays the card's.
-    specification = replace(card.specification, geometry=plan.geometry)
+    specification = replace(card.specification, geometry=plan.geometry, crf=plan.settings.predict.refinement)
     # The file's weights replace whatever the training started from, so nothing is fetched.
     settings = plan.settings.model_copy(update={"weights": "none"}) if plan.settings.pretrained else plan.settings
     network = architectures.build(settings, channels=specification.image.channels, classes=len(specification.classes))

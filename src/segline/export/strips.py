@@ -29,26 +29,20 @@ class ResizeByChannels(nn.Module):
 
 
 class DecideByStrips(nn.Module):
-    """`segline.tasks.semantic.learning.Decide`: logits are enlarged along the rows, and then, strip by strip, along the columns.
+    """`segline.tasks.semantic.learning.Decide`: logits are enlarged along the rows, and then, strip by strip, along the columns."""
 
-    The logits of the whole image are only joined for who asks for them.
-    """
-
-    def forward(self, logits: Tensor, size: Sides) -> tuple[Tensor, Tensor]:
-        """Logits `(B, K, h, w)` → class ids uint8 `(B, H, W)` and logits `(B, K, H, W)`."""
+    def forward(self, logits: Tensor, size: Sides) -> Tensor:
+        """Logits `(B, K, h, w)` → class ids uint8 `(B, H, W)`."""
         height, width = size
         wide = functional.interpolate(logits, size=(logits.shape[2], width), mode="bilinear", align_corners=False)
-        last = logits.shape[2] - 1
         # Where the centre of each row of the image lies among the centres of the logits' rows.
         position = ((torch.arange(height, device=logits.device) + 0.5) * (logits.shape[2] / height) - 0.5).clamp(min=0)
         above = position.to(torch.int64)
-        below = (above + 1).clamp(max=last)
+        below = (above + 1).clamp(max=logits.shape[2] - 1)
         share = (position - above).view(1, 1, -1, 1).to(logits.dtype)
-        ids, strips = [], []
+        ids = []
         for number in range(STRIPS):
             start, stop = height * number // STRIPS, height * (number + 1) // STRIPS
             upper, lower = wide.index_select(2, above[start:stop]), wide.index_select(2, below[start:stop])
-            strip = upper + (lower - upper) * share[:, :, start:stop]
-            ids.append(strip.argmax(1).to(torch.uint8))
-            strips.append(strip)
-        return torch.cat(ids, dim=1), torch.cat(strips, dim=2)
+            ids.append((upper + (lower - upper) * share[:, :, start:stop]).argmax(1).to(torch.uint8))
+        return torch.cat(ids, dim=1)

@@ -11,9 +11,8 @@ from pydantic import Field, model_validator
 from segline.models.views import View
 from segline.settings import Count, Positive, Section, Size
 from segline.training.settings import Train, Transform
-from segline_runtime.specification import Fit, Geometry
+from segline_runtime.specification import Crf, Fit, Geometry
 from segline_runtime.specification import Tile as TileGeometry
-
 
 Scale = Annotated[float, Field(ge=0.25, le=4)]
 """Multiple of a size."""
@@ -89,6 +88,11 @@ class Predict(Section):
         factors = [Fraction(str(scale)).limit_denominator(1000) for scale in self.scales]
         views = tuple(View(*ways) for ways in product(factors, upside_down, mirrored))
         return () if views == (View(),) else views
+
+    @property
+    def refinement(self) -> Crf | None:
+        """What refines the network's predictions by the image, if anything does."""
+        return None
 
     def unthresholded(self) -> Predict:
         """With nothing dropped for a low score: so parity compares a model that finds nothing otherwise."""

@@ -128,8 +128,8 @@ class InstanceNetwork(nn.Module):
         """The masks of boxes `(N, 4)` for their labels `(N,)`, wherever those come from: float32 `(N, 28, 28)` in 0…1."""
         heads: Any = self.network.roi_heads
         logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(seen.features, [boxes], [seen.size])))
-        [masks] = maskrcnn_inference(logits, [labels])
-        return masks[:, 0].float()
+        masks: Tensor = maskrcnn_inference(logits, [labels])[0][:, 0]
+        return masks.float()
 
     def strongest(self, boxes: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
         """Which of some detections are kept, `(n,)`, by falling score: of those of one class that overlap the strongest, and the best of an image."""

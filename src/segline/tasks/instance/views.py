@@ -26,7 +26,7 @@ class InstanceViews(InstanceGraph):
         self.views = tuple(views)
         self.graphs = nn.ModuleList(graph if view.factor == 1 else graph.scaled(view.factor) for view in views)
 
-    def scaled(self, factor: Fraction) -> InstanceViews:  # type: ignore[override]
+    def scaled(self, factor: Fraction) -> InstanceViews:
         return InstanceViews(self.graph.scaled(factor), self.views)
 
     def content(self, images: Tensor) -> Sides:

@@ -63,22 +63,22 @@ class SemanticGraph(EvalGraph):
     """A semantic network with the resizing of its geometry, there and back."""
 
     inputs: ClassVar = {"images": {0: "batch", 1: "height", 2: "width"}}
-    outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "logits": {0: "batch", 2: "height", 3: "width"}}
+    outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "logits": {0: "batch", 2: "seen_height", 3: "seen_width"}}
 
     def __init__(self, network: nn.Module, specification: Specification, *, factor: Fraction = Fraction(1)) -> None:
         super().__init__(network, specification, factor=factor)
         self.decide = Decide()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images `(B, H, W, C)` → class ids uint8 `(B, H, W)` and logits float32 `(B, K, H, W)`, at the input's own size.
+        """Images `(B, H, W, C)` → class ids uint8 `(B, H, W)`, and logits float32 `(B, K, h, w)` of the size at which the network saw the images.
 
-        The class is the one of the largest logit. Probabilities are made of logits by who asks for them: in the graph they would cost everybody.
+        The class is the one of the largest logit, bilinearly between them. Probabilities at the image's size are made of logits by who asks for them: in
+        the graph they would cost everybody.
         """
         logits = self.seen(images)
         if self.specification.geometry.fit == "native" and self.factor == 1:
             return logits.argmax(1).to(torch.uint8), logits
-        found: tuple[Tensor, Tensor] = self.decide(logits, (images.shape[1], images.shape[2]))
-        return found
+        return self.decide(logits, (images.shape[1], images.shape[2])), logits
 
     def seen(self, images: Tensor) -> Tensor:
         """Images `(B, H, W, C)` → logits float32 `(B, K, h, w)`, of the size of `content(images)`."""
@@ -91,12 +91,11 @@ class SemanticGraph(EvalGraph):
 
 
 class Decide(nn.Module):
-    """From logits of the size at which the network saw an image to the classes of its pixels."""
+    """From logits of the size at which a network saw an image to the classes of its pixels."""
 
-    def forward(self, logits: Tensor, size: Sides) -> tuple[Tensor, Tensor]:
-        """Logits `(B, K, h, w)` → class ids uint8 `(B, H, W)` and logits `(B, K, H, W)`."""
-        enlarged = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        return enlarged.argmax(1).to(torch.uint8), enlarged
+    def forward(self, logits: Tensor, size: Sides) -> Tensor:
+        """Logits `(B, K, h, w)` → class ids uint8 `(B, H, W)`."""
+        return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False).argmax(1).to(torch.uint8)
 
 
 LEARNING = SemanticLearning()

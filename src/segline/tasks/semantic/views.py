@@ -30,7 +30,7 @@ class SemanticViews(SemanticGraph):
         self.views = tuple(views)
         self.graphs = nn.ModuleDict({_name(factor): graph if factor == 1 else graph.scaled(factor) for factor in dict.fromkeys(v.factor for v in views)})
 
-    def scaled(self, factor: Fraction) -> SemanticViews:  # type: ignore[override]
+    def scaled(self, factor: Fraction) -> SemanticViews:
         return SemanticViews(self.graph.scaled(factor), self.views)
 
     def content(self, images: Tensor) -> Sides:
