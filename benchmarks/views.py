@@ -1,10 +1,10 @@
 """Test-time augmentation measured: the metric of a trained model with and without, and what it costs.
 
-    python benchmarks/views.py CHECKOUT [MODEL …]
+    python benchmarks/views.py CHECKOUT MODEL
 
-CHECKOUT ran the line (`data/plan`, `data/prepared`, `models`); without MODEL all of its models. Each way of predicting is scored on the split that the
-plan names, by the trained network in PyTorch. Latencies are of the exported files, asked in turns, one thread; where other work shares the cores, only
-`cpu_ms` and the factor mean something. Nothing in CHECKOUT is changed. The result is `benchmarks/views.json`.
+CHECKOUT ran the line (`data/plan`, `data/prepared`, `models`) with an entry MODEL. Each way of predicting is scored on the split that the plan names, by
+the trained network in PyTorch. Latencies are of the exported files, asked in turns, one thread; where other work shares the cores, only `cpu_ms` and the
+factor mean something. Nothing in CHECKOUT is changed. The result is `benchmarks/views-MODEL.json`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from segline.data.store import PreparedDataset, Split
 from segline.evaluation.evaluate import evaluate
 from segline.evaluation.trained import Trained, load, scored_split
 from segline.export.onnx import write_onnx
-from segline.layout import Checkout, PlanFolder
+from segline.layout import Checkout
 from segline.metrics import catalog
 from segline.metrics.figures import figures
 from segline.plan import plans
@@ -39,19 +39,16 @@ WAYS: dict[str, dict[str, Any]] = {
     "three scales": {"scales": [0.75, 1.0, 1.25]},
     "mirrored, three scales": {"flips": "horizontal", "scales": [0.75, 1.0, 1.25]},
 }
-ROUNDS = 12
+ROUNDS = 8
 NOT_COUNTED = 2
 OPSET = 18
 
 
-def main(root: Path, names: list[str]) -> None:
+def main(root: Path, model: str) -> None:
     checkout = Checkout(root)
     dataset = PreparedDataset(checkout.prepared)
-    measured = {}
-    for name in names or sorted(folder.name for folder in checkout.plans.iterdir()):
-        plan = plans.read(EvaluatePlan, PlanFolder(checkout.plans / name).evaluate)
-        measured[name] = _measured(plan, checkout, dataset)
-    results.write(results.beside(__file__), {"dataset": dataset.info.name, "models": measured})
+    measured = _measured(plans.read(EvaluatePlan, checkout.plan(model).evaluate), checkout, dataset)
+    results.write(Path(__file__).with_name(f"views-{model}.json"), {"dataset": dataset.info.name, **measured})
 
 
 def _measured(plan: EvaluatePlan, checkout: Checkout, dataset: PreparedDataset) -> dict[str, Any]:
@@ -96,4 +93,4 @@ def _alternating(predictors: dict[str, Predictor], image: NDArray[Any]) -> dict[
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), sys.argv[2])

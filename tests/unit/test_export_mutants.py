@@ -309,6 +309,7 @@ def test_a_file_whose_second_image_of_a_batch_is_undefined_fails(tmp_path: Path,
     [
         ("Failed to allocate memory for requested buffer of size 9", "needs more memory than there is for an image of 5×7 pixels"),
         ("Got invalid dimensions", "cannot run on an image of 5×7 pixels .*Try another export.opset"),
+        ("", r"cannot run on an image of 5×7 pixels \(Fail\)\. Try another export.opset"),
     ],
 )
 def test_a_file_that_fails_is_told_apart_from_a_machine_that_is_too_small(reason: str, sentence: str) -> None:

@@ -64,7 +64,7 @@ def specification(refinement: Crf | None, geometry: Geometry | None = None) -> S
 
 
 class TestLattice:
-    @pytest.mark.parametrize(("dimensions", "worst", "mean"), [(1, 0.03, 0.001), (2, 0.05, 0.003), (3, 0.1, 0.006)])
+    @pytest.mark.parametrize(("dimensions", "worst", "mean"), [(1, 0.03, 0.001), (2, 0.12, 0.003), (3, 0.15, 0.006)])
     def test_normalised_it_is_the_gaussian_nearly(self, dimensions: int, worst: float, mean: float) -> None:
         random = np.random.default_rng(0)
         points = random.normal(size=(dimensions, 1500)).astype(np.float32) * 2
@@ -100,7 +100,7 @@ class TestLattice:
 
 
 class TestMeanField:
-    @pytest.mark.parametrize(("settings", "mean", "differing"), [(LARGE_FOV, 0.005, 0.005), (RESNET, 0.02, 0.02), (WIDE, 0.002, 0.0)])
+    @pytest.mark.parametrize(("settings", "mean", "differing"), [(LARGE_FOV, 0.005, 0.005), (RESNET, 0.02, 0.02), (WIDE, 0.002, 0.002)])
     def test_it_is_that_of_all_pairs_nearly(self, settings: Crf, mean: float, differing: float) -> None:
         classes, image, probabilities = scene(32, 40)
         found, exact = crf.refined(probabilities, image, ImageKind(), settings), all_pairs(probabilities, image, settings)

@@ -36,7 +36,7 @@ from segline.tasks.semantic.views import SemanticViews
 from segline_runtime.predict import predict
 from segline_runtime.predictions import InstancePrediction, SemanticPrediction
 from segline_runtime.predictor import Predictor
-from segline_runtime.specification import ClassInfo, Geometry, Specification, Tile
+from segline_runtime.specification import ClassInfo, Crf, Geometry, Specification, Tile
 
 CLASSES = tuple(ClassInfo(i, f"class {i}", (40 * i, 90, 10), i > 0) for i in range(3))
 STRETCH = Geometry("stretch", (48, 64))
@@ -305,6 +305,20 @@ class TestParity:
     def test_other_views_are_rejected(self, tmp_path: Path, dataset: PreparedDataset, mutant: type[SemanticViews]) -> None:
         with pytest.raises(ExportError, match="differ by more than rounding"):
             self._proved(mutant, tmp_path, dataset)
+
+    def test_a_refined_model_is_proved_as_it_predicts_and_one_without_is_another(self, tmp_path: Path, dataset: PreparedDataset) -> None:
+        graph = semantic()
+        plain, refined = (replace(graph.specification, crf=one) for one in (None, Crf(5, 4.0, 20.0, 20.0, 3.0, 3.0)))
+        graph.specification = refined
+        task = tasks.get("semantic")
+        for carried in (refined, plain):
+            write_onnx(graph, carried, tmp_path / "model.onnx", 18)
+            arguments: dict[str, Any] = {"metrics": [metrics.get("iou")], "tolerance": 1.0, "latency_runs": 1, "opset": 18, "progress": False}
+            if carried is refined:
+                prove(graph, tmp_path / "model.onnx", dataset.split("test", [task.truth]), task, **arguments)
+                continue
+            with pytest.raises(ExportError, match="differ by more than rounding"):
+                prove(graph, tmp_path / "model.onnx", dataset.split("test", [task.truth]), task, **arguments)
 
     @staticmethod
     def _proved(kind: type[SemanticViews], folder: Path, dataset: PreparedDataset) -> dict[str, Any]:

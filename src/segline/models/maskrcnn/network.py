@@ -100,16 +100,7 @@ class InstanceNetwork(nn.Module):
         masks = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, hit_boxes, sizes)))
         return {"loss_classifier": loss_classifier, "loss_box_reg": loss_box, "loss_mask": mask_loss(masks, hit_boxes, targets, hit_objects)}
 
-    def detect(self, image: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One normalised image `(C, h, w)`, whose content fills `size` from the top left → its detections by falling score.
-
-        Boxes float32 `(N, 4)`, labels int64 `(N,)`, scores float32 `(N,)`, masks float32 `(N, 28, 28)` in 0…1, each in its box.
-        """
-        seen = self.look(image, size)
-        boxes, labels, scores = self.boxes(seen)
-        return boxes, labels, scores, self.masks(seen, boxes, labels)
-
-    # What follows is what MaskRCNN.forward does, without the paste of transform.postprocess, cut where several looks at an image can be joined.
+    # What follows is what MaskRCNN.forward does, without the paste of transform.postprocess, and cut where several looks at an image can be joined.
 
     def look(self, image: Tensor, size: tuple[int, int]) -> Look:
         """What boxes and masks are made of, from one normalised image `(C, h, w)` whose content fills `size`."""

@@ -1,6 +1,6 @@
 """Instance segmentation, the torch half: batches of images and objects, the detector's own losses, the graph.
 
-A network of this task has `loss(images, targets)` and `detect(image, size)`; see `segline.models.maskrcnn.network.InstanceNetwork`.
+A network of this task can do what `Detector` says; see `segline.models.maskrcnn.network.InstanceNetwork`.
 """
 
 from __future__ import annotations
