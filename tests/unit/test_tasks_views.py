@@ -215,14 +215,13 @@ class TestInstance:
             same = (found["labels"] == found["labels"][i]) & (np.arange(8) < i)
             for other in found["boxes"][same]:
                 assert _iou(found["boxes"][i], other) <= 0.5
-        detector: Any = graph.network
+        detector: Any = graph.network.eval()
         with torch.no_grad():
             masks = []
             for view, factor in ((View(), 1), (View(mirrored=True), 1)):
                 seen = graph.scaled(Fraction(factor)).look(torch.from_numpy(turned(image, view)[None].copy()))  # type: ignore[operator]
                 x0, y0, x1, y1 = torch.from_numpy(found["boxes"]).unbind(1)
                 boxes = torch.stack([90 - x1, y0, 90 - x0, y1] if view.mirrored else [x0, y0, x1, y1], 1) * torch.tensor([64 / 90, 48 / 57, 64 / 90, 48 / 57])
-                detector.eval()
                 of_view = detector.masks(seen, boxes, torch.from_numpy(found["labels"]))
                 masks.append(of_view.flip(2) if view.mirrored else of_view)
         two = views_of(graph, MIRRORED).run(image[None])
