@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from segline.export.parity import Unthresholded, prove
 from segline.metrics import catalog as metrics
 from segline.models import catalog
 from segline.tasks import catalog as tasks
-from segline.tasks.graph import EvalGraph, Sides
+from segline.tasks.graph import AS_IT_IS, EvalGraph, Sides
 from segline_runtime.predictions import InstancePrediction, Prediction
 from segline_runtime.predictor import Predictor
 from segline_runtime.specification import Geometry, Specification
@@ -68,8 +69,8 @@ def _perturbed(graph: EvalGraph, number: int) -> EvalGraph:
 
 def half_a_pixel_off(graph: EvalGraph) -> EvalGraph:
     class Mutant(type(graph)):  # type: ignore[misc]
-        def _fitted(self, images: Tensor) -> tuple[Tensor, Sides]:
-            fitted, content = super()._fitted(images)
+        def _fitted(self, images: Tensor, factor: Fraction = AS_IT_IS) -> tuple[Tensor, Sides]:
+            fitted, content = super()._fitted(images, factor)
             left = functional.pad(fitted, (1, 0, 0, 0), mode="replicate")[..., :-1]
             return (fitted + left) / 2, content
 

@@ -144,10 +144,13 @@ class TestSemantic:
 
     @pytest.mark.parametrize(("size", "seen"), [((57, 91), (72, 114)), ((1, 1), (2, 2)), ((40, 60), (50, 75))])
     def test_an_image_of_its_own_size_is_enlarged_and_padded(self, size: tuple[int, int], seen: tuple[int, int]) -> None:
-        graph = semantic(FITS[3]).scaled(Fraction(5, 4))
-        found = graph.run(picture(*size)[None])
+        graph: Any = semantic(FITS[3])
+        shown = torch.from_numpy(picture(*size)[None])
+        with torch.no_grad():
+            assert graph.seen(shown, Fraction(5, 4)).shape == (1, len(CLASSES), *seen)
+        found = views_of(graph, (View(Fraction(5, 4)),)).run(shown.numpy())
         assert found["class_ids"].shape == (1, *size)
-        assert found["logits"].shape == (1, len(CLASSES), *seen)
+        assert found["logits"].shape == (1, len(CLASSES), *size)
 
     def test_what_no_view_thinks_possible_is_a_number(self) -> None:
         graph = semantic(kernel=1)
@@ -215,11 +218,12 @@ class TestInstance:
             same = (found["labels"] == found["labels"][i]) & (np.arange(8) < i)
             for other in found["boxes"][same]:
                 assert _iou(found["boxes"][i], other) <= 0.5
+        detecting: Any = graph
         detector: Any = graph.network.eval()
         with torch.no_grad():
             masks = []
-            for view, factor in ((View(), 1), (View(mirrored=True), 1)):
-                seen = graph.scaled(Fraction(factor)).look(torch.from_numpy(turned(image, view)[None].copy()))  # type: ignore[operator]
+            for view in MIRRORED:
+                seen = detecting.look(torch.from_numpy(turned(image, view)[None].copy()))
                 x0, y0, x1, y1 = torch.from_numpy(found["boxes"]).unbind(1)
                 boxes = torch.stack([90 - x1, y0, 90 - x0, y1] if view.mirrored else [x0, y0, x1, y1], 1) * torch.tensor([64 / 90, 48 / 57, 64 / 90, 48 / 57])
                 of_view = detector.masks(seen, boxes, torch.from_numpy(found["labels"]))
@@ -277,8 +281,8 @@ class TestExport:
 
 
 class _NotTurnedBack(SemanticViews):
-    def _of_view(self, images: Tensor, view: View) -> Tensor:
-        probabilities = super()._of_view(images, view)
+    def _of_view(self, images: Tensor, view: View, factor: Fraction) -> Tensor:
+        probabilities = super()._of_view(images, view, factor)
         return probabilities.flip(view.axes(2, 3)) if view.flipped else probabilities
 
 

@@ -24,6 +24,10 @@ Sides = tuple[int, int]
 """Height and width: numbers, or, while tracing, the tensors that keep them dynamic, which torch's functions take for numbers."""
 
 
+AS_IT_IS = Fraction(1)
+"""The factor of an image that is neither larger nor smaller than the geometry says."""
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Run the block with the network in eval mode; afterwards each of its modules has its own mode back, as training shares them."""
@@ -54,12 +58,10 @@ class EvalGraph(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, specification: Specification, *, factor: Fraction = Fraction(1)) -> None:
-        """factor: by how much larger the network sees each image than its geometry says."""
+    def __init__(self, network: nn.Module, specification: Specification) -> None:
         super().__init__()
         self.network = network
         self.specification = specification
-        self.factor = factor
         self.resize = Resize()
         # Not persistent: the specification is their home, a state dict would be a second one.
         self.register_buffer("mean", torch.tensor(specification.mean).view(-1, 1, 1), persistent=False)
@@ -69,10 +71,6 @@ class EvalGraph(nn.Module):
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         """Changes nothing: the graph is an evaluation, and the network's mode belongs to who trains it."""
         return self
-
-    def scaled(self, factor: Fraction) -> Self:
-        """The same network, which sees each image `factor` times as large; outputs are of the image's own size, as before."""
-        return type(self)(self.network, self.specification, factor=self.factor * factor)
 
     @torch.inference_mode()
     def run(self, images: NDArray[Any], probabilities: bool = True) -> dict[str, NDArray[Any]]:
@@ -85,32 +83,41 @@ class EvalGraph(nn.Module):
         wanted = {name: value for name, value in zip(self.outputs, found, strict=True) if probabilities or name not in detail}
         return {name: value.cpu().numpy() for name, value in wanted.items()}
 
-    def _fitted(self, images: Tensor) -> tuple[Tensor, Sides]:
-        """Images `(B, H, W, C)` → the network's normalised input `(B, C, h, w)`, and height and width of the content in it, from the top left."""
+    def _fitted(self, images: Tensor, factor: Fraction = AS_IT_IS) -> tuple[Tensor, Sides]:
+        """Images `(B, H, W, C)` → the network's normalised input `(B, C, h, w)`, and height and width of the content in it, from the top left.
+
+        factor: by how much larger the network sees them than the geometry says.
+        """
         geometry = self.specification.geometry
-        if geometry.fit == "native" and self.factor == 1:
+        if geometry.fit == "native" and factor == 1:
             values = images.permute(0, 3, 1, 2).to(torch.float32) / self.specification.image.scale
             return (values - self.mean) / self.std, (images.shape[1], images.shape[2])
-        content = self.content(images)
+        content = self.content(images, factor)
         fitted = (self.resize(images, content, self.specification.image.scale) - self.mean) / self.std
         if geometry.fit == "letterbox":
-            height, width = self._network_size()
+            height, width = self._network_size(factor)
             fitted = functional.pad(fitted, (0, width - content[1], 0, height - content[0]))
         return fitted, content
 
-    def content(self, images: Tensor) -> Sides:
-        """Height and width at which the network sees images `(B, H, W, C)`, before padding."""
+    def content(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Sides:
+        """Height and width at which the network sees images `(B, H, W, C)`, `factor` times as large as the geometry says, before padding."""
         geometry = self.specification.geometry
         if geometry.fit == "native":
-            return _times(images.shape[1], self.factor), _times(images.shape[2], self.factor)
+            return _times(images.shape[1], factor), _times(images.shape[2], factor)
         if geometry.fit == "stretch":
-            return self._network_size()
-        return _inside(images, self._network_size(), any_orientation=geometry.fit == "shorter_side")
+            return self._network_size(factor)
+        return _inside(images, self._network_size(factor), any_orientation=geometry.fit == "shorter_side")
 
-    def _network_size(self) -> tuple[int, int]:
+    def _network_size(self, factor: Fraction) -> tuple[int, int]:
         size = self.specification.geometry.size
         assert size is not None
-        return _times(size[0], self.factor), _times(size[1], self.factor)
+        return _times(size[0], factor), _times(size[1], factor)
+
+
+def registered_once(around: EvalGraph, graph: EvalGraph) -> None:
+    """Make `around`, which holds `graph`, hold its network through it alone: the newer exporter knows each weight by one name."""
+    del around.network
+    object.__setattr__(around, "network", graph.network)
 
 
 class Resize(nn.Module):

@@ -6,6 +6,7 @@ A network of this task can do what `Detector` says; see `segline.models.maskrcnn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from segline.data.store import Sample
 from segline.models.settings import ModelSettings
-from segline.tasks.graph import EvalGraph, Sides, evaluating, normalised
+from segline.tasks.graph import AS_IT_IS, EvalGraph, Sides, evaluating, normalised
 from segline_runtime.specification import Specification
 
 SMALLEST_BOX = 1.0
@@ -94,17 +95,17 @@ class InstanceGraph(EvalGraph):
         ratio = self.ratio(images)
         return boxes if ratio is None else boxes * ratio, labels, scores, masks
 
-    def look(self, images: Tensor) -> Any:
-        """See `Detector.look`. The network must be in eval mode."""
-        fitted, content = self._fitted(images)
+    def look(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Any:
+        """See `Detector.look`; of the images `factor` times as large as the geometry says. The network must be in eval mode."""
+        fitted, content = self._fitted(images, factor)
         return self.detector.look(fitted[0], content)
 
-    def ratio(self, images: Tensor) -> Tensor | None:
+    def ratio(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Tensor | None:
         """`(4,)`: a box in pixels of the network's input times this is the box in pixels of the image. None where these are the same."""
-        if self.specification.geometry.fit == "native" and self.factor == 1:
+        if self.specification.geometry.fit == "native" and factor == 1:
             return None
         size = torch._shape_as_tensor(images)[1:3].to(torch.float32)
-        resized = torch.stack([torch.ones(()) * side for side in self.content(images)])
+        resized = torch.stack([torch.ones(()) * side for side in self.content(images, factor)])
         return (size / resized).to(images.device).flip(0).repeat(2)
 
 

@@ -7,13 +7,12 @@ is kept. Then each view gives the masks of the boxes that were kept, whatever vi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segline.models.views import View
-from segline.tasks.graph import EvalGraph, Sides, evaluating
+from segline.tasks.graph import EvalGraph, evaluating, registered_once
 from segline.tasks.instance.learning import InstanceGraph
 
 
@@ -21,16 +20,10 @@ class InstanceViews(InstanceGraph):
     """Shows a detector one image in several views: larger, smaller, mirrored."""
 
     def __init__(self, graph: InstanceGraph, views: Sequence[View]) -> None:
-        super().__init__(graph.network, graph.specification, factor=graph.factor)
-        self.graph = graph
+        super().__init__(graph.network, graph.specification)
+        self.inner = graph  # not by the name `graph`, which torch.fx has for its own
         self.views = tuple(views)
-        self.graphs = nn.ModuleList(graph if view.factor == 1 else graph.scaled(view.factor) for view in views)
-
-    def scaled(self, factor: Fraction) -> InstanceViews:
-        return InstanceViews(self.graph.scaled(factor), self.views)
-
-    def content(self, images: Tensor) -> Sides:
-        return self.graph.content(images)
+        registered_once(self, graph)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images `(1, H, W, C)` → detections by falling score; see `InstanceGraph.forward`."""
@@ -38,9 +31,9 @@ class InstanceViews(InstanceGraph):
         looks = []
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         with evaluating(self.network):
-            for view, graph in self._graphs():
+            for view in self.views:
                 shown = images.flip(view.axes(1, 2)) if view.flipped else images
-                seen, ratio = graph.look(shown), graph.ratio(shown)
+                seen, ratio = self.inner.look(shown, view.factor), self.inner.ratio(shown, view.factor)
                 boxes, labels, scores = self.detector.boxes(seen)
                 found.append((_turned(boxes if ratio is None else boxes * ratio, view, size), labels, scores))
                 looks.append((view, seen, ratio))
@@ -55,9 +48,6 @@ class InstanceViews(InstanceGraph):
                 masks = of_view if masks is None else masks + of_view
         assert masks is not None
         return boxes, labels, scores, masks / len(looks)
-
-    def _graphs(self) -> list[tuple[View, InstanceGraph]]:
-        return list(zip(self.views, self.graphs, strict=True))  # type: ignore[arg-type]
 
 
 def around(graph: EvalGraph, views: Sequence[View]) -> EvalGraph:

@@ -16,7 +16,7 @@ from segline.losses.criterion import MAIN, Criterion
 from segline.models.semantic import SemanticNetwork
 from segline.models.semantic_settings import SemanticSettings
 from segline.models.settings import ModelSettings
-from segline.tasks.graph import EvalGraph, Sides, evaluating, normalised
+from segline.tasks.graph import AS_IT_IS, EvalGraph, Sides, evaluating, normalised
 from segline_runtime.specification import Specification
 
 
@@ -65,8 +65,8 @@ class SemanticGraph(EvalGraph):
     inputs: ClassVar = {"images": {0: "batch", 1: "height", 2: "width"}}
     outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "logits": {0: "batch", 2: "seen_height", 3: "seen_width"}}
 
-    def __init__(self, network: nn.Module, specification: Specification, *, factor: Fraction = Fraction(1)) -> None:
-        super().__init__(network, specification, factor=factor)
+    def __init__(self, network: nn.Module, specification: Specification) -> None:
+        super().__init__(network, specification)
         self.decide = Decide()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,13 +76,13 @@ class SemanticGraph(EvalGraph):
         the graph they would cost everybody.
         """
         logits = self.seen(images)
-        if self.specification.geometry.fit == "native" and self.factor == 1:
+        if self.specification.geometry.fit == "native":
             return logits.argmax(1).to(torch.uint8), logits
         return self.decide(logits, (images.shape[1], images.shape[2])), logits
 
-    def seen(self, images: Tensor) -> Tensor:
-        """Images `(B, H, W, C)` → logits float32 `(B, K, h, w)`, of the size of `content(images)`."""
-        fitted, (content_height, content_width) = self._fitted(images)
+    def seen(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Tensor:
+        """Images `(B, H, W, C)` → logits float32 `(B, K, h, w)`, of the size of `content(images, factor)`."""
+        fitted, (content_height, content_width) = self._fitted(images, factor)
         with evaluating(self.network):
             logits: Tensor = self.network(fitted)[MAIN].float()
         if self.specification.geometry.fit == "letterbox":

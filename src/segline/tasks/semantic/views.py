@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from segline.models.views import View
-from segline.tasks.graph import EvalGraph, Sides
+from segline.tasks.graph import AS_IT_IS, EvalGraph, Sides, registered_once
 from segline.tasks.semantic.learning import SemanticGraph
 
 _FLOOR = torch.finfo(torch.float32).tiny
@@ -20,38 +20,33 @@ _FLOOR = torch.finfo(torch.float32).tiny
 class SemanticViews(SemanticGraph):
     """Shows a graph each image in several views: larger, smaller, mirrored.
 
-    Its logits are the logarithms of the mean probabilities, of the size at which the graph sees the image itself. `graph` may be any that has
-    `seen`, `content` and `scaled`: of one network, or of several.
+    Its logits are the logarithms of the mean probabilities, of the size at which the graph sees the image itself. `graph` may be any that has `seen` and
+    `content`: of one network, or of several.
     """
 
     def __init__(self, graph: SemanticGraph, views: Sequence[View]) -> None:
-        super().__init__(graph.network, graph.specification, factor=graph.factor)
-        self.graph = graph
+        super().__init__(graph.network, graph.specification)
+        self.inner = graph  # not by the name `graph`, which torch.fx has for its own
         self.views = tuple(views)
-        self.graphs = nn.ModuleDict({_name(factor): graph if factor == 1 else graph.scaled(factor) for factor in dict.fromkeys(v.factor for v in views)})
+        registered_once(self, graph)
 
-    def scaled(self, factor: Fraction) -> SemanticViews:
-        return SemanticViews(self.graph.scaled(factor), self.views)
+    def content(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Sides:
+        return self.inner.content(images, factor)
 
-    def content(self, images: Tensor) -> Sides:
-        return self.graph.content(images)
-
-    def seen(self, images: Tensor) -> Tensor:
-        """Images `(B, H, W, C)` → logarithms of mean probabilities `(B, K, h, w)`, of the size of `content(images)`."""
+    def seen(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Tensor:
+        """Images `(B, H, W, C)` → logarithms of mean probabilities `(B, K, h, w)`, of the size of `content(images, factor)`."""
         total: Tensor | None = None
         for view in self.views:
-            probabilities = self._of_view(images, view)
+            probabilities = self._of_view(images, view, factor)
             total = probabilities if total is None else total + probabilities
         assert total is not None
         return (total / len(self.views)).clamp(min=_FLOOR).log()
 
-    def _of_view(self, images: Tensor, view: View) -> Tensor:
-        """Probabilities `(B, K, h, w)`, in place: turned back, and of the size of `content(images)`."""
-        graph = self.graphs[_name(view.factor)]
-        assert isinstance(graph, SemanticGraph)
-        logits = graph.seen(images.flip(view.axes(1, 2)) if view.flipped else images)
+    def _of_view(self, images: Tensor, view: View, factor: Fraction) -> Tensor:
+        """Probabilities `(B, K, h, w)`, in place: turned back, and of the size of `content(images, factor)`."""
+        logits = self.inner.seen(images.flip(view.axes(1, 2)) if view.flipped else images, view.factor * factor)
         if view.factor != 1:
-            logits = functional.interpolate(logits, size=self.content(images), mode="bilinear", align_corners=False)
+            logits = functional.interpolate(logits, size=self.content(images, factor), mode="bilinear", align_corners=False)
         probabilities = logits.softmax(1)
         return probabilities.flip(view.axes(2, 3)) if view.flipped else probabilities
 
@@ -60,8 +55,3 @@ def around(graph: EvalGraph, views: Sequence[View]) -> EvalGraph:
     """`graph` with test-time augmentation."""
     assert isinstance(graph, SemanticGraph)
     return SemanticViews(graph, views)
-
-
-def _name(factor: Fraction) -> str:
-    """Of a scaled graph among its siblings; modules' names have no dots."""
-    return f"{factor.numerator}_{factor.denominator}"
