@@ -21,7 +21,8 @@ Run = Callable[[NDArray[Any], bool], Mapping[str, NDArray[Any]]]
 def predict(run: Run, specification: Specification, image: NDArray[Any], *, probabilities: bool = False) -> Prediction:
     """What a model says of one image `(H, W, C)` of the specification's kind, at the image's own size.
 
-    `probabilities`: class probabilities too, where the task has them. With `geometry.tile` a larger image is predicted by windows, one after another.
+    `probabilities`: class probabilities too, where the task has them. With `geometry.tile` a larger image is predicted by windows, one after another,
+    each refined by itself, so that memory is bounded by a window's.
     Raises InputError for an array of another kind, and for a task that this code does not know.
     """
     _check(image, specification.image)
@@ -30,8 +31,8 @@ def predict(run: Run, specification: Specification, image: NDArray[Any], *, prob
     tile = specification.geometry.tile
     parts = [(0, 0, *size)] if tile is None else windows(size, tile)
     if tile is None or len(parts) == 1:
-        return _of_part(run, task, image, specification.image, probabilities)
-    joined: Prediction = task.join(parts, _of_parts(run, task, image, specification.image, parts), size, tile, probabilities=probabilities)
+        return _of_part(run, task, image, specification, probabilities)
+    joined: Prediction = task.join(parts, _of_parts(run, task, image, specification, parts), size, tile, probabilities=probabilities)
     return joined
 
 
@@ -40,15 +41,16 @@ def graph_input(images: NDArray[Any], kind: ImageKind) -> NDArray[Any]:
     return np.ascontiguousarray(images, dtype=np.uint8 if kind.dtype == "uint8" else np.float32)
 
 
-def _of_parts(run: Run, task: RuntimeTask[Any], image: NDArray[Any], kind: ImageKind, parts: Sequence[Window]) -> Iterator[Prediction]:
+def _of_parts(run: Run, task: RuntimeTask[Any], image: NDArray[Any], specification: Specification, parts: Sequence[Window]) -> Iterator[Prediction]:
     for top, left, bottom, right in parts:
-        yield _of_part(run, task, image[top:bottom, left:right], kind, probabilities=True)
+        yield _of_part(run, task, image[top:bottom, left:right], specification, probabilities=True)
 
 
-def _of_part(run: Run, task: RuntimeTask[Any], image: NDArray[Any], kind: ImageKind, probabilities: bool) -> Prediction:
-    outputs = run(graph_input(image[None], kind), probabilities)
+def _of_part(run: Run, task: RuntimeTask[Any], image: NDArray[Any], specification: Specification, probabilities: bool) -> Prediction:
+    outputs = run(graph_input(image[None], specification.image), probabilities or task.refines(specification))
     prediction: Prediction = task.decode(outputs, (image.shape[0], image.shape[1]))[0]
-    return prediction
+    refined: Prediction = task.refined(prediction, image, specification, probabilities=probabilities)
+    return refined
 
 
 def _check(image: NDArray[Any], kind: ImageKind) -> None:

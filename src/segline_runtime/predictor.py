@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from segline_runtime import tasks
-from segline_runtime.errors import InputError
+from segline_runtime.errors import InputError, reason
 from segline_runtime.predict import graph_input, predict
 from segline_runtime.specification import METADATA_KEY, Specification
 from segline_runtime.task import Prediction
@@ -41,7 +41,7 @@ class Predictor:
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=chosen)
         except _unreadable() as error:
-            raise InputError(f"{file} is not a readable ONNX model ({str(error).strip().splitlines()[0]}); export the model anew.") from None
+            raise InputError(f"{file} is not a readable ONNX model ({reason(error)}); export the model anew.") from None
         metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
             raise InputError(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from segline_runtime import crf
 from segline_runtime.geometry import Window
 from segline_runtime.images import to_png
 from segline_runtime.specification import Specification, Tile
@@ -25,21 +26,34 @@ class SemanticPrediction(Prediction):
 
 
 class Semantic(RuntimeTask[SemanticPrediction]):
-    """Outputs: `class_ids` uint8 `(B, H, W)` and, where probabilities are wanted, `logits` float32 `(B, K, H, W)`, or `probabilities` themselves."""
+    """Outputs: `class_ids` uint8 `(B, H, W)` and, where probabilities are wanted, `logits` float32 `(B, K, h, w)`, or `probabilities` themselves.
+
+    `h` × `w` is the size at which the network saw the image, and in files up to version 3 the image's own; between logits values are bilinear.
+    """
 
     name = "semantic"
     detail = frozenset({"logits", "probabilities"})
 
-    def decode(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> list[SemanticPrediction]:  # noqa: ARG002
+    def decode(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> list[SemanticPrediction]:
         predictions = []
         for i, ids in enumerate(outputs["class_ids"]):
             probabilities: NDArray[np.float32] | None = None
             if "probabilities" in outputs:
                 probabilities = outputs["probabilities"][i]
             elif "logits" in outputs:
-                probabilities = softmax(outputs["logits"][i])
+                probabilities = softmax(enlarged(outputs["logits"][i], size))
             predictions.append(SemanticPrediction(ids, probabilities))
         return predictions
+
+    def refines(self, specification: Specification) -> bool:
+        return specification.crf is not None
+
+    def refined(self, prediction: SemanticPrediction, image: NDArray[Any], specification: Specification, *, probabilities: bool) -> SemanticPrediction:
+        if specification.crf is None:
+            return prediction
+        assert prediction.probabilities is not None, "probabilities are what is refined"
+        shares = crf.refined(prediction.probabilities, image, specification.image, specification.crf)
+        return SemanticPrediction(shares.argmax(axis=0).astype(np.uint8), shares if probabilities else None)
 
     def join(
         self, windows: Sequence[Window], predictions: Iterable[SemanticPrediction], size: tuple[int, int], tile: Tile, *, probabilities: bool = False
@@ -80,12 +94,34 @@ class Semantic(RuntimeTask[SemanticPrediction]):
 TASK = Semantic()
 
 
+def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Logits `(K, h, w)` → `(K, H, W)` of `size`, bilinearly between the centres of their pixels; a copy where the size is the same."""
+    if logits.shape[1:] == size:
+        return logits.copy()
+    above, down = _between(logits.shape[1], size[0])
+    left, across = _between(logits.shape[2], size[1])
+    found = np.empty((len(logits), *size), dtype=np.float32)
+    for target, values in zip(found, logits, strict=True):  # of all at once, numpy would need three times the memory
+        wide = values[:, left] * (1 - across)
+        wide += values[:, np.minimum(left + 1, values.shape[1] - 1)] * across
+        np.multiply(wide[above], (1 - down)[:, None], out=target)
+        target += wide[np.minimum(above + 1, len(wide) - 1)] * down[:, None]
+    return found
+
+
+def _between(length: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For each pixel of a line that is enlarged to `target` pixels: the pixel of the short line before its centre, and the weight of the next one."""
+    position = np.maximum((np.arange(target) + 0.5) * (length / target) - 0.5, 0)
+    before = position.astype(np.int64)
+    return before, (position - before).astype(np.float32)
+
+
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits `(K, H, W)` → probabilities that add up to 1 over the classes."""
-    shares: NDArray[np.float32] = logits - logits.max(axis=0)
-    np.exp(shares, out=shares)
-    shares /= shares.sum(axis=0)
-    return shares
+    """Logits `(K, H, W)` → probabilities that add up to 1 over the classes, in place."""
+    logits -= logits.max(axis=0)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=0)
+    return logits
 
 
 def blending_weights(window: Window, size: tuple[int, int], overlap: int) -> NDArray[np.float32]:

@@ -3,8 +3,9 @@
     version 1   (has no key `version`) `image_size` and `resize`, RGB of 8 bits
     version 2   `geometry`, `image`, `version`
     version 3   a semantic file's second output is `logits`, where it was `probabilities`
+    version 4   these logits are of the size at which the network saw the image, where they were of the image's own; `crf`
 
-All are read; version 3 is written. A file of a later version is refused, so that no setting is passed over in silence.
+All are read; version 4 is written. A file of a later version is refused, so that no setting is passed over in silence.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from segline_runtime.errors import InputError
 METADATA_KEY = "segline"
 """Key of the specification in the ONNX file's `metadata_props`."""
 
-VERSION = 3
+VERSION = 4
 
 Dtype = Literal["uint8", "uint16", "float32"]
 Fit = Literal["stretch", "shorter_side", "letterbox", "native"]
@@ -69,6 +70,21 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Crf:
+    """How a fully connected conditional random field refines class probabilities; `segline_runtime.crf` says what it is.
+
+    Standard deviations of positions are in pixels of the image, those of colours in values scaled to 0…255.
+    """
+
+    iterations: int
+    appearance: float  # weight of pixels that are near and of like colour
+    appearance_position: float  # standard deviation
+    appearance_colour: float  # standard deviation
+    smoothness: float  # weight of pixels that are near
+    smoothness_position: float  # standard deviation
+
+
+@dataclass(frozen=True)
 class Specification:
     """How an image becomes the network's input, and what its output's classes are.
 
@@ -83,6 +99,7 @@ class Specification:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image: ImageKind = ImageKind()
+    crf: Crf | None = None  # refines what a semantic model says
     version: int = VERSION
 
     def to_json(self) -> str:
@@ -117,6 +134,7 @@ class Specification:
                 mean=tuple(values["mean"]),
                 std=tuple(values["std"]),
                 image=_image(values.get("image", {})),
+                crf=None if values.get("crf") is None else Crf(**values["crf"]),
             )
         except KeyError as error:
             raise InputError(f"The model's specification lacks {error}; export the model anew.") from None

@@ -34,6 +34,17 @@ class RuntimeTask(ABC, Generic[P]):
     def decode(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> list[P]:
         """Predictions for the images of one batch, all of `size` (height, width)."""
 
+    def refines(self, specification: Specification) -> bool:  # noqa: ARG002
+        """Whether `refined` changes anything; it then needs class probabilities."""
+        return False
+
+    def refined(self, prediction: P, image: NDArray[Any], specification: Specification, *, probabilities: bool) -> P:  # noqa: ARG002
+        """What the specification lets the image `(H, W, C)`, or a window of one, correct of a prediction for it.
+
+        `probabilities`: keep class probabilities, where the task has them.
+        """
+        return prediction
+
     @abstractmethod
     def join(self, windows: Sequence[Window], predictions: Iterable[P], size: tuple[int, int], tile: Tile, *, probabilities: bool = False) -> P:
         """One prediction for an image of `size` from those of its windows, each in its window's pixels and at full detail (with probabilities).

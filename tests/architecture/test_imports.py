@@ -71,7 +71,7 @@ LIGHT = (
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 
 LIGHT_HALVES = re.compile(
-    r"segline\.(models\.(\w+\.)?(\w*settings|catalog)|losses\.(?!criterion).*|training\.settings|tasks\.(base|catalog|results)|tasks\.\w+\.(?!learning).+)"
+    r"segline\.(models\.(\w+\.)?(\w*settings|catalog)|losses\.(?!criterion).*|training\.settings|tasks\.(base|catalog|results)|tasks\.\w+\.(?!learning|views).+)"
 )
 
 

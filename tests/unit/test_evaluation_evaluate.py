@@ -12,6 +12,7 @@ from typing import Any
 import factories
 import numpy as np
 import pytest
+import torch
 from model_parts import prepared
 from numpy.typing import NDArray
 
@@ -223,7 +224,11 @@ def test_the_chosen_metrics_are_told_and_no_other(few: PreparedDataset, tmp_path
     assert {key for key in found if "/" not in key} == {"pixel_accuracy", "pixel_accuracy_low", "pixel_accuracy_high", "miou", "miou_low", "miou_high"}
 
 
-def test_mistakes_are_told_in_sentences(dataset: PreparedDataset, tmp_path: Path) -> None:
+def _wordless(*_sizes: int, **_options: object) -> None:
+    raise AssertionError
+
+
+def test_mistakes_are_told_in_sentences(dataset: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, plan = ModelFolder(tmp_path / "models" / "m"), factories.plans("m", factories.settings("unet"), dataset).evaluate
     with pytest.raises(ModelError, match="holds no trained model"):
         evaluate_model(plan, folder, dataset, progress=False)
@@ -233,6 +238,10 @@ def test_mistakes_are_told_in_sentences(dataset: PreparedDataset, tmp_path: Path
         evaluate_model(plan, folder, dataset, progress=False)
     with pytest.raises(ParametersError, match=r"runtime.accelerator is 'abacus'"):
         evaluate_model(plan, folder, dataset, accelerator="abacus", progress=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(torch, "empty", _wordless)
+        with pytest.raises(ParametersError, match=r"cannot use it \(AssertionError\)\. Set it to auto or cpu"):
+            evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
     of_other = factories.plans("m", factories.settings("unet"), other).evaluate
     without = PreparedDataset(other.folder)
     without.info = replace(without.info, truths=("instances",))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,13 @@ from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
 from segline.export.faster import faster
 from segline.export.onnx import write_onnx
 from segline.export.pooling import GatheredRoIAlign
+from segline.export.strips import STRIPS, DecideByStrips, ResizeByChannels
 from segline.export.subpixel import SubpixelBlock, SubpixelMasks, interleaved
 from segline.models import catalog
+from segline.models.semantic import SemanticNetwork
 from segline.tasks import catalog as tasks
-from segline.tasks.graph import EvalGraph
+from segline.tasks.graph import EvalGraph, Resize
+from segline.tasks.semantic.learning import Decide
 from segline_runtime.specification import ClassInfo, Geometry, ImageKind, Specification
 
 CLASSES = tuple(ClassInfo(i, f"class {i}", (40 * i, 90, 10), i > 0) for i in range(4))
@@ -177,3 +182,44 @@ def test_exchanges_are_of_the_export_alone() -> None:
     networks = [f"{package}.network" for package in catalog.ARCHITECTURES.values()]
     assert ours <= factories.code().modules(["segline.export.stage"]).keys()
     assert not ours & factories.code().modules(["segline.training.train", "segline.evaluation.stage", *networks]).keys()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (STRIPS - 1, 5), (97, 41), (64, 96)])
+@pytest.mark.parametrize("seen", [(1, 1), (6, 9), (64, 96)])
+@torch.no_grad()
+def test_by_strips_the_classes_are_the_same(seen: tuple[int, int], size: tuple[int, int]) -> None:
+    logits = torch.randn(2, 4, *seen)
+    found, wanted = DecideByStrips()(logits, size), Decide()(logits, size)
+    assert (found.shape, found.dtype) == ((2, *size), torch.uint8) and wanted.shape == found.shape
+    assert (found != wanted).float().mean() < 0.002  # but where two are equal up to rounding
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("size", [(1, 1), (20, 70), (150, 33)])
+@torch.no_grad()
+def test_by_channels_an_image_is_resized_alike(size: tuple[int, int], channels: int) -> None:
+    shown = images((61, 47), channels, count=2)
+    torch.testing.assert_close(ResizeByChannels()(shown, size, 255.0), Resize()(shown, size, 255.0))
+
+
+_PEAK = """
+import resource, sys
+import numpy as np
+from segline_runtime.predictor import Predictor
+predictor = Predictor(sys.argv[1], providers=["CPUExecutionProvider"], threads=1)
+image = np.zeros((3000, 3000, 3), np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+predictor(image)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 9e6)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in other units")
+def test_a_large_image_takes_few_bytes_a_pixel(tmp_path: Path) -> None:
+    """At once, of 8 classes, the logits alone would be 32, and the floats of 3 channels 12 more."""
+    classes = tuple(ClassInfo(i, f"class {i}", (i, 0, 0), i > 0) for i in range(8))
+    specification = Specification("semantic", "m", "d", classes, Geometry("stretch", (64, 96)), (0.4,) * 3, (0.2,) * 3)
+    graph = tasks.learning("semantic").graph(SemanticNetwork(nn.Conv2d(3, 8, 3, padding=1), stride=1), specification)
+    write_onnx(graph, specification, tmp_path / "model.onnx", 18)
+    measured = subprocess.run([sys.executable, "-c", _PEAK, str(tmp_path / "model.onnx")], capture_output=True, text=True, check=True)
+    assert float(measured.stdout) < 26

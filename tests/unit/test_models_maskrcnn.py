@@ -77,12 +77,19 @@ def test_an_image_without_objects_has_losses() -> None:
     torch.stack(list(losses.values())).sum().backward()
 
 
+def detected(network: InstanceNetwork, image: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+    """Boxes, labels, scores and masks of one look."""
+    seen = network.look(image, size)
+    boxes, labels, scores = network.boxes(seen)
+    return boxes, labels, scores, network.masks(seen, boxes, labels)
+
+
 def test_the_first_image_decides_nothing() -> None:
     first, second = built()[0].eval(), built()[0].eval()
     image = torch.rand(3, *SIZE)
     with torch.no_grad():
-        first.detect(torch.rand(3, 67, 128), (67, 128))  # features of 67 / 4 rows: 17
-        for one, other in zip(first.detect(image, SIZE), second.detect(image, SIZE), strict=True):
+        detected(first, torch.rand(3, 67, 128), (67, 128))  # features of 67 / 4 rows: 17
+        for one, other in zip(detected(first, image, SIZE), detected(second, image, SIZE), strict=True):
             assert torch.equal(one, other)
     assert first.network.roi_heads.box_roi_pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
 
@@ -143,5 +150,5 @@ def test_a_narrower_pyramid_has_fewer_channels_in_every_head_that_reads_it(encod
     assert parts.rpn.head.cls_logits.in_channels == parts.roi_heads.mask_predictor.mask_fcn_logits.in_channels == 24
     torch.stack(list(network.train().loss([torch.rand(3, *SIZE)], [TARGET]).values())).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
-    [boxes, _, _, masks] = network.eval().detect(torch.rand(3, 64, 96), (64, 96))
+    [boxes, _, _, masks] = detected(network.eval(), torch.rand(3, 64, 96), (64, 96))
     assert masks.shape == (len(boxes), 28, 28)

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 from PIL import Image
 
 import segline_runtime
@@ -128,11 +130,20 @@ def test_a_model_of_another_kind_of_images_is_given_raw_values_by_windows(tmp_pa
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"version": 4}, "model.onnx cannot be used: .* version 4"), ({"task": "depth"}, "model.onnx cannot be used: The model's task is 'depth'")],
+    [({"version": 5}, "model.onnx cannot be used: .* version 5"), ({"task": "depth"}, "model.onnx cannot be used: The model's task is 'depth'")],
 )
 def test_a_model_of_tomorrow_gets_a_sentence(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         Predictor(semantic(tmp_path / "model.onnx", {**VERSION_2, **change}, channels=4, scale=1000.0))
+
+
+def test_a_file_that_onnx_runtime_refuses_without_a_word_gets_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: Any, **_named: Any) -> None:
+        raise state.Fail("")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refused)
+    with pytest.raises(InputError, match=r"model.onnx is not a readable ONNX model \(Fail\); export the model anew"):
+        Predictor(semantic(tmp_path / "model.onnx", VERSION_2, channels=4, scale=1000.0))
 
 
 def png(pixels: np.ndarray) -> str:

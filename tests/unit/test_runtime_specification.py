@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from segline_runtime.errors import InputError
-from segline_runtime.specification import ClassInfo, Geometry, ImageKind, Specification, Tile
+from segline_runtime.specification import ClassInfo, Crf, Geometry, ImageKind, Specification, Tile
 
 VERSION_1 = """{"classes": [{"color": [0, 0, 0], "id": 0, "name": "background", "thing": false},
 {"color": [220, 20, 60], "id": 1, "name": "disc", "thing": true}],
@@ -21,6 +22,13 @@ VERSION_2 = """{"classes": [{"color": [0, 0, 0], "id": 0, "name": "water", "thin
 "std": [1.0, 1.0, 1.0, 1.0, 1.0, 1.0], "task": "semantic", "version": 2}"""
 
 VERSION_3 = VERSION_2.replace('"version": 2', '"version": 3')
+
+VERSION_4 = VERSION_2.replace('"version": 2', '"version": 4, "crf": null')
+
+REFINED = VERSION_4.replace(
+    "null}",
+    """{"iterations": 10, "appearance": 4.0, "appearance_position": 49.0, "appearance_colour": 5.0, "smoothness": 3.0, "smoothness_position": 2.5}}""",
+)
 
 CURRENT = Specification(
     task="semantic",
@@ -35,13 +43,21 @@ CURRENT = Specification(
 
 
 def test_todays_file() -> None:
-    assert json.loads(CURRENT.to_json()) == json.loads(VERSION_3)
-    assert Specification.from_json(VERSION_3) == CURRENT
-    hash(Specification.from_json(VERSION_3))
+    assert json.loads(CURRENT.to_json()) == json.loads(VERSION_4)
+    assert Specification.from_json(VERSION_4) == CURRENT
+    hash(Specification.from_json(VERSION_4))
 
 
-def test_a_file_of_version_2_says_the_same() -> None:
-    assert Specification.from_json(VERSION_2) == CURRENT
+def test_a_refinement_is_carried() -> None:
+    read = Specification.from_json(REFINED)
+    assert read == replace(CURRENT, crf=Crf(10, 4.0, 49.0, 5.0, 3.0, 2.5))
+    assert json.loads(read.to_json()) == json.loads(REFINED)
+    hash(read)
+
+
+@pytest.mark.parametrize("text", [VERSION_2, VERSION_3])
+def test_files_of_versions_2_and_3_say_the_same(text: str) -> None:
+    assert Specification.from_json(text) == CURRENT
 
 
 def test_a_file_of_version_1_is_rgb_of_8_bits_with_its_resizing() -> None:
@@ -49,7 +65,7 @@ def test_a_file_of_version_1_is_rgb_of_8_bits_with_its_resizing() -> None:
     classes = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "disc", (220, 20, 60), True))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     assert read == Specification("instance", "mask-rcnn", "shapes", classes, Geometry("shorter_side", (128, 160)), mean, std)
-    assert (read.image, read.geometry.tile, read.version) == (ImageKind(axes="HWC", channels=3, dtype="uint8", scale=255.0), None, 3)
+    assert (read.image, read.geometry.tile, read.version) == (ImageKind(axes="HWC", channels=3, dtype="uint8", scale=255.0), None, 4)
     assert Specification.from_json(read.to_json()) == read
 
 
@@ -64,7 +80,9 @@ def test_what_a_file_leaves_out_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"version": 4}, "version 4; this Segline reads up to 3. Use a newer Segline"),
+        ({"version": 5}, "version 5; this Segline reads up to 4. Use a newer Segline"),
+        ({"crf": {"iterations": 10}}, "cannot be read"),
+        ({"crf": 5}, "cannot be read"),
         ({"version": "two"}, "version two"),
         ({"geometry": {"fit": "fisheye", "size": None}}, "resizes images by 'fisheye'; known are stretch, shorter_side, letterbox, native"),
         ({"geometry": 5}, "cannot be read"),

@@ -186,7 +186,9 @@ def test_letterbox_shows_the_network_the_image_and_the_mean_beside_it() -> None:
     with torch.inference_mode():
         logits = graph.network.eval()(seen)["logits"][:, :, :, :64]
         expected = functional.interpolate(logits, size=(32, 32), mode="bilinear")
-    np.testing.assert_allclose(graph.run(image[None])["logits"], expected.numpy(), atol=1e-5)
+    found = graph.run(image[None])
+    np.testing.assert_allclose(found["logits"], logits.numpy(), atol=1e-5)
+    np.testing.assert_array_equal(found["class_ids"], expected.argmax(1).numpy())
 
 
 def test_an_image_of_the_networks_size_is_not_touched_by_any_fit() -> None:
@@ -204,5 +206,7 @@ def test_probabilities_are_brought_back_where_they_are_wanted() -> None:
     assert set(found) == {"class_ids", "logits"}
     [decoded] = SEMANTIC.decode(found, (20, 30))
     assert decoded.probabilities is not None
-    np.testing.assert_allclose(decoded.probabilities, torch.from_numpy(found["logits"][0]).softmax(0), atol=1e-6)
+    assert found["logits"].shape == (1, len(CLASSES), *STRETCH.size)  # type: ignore[misc]
+    enlarged = functional.interpolate(torch.from_numpy(found["logits"]), size=(20, 30), mode="bilinear")[0]
+    np.testing.assert_allclose(decoded.probabilities, enlarged.softmax(0), atol=1e-6)
     assert (decoded.class_ids == decoded.probabilities.argmax(0)).all()

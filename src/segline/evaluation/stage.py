@@ -14,6 +14,7 @@ from segline.evaluation.trained import best_device, load, scored_split
 from segline.layout import ModelFolder
 from segline.metrics import catalog
 from segline.plan.plans import EvaluatePlan
+from segline_runtime.errors import reason
 
 
 def evaluate_model(plan: EvaluatePlan, folder: ModelFolder, dataset: PreparedDataset, *, accelerator: str = "auto", progress: bool = True) -> dict[str, float]:
@@ -62,6 +63,5 @@ def _device(accelerator: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ParametersError(f"runtime.accelerator is '{accelerator}', and this machine cannot use it ({reason}). Set it to auto or cpu.") from None
+        raise ParametersError(f"runtime.accelerator is '{accelerator}', and this machine cannot use it ({reason(error)}). Set it to auto or cpu.") from None
     return device

@@ -41,7 +41,7 @@ def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trai
     _require_classes(card, plan.classes)
     task, learning = tasks.get(card.task), tasks.learning(card.task)
     # How it predicts is the plan's; what it was trained with stays the card's.
-    specification = replace(card.specification, geometry=plan.geometry)
+    specification = replace(card.specification, geometry=plan.geometry, crf=plan.settings.predict.refinement)
     # The file's weights replace whatever the training started from, so nothing is fetched.
     settings = plan.settings.model_copy(update={"weights": "none"}) if plan.settings.pretrained else plan.settings
     network = architectures.build(settings, channels=specification.image.channels, classes=len(specification.classes))
@@ -57,7 +57,8 @@ def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trai
     except Exception as error:  # torch raises many kinds for a file that is not its own
         raise ModelError(f"{folder.weights} does not hold the network that its plan describes ({error}); run `dvc repro -f train@{folder.name}`.") from None
     network.eval()
-    return Trained(card, specification, task, learning.graph(network, specification).to(device))
+    graph = tasks.with_views(card.task, learning.graph(network, specification), plan.settings.predict.views)
+    return Trained(card, specification, task, graph.to(device))
 
 
 def scored_split(dataset: PreparedDataset, plan: InferencePlan, task: Task) -> Split:

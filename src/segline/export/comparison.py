@@ -23,7 +23,7 @@ from segline.errors import ExportError
 from segline.tasks.base import Task
 from segline.tasks.graph import EvalGraph
 from segline_runtime import tasks as runtime_tasks
-from segline_runtime.errors import memory_is_short
+from segline_runtime.errors import memory_is_short, reason
 from segline_runtime.predict import graph_input, predict
 from segline_runtime.predictions import Prediction
 from segline_runtime.predictor import Predictor
@@ -175,5 +175,4 @@ def _failing(size: tuple[int, ...]) -> Iterator[None]:
             raise ExportError(
                 f"The ONNX model needs more memory than there is for an image of {size[0]}×{size[1]} pixels. Free some, or use smaller images."
             ) from None
-        first = str(error).strip().splitlines()[0]
-        raise ExportError(f"The ONNX model cannot run on an image of {size[0]}×{size[1]} pixels ({first}). Try another export.opset.") from None
+        raise ExportError(f"The ONNX model cannot run on an image of {size[0]}×{size[1]} pixels ({reason(error)}). Try another export.opset.") from None

@@ -1,4 +1,4 @@
-"""A graph whose parts are exchanged for equal ones that ONNX Runtime computes in less time."""
+"""A graph whose parts are exchanged for equal ones that ONNX Runtime computes in less time or less memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.ops.poolers import MultiScaleRoIAlign
 
 from segline.export.pooling import GatheredRoIAlign
+from segline.export.strips import DecideByStrips, ResizeByChannels
 from segline.export.subpixel import SubpixelBlock, SubpixelMasks
-from segline.tasks.graph import EvalGraph
+from segline.tasks.graph import EvalGraph, Resize
+from segline.tasks.semantic.learning import Decide
 
 
 def faster(graph: EvalGraph, example: Tensor) -> EvalGraph:
@@ -25,7 +27,7 @@ def faster(graph: EvalGraph, example: Tensor) -> EvalGraph:
     made = copy.deepcopy(graph)
     made.network.eval()
     given = _given(made, example)
-    for parent in list(made.network.modules()):
+    for parent in list(made.modules()):
         for name, child in parent.named_children():
             exchange = EXCHANGES.get(type(child))
             if exchange is not None and child in given:
@@ -40,7 +42,7 @@ def _given(graph: EvalGraph, example: Tensor) -> dict[nn.Module, tuple[Any, ...]
     def note(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         given[module] = (*arguments, *named.values())
 
-    hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in graph.network.modules() if type(module) in EXCHANGES]
+    hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in graph.modules() if type(module) in EXCHANGES]
     if hooks:
         with torch.no_grad():
             graph(example)
@@ -64,9 +66,19 @@ def _pool(pool: MultiScaleRoIAlign, _given: tuple[Any, ...]) -> nn.Module:
     return GatheredRoIAlign(pool)
 
 
+def _resize(_resize: Resize, _given: tuple[Any, ...]) -> nn.Module:
+    return ResizeByChannels()
+
+
+def _decide(_decide: Decide, _given: tuple[Any, ...]) -> nn.Module:
+    return DecideByStrips()
+
+
 EXCHANGES: dict[type[nn.Module], Callable[..., nn.Module]] = {
     UnetDecoderBlock: _decoder_block,
     MaskRCNNPredictor: _masks,
     MultiScaleRoIAlign: _pool,
+    Resize: _resize,
+    Decide: _decide,
 }
-"""Parts of the libraries' networks → what takes their place, from the part and what it was given."""
+"""Parts of the libraries' networks, and of graphs → what takes their place, from the part and what it was given."""

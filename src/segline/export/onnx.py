@@ -26,7 +26,8 @@ _INT64 = 7  # of ONNX's TensorProto
 
 _DESCRIPTION = (
     "Input `images`: {dtype}, (batch, height, width, {channels}), values as decoded from a file: scaling, resizing and normalisation are inside. "
-    "Any height and width. Outputs refer to the pixels of the input. The metadata entry `{key}` holds classes and preprocessing as JSON."
+    "Any height and width. Outputs refer to the pixels of the input, but `logits` to those of the image as the network sees it. "
+    "The metadata entry `{key}` holds classes and preprocessing as JSON."
 )
 
 _EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (

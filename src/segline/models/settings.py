@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from fractions import Fraction
+from itertools import product
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from segline.losses.truth_maps import TruthMap
+from segline.models.views import View
 from segline.settings import Count, Positive, Section, Size
 from segline.training.settings import Train, Transform
-from segline_runtime.specification import Fit, Geometry
+from segline_runtime.specification import Crf, Fit, Geometry
 from segline_runtime.specification import Tile as TileGeometry
+
+Scale = Annotated[float, Field(ge=0.25, le=4)]
+"""Multiple of a size."""
 
 
 class Tile(Section):
@@ -69,7 +75,31 @@ class Input(Section):
 
 
 class Predict(Section):
-    """What an architecture lets one choose when it predicts: a change reruns evaluation and export, not training."""
+    """What an architecture lets one choose when it predicts: a change reruns evaluation and export, not training. Training validates without it."""
+
+    # test-time augmentation: the image is also shown mirrored left to right (horizontal), upside down (vertical), or in all four ways (both)
+    flips: Literal["none", "horizontal", "vertical", "both"] = "none"
+    scales: list[Scale] = Field(default=[1.0], min_length=1, max_length=8)  # and in these sizes, each a multiple of the one that `input` says
+
+    @model_validator(mode="after")
+    def _no_scale_twice(self) -> Predict:
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales are {self.scales}: the same size twice changes nothing but the time it takes; name each once")
+        return self
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """In which a network is shown each image; none where there is the image as it is alone."""
+        upside_down = (False, True) if self.flips in ("vertical", "both") else (False,)
+        mirrored = (False, True) if self.flips in ("horizontal", "both") else (False,)
+        factors = [Fraction(str(scale)).limit_denominator(1000) for scale in self.scales]
+        views = tuple(View(*ways) for ways in product(factors, upside_down, mirrored))
+        return () if views == (View(),) else views
+
+    @property
+    def refinement(self) -> Crf | None:
+        """What refines the network's predictions by the image, if anything does."""
+        return None
 
     # Values of the keys with which nothing is dropped for a low score: so parity compares a model that finds nothing otherwise.
     without_threshold: ClassVar[dict[str, float]] = {}

@@ -32,6 +32,9 @@ _ONLY_SEEN = ("segline.drawing*", "segline.tasks.*.drawing", "segline.tasks.*.re
 _SCORING = ("segline.metrics*", "segline.evaluation*", "segline.tasks.*.disagreement", "segline.tasks.*.task")
 """Training picks its best epoch by a metric whose definition is settled; mending how figures are made must not train everything again."""
 
+_REFINING = ("segline_runtime.crf", "segline_runtime.permutohedral")
+"""What no training does, and of trained models those alone whose settings ask for it."""
+
 _LEARNING_ALONE = ("segline.training*", "segline.losses*")
 
 
@@ -65,6 +68,7 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
     scored = Part(info.scored, info.split_hashes[info.scored])
     geometry = settings.input.geometry(size)
     training, steering = _parts(info, settings.train.holdout)
+    refining = _REFINING if settings.predict.refinement is None else ()
     resolved = type(settings).model_validate(training_settings(settings))
     train = TrainPlan(
         model=name,
@@ -82,7 +86,7 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
         training=training,
         steering=steering,
         metric=task.metric,
-        code=code.digest(modules.train, without=(*_ONLY_SEEN, *_SCORING)),
+        code=code.digest(modules.train, without=(*_ONLY_SEEN, *_SCORING, *_REFINING)),
     )
     evaluate = EvaluatePlan(
         model=name,
@@ -94,7 +98,7 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
         metrics=_of_task(words, task),
         resamples=params.evaluate.resamples,
         overlays=params.evaluate.overlays,
-        code=code.digest(modules.evaluate, without=_LEARNING_ALONE),
+        code=code.digest(modules.evaluate, without=(*_LEARNING_ALONE, *refining)),
     )
     export = ExportPlan(
         model=name,
@@ -106,7 +110,7 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
         opset=params.export.opset,
         tolerance=params.export.tolerance,
         latency_runs=params.export.latency_runs,
-        code=code.digest(modules.export, without=(*_LEARNING_ALONE, *_ONLY_SEEN[:3])),
+        code=code.digest(modules.export, without=(*_LEARNING_ALONE, *_ONLY_SEEN[:3], *refining)),
     )
     register = RegisterPlan(model=name, code=code.digest(modules.register))
     taken = (sized, cropped, normalised, scored_by)
@@ -124,9 +128,10 @@ class _Modules:
         figures = [metrics_catalog.METRICS[word] for word in metrics]
         compared = [metrics_catalog.METRICS[word] for word in task.metrics]
         runtime = f"segline_runtime.{task.name}"
+        views = [f"{tasks.TASKS[task.name]}.views"] if settings.predict.views else []
         self.train = ["segline.training.train", network, learning, runtime, *_losses(settings)]
-        self.evaluate = ["segline.evaluation.stage", network, learning, scoring, runtime, *figures]
-        self.export = ["segline.export.stage", network, learning, scoring, runtime, *compared]
+        self.evaluate = ["segline.evaluation.stage", network, learning, *views, scoring, runtime, *figures]
+        self.export = ["segline.export.stage", network, learning, *views, scoring, runtime, *compared]
         self.register = ["segline_runtime.pyfunc", runtime]
 
 

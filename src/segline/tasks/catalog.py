@@ -1,13 +1,16 @@
-"""The tasks by their words, which architectures imply: word → package with a light half, `task`, and a torch half, `learning`."""
+"""The tasks by their words, which architectures imply: word → package with a light half, `task`, and a torch half, `learning`, beside `views`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from segline import choices
+from segline.models.views import View
 from segline.tasks.base import Task
 
 if TYPE_CHECKING:
+    from segline.tasks.graph import EvalGraph
     from segline.tasks.learning import Learning
 
 TASKS: dict[str, str] = {
@@ -26,3 +29,11 @@ def learning(name: str) -> Learning:
     """The torch half of a task. Raises ParametersError for an unknown word."""
     found: Learning = choices.module(TASKS, "task", name, "learning").LEARNING
     return found
+
+
+def with_views(name: str, graph: EvalGraph, views: Sequence[View]) -> EvalGraph:
+    """A graph of the task with test-time augmentation; `graph` itself where there are no views. Raises ParametersError for an unknown word."""
+    if not views:
+        return graph
+    around: Callable[[EvalGraph, Sequence[View]], EvalGraph] = choices.module(TASKS, "task", name, "views").around
+    return around(graph, views)

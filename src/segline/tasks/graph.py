@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,6 +22,10 @@ from segline_runtime.specification import Specification
 
 Sides = tuple[int, int]
 """Height and width: numbers, or, while tracing, the tensors that keep them dynamic, which torch's functions take for numbers."""
+
+
+AS_IT_IS = Fraction(1)
+"""The factor of an image that is neither larger nor smaller than the geometry says."""
 
 
 @contextmanager
@@ -57,6 +62,7 @@ class EvalGraph(nn.Module):
         super().__init__()
         self.network = network
         self.specification = specification
+        self.resize = Resize()
         # Not persistent: the specification is their home, a state dict would be a second one.
         self.register_buffer("mean", torch.tensor(specification.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(specification.std).view(-1, 1, 1), persistent=False)
@@ -77,23 +83,57 @@ class EvalGraph(nn.Module):
         wanted = {name: value for name, value in zip(self.outputs, found, strict=True) if probabilities or name not in detail}
         return {name: value.cpu().numpy() for name, value in wanted.items()}
 
-    def _fitted(self, images: Tensor) -> tuple[Tensor, Sides]:
-        """Images `(B, H, W, C)` → the network's normalised input `(B, C, h, w)`, and height and width of the content in it, from the top left."""
+    def _fitted(self, images: Tensor, factor: Fraction = AS_IT_IS) -> tuple[Tensor, Sides]:
+        """Images `(B, H, W, C)` → the network's normalised input `(B, C, h, w)`, and height and width of the content in it, from the top left.
+
+        factor: by how much larger the network sees them than the geometry says.
+        """
         geometry = self.specification.geometry
-        values = images.permute(0, 3, 1, 2).to(torch.float32) / self.specification.image.scale
-        if geometry.fit == "native":
+        if geometry.fit == "native" and factor == 1:
+            values = images.permute(0, 3, 1, 2).to(torch.float32) / self.specification.image.scale
             return (values - self.mean) / self.std, (images.shape[1], images.shape[2])
-        assert geometry.size is not None
-        if geometry.fit == "stretch":
-            content: Sides = geometry.size
-        else:
-            content = _inside(images, geometry.size, any_orientation=geometry.fit == "shorter_side")
-        resized = functional.interpolate(values, size=content, mode="bilinear", align_corners=False, antialias=True)
-        fitted = (resized - self.mean) / self.std
+        content = self.content(images, factor)
+        fitted = (self.resize(images, content, self.specification.image.scale) - self.mean) / self.std
         if geometry.fit == "letterbox":
-            height, width = geometry.size
+            height, width = self._network_size(factor)
             fitted = functional.pad(fitted, (0, width - content[1], 0, height - content[0]))
         return fitted, content
+
+    def content(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Sides:
+        """Height and width at which the network sees images `(B, H, W, C)`, `factor` times as large as the geometry says, before padding."""
+        geometry = self.specification.geometry
+        if geometry.fit == "native":
+            return _times(images.shape[1], factor), _times(images.shape[2], factor)
+        if geometry.fit == "stretch":
+            return self._network_size(factor)
+        return _inside(images, self._network_size(factor), any_orientation=geometry.fit == "shorter_side")
+
+    def _network_size(self, factor: Fraction) -> tuple[int, int]:
+        size = self.specification.geometry.size
+        assert size is not None
+        return _times(size[0], factor), _times(size[1], factor)
+
+
+def registered_once(around: EvalGraph, graph: EvalGraph) -> None:
+    """Make `around`, which holds `graph`, hold its network through it alone: the newer exporter knows each weight by one name."""
+    del around.network
+    object.__setattr__(around, "network", graph.network)
+
+
+class Resize(nn.Module):
+    """To the size at which the network sees an image, antialiased where that is smaller."""
+
+    def forward(self, images: Tensor, size: Sides, scale: float) -> Tensor:
+        """Images `(B, H, W, C)` → float32 `(B, C, h, w)`, divided by `scale`."""
+        values = images.permute(0, 3, 1, 2).to(torch.float32) / scale
+        return functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _times(length: int, factor: Fraction) -> int:
+    """A length in pixels, or what keeps it dynamic, times `factor`, rounded up: never 0. In integers: floats round differently in the traced graph."""
+    if factor == 1:
+        return length
+    return (length * factor.numerator + factor.denominator - 1) // factor.denominator
 
 
 def _inside(images: Tensor, size: tuple[int, int], *, any_orientation: bool) -> Sides:

@@ -21,7 +21,8 @@ class GraphPredictor:
     def __init__(self, graph: EvalGraph, specification: Specification) -> None:
         self._graph = graph
         self._specification = specification
-        self._batches = 0 in next(iter(graph.inputs.values())) and specification.geometry.tile is None
+        refines = tasks.get(specification.task).refines(specification)
+        self._batches = 0 in next(iter(graph.inputs.values())) and specification.geometry.tile is None and not refines
 
     def __call__(self, images: Sequence[NDArray[Any]]) -> list[Prediction]:
         """Images `(H, W, C)`, which may differ in size."""

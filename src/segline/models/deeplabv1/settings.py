@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from segline.models.crf.settings import Refined
 from segline.models.vgg.settings import VggSettings
 from segline.settings import Count, Fraction
 
 
-class Settings(VggSettings):
+class Settings(Refined, VggSettings):
     """DeepLab-LargeFOV (Chen 2015): VGG-16 kept at stride 8 by convolutions with holes, one of which sees far."""
 
     stride: ClassVar[int] = 8

@@ -6,11 +6,26 @@ from typing import Literal
 
 from pydantic import Field
 
+from segline.models.crf.settings import Crf, Refined, RefinedPredict
 from segline.models.encoder_settings import Dilated, EncoderSettings
-from segline.settings import Count
+from segline.settings import Count, Positive
 
 
-class Settings(EncoderSettings):
+class ResNetCrf(Crf):
+    """Dense CRF (Krähenbühl 2011): near pixels of like colour get one class. Values by which DeepLab v2 with ResNet-101 was published."""
+
+    appearance_position: Positive = 67.0  # how near: standard deviation, pixels of the image
+    appearance_colour: Positive = 3.0  # how like: standard deviation, of values scaled to 0…255
+    smoothness_position: Positive = 1.0  # how near: standard deviation, pixels of the image
+
+
+class ResNetPredict(RefinedPredict):
+    """How it predicts: a change reruns evaluation and export, not training. Training validates without it."""
+
+    crf: ResNetCrf | None = None  # refine the classes by the image's colours; `crf: {}` takes the published values
+
+
+class Settings(Refined, EncoderSettings):
     """DeepLab v2 (Chen 2017): ResNet-101 with holes, and on it a pyramid of convolutions that see differently far."""
 
     arch: Literal["deeplabv2"] = "deeplabv2"
@@ -18,3 +33,4 @@ class Settings(EncoderSettings):
     norm: Literal["batch", "group"] = "batch"  # group: group norm (at most 32 groups) in place of batch norm, for small batches
     output_stride: Dilated = 8  # of the encoder's last feature map
     rates: list[Count] = Field(default=[6, 12, 18, 24], min_length=1)  # distances of the holes in the pyramid's branches
+    predict: ResNetPredict = ResNetPredict()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import mobilenet_backbone, resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import fastrcnn_loss
+from torchvision.models.detection.roi_heads import fastrcnn_loss, maskrcnn_inference
+from torchvision.ops.boxes import batched_nms
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 from torchvision.ops.misc import FrozenBatchNorm2d
 from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
@@ -43,6 +44,14 @@ _MASK_HEAD_LAYERS = 4
 
 _POOLED_LEVELS = (2, 3, 4, 5)
 """Pyramid levels from which proposals are pooled; level k has stride 2**k."""
+
+
+class Look(NamedTuple):
+    """One look of a network at one image."""
+
+    features: dict[str, Tensor]  # levels `(1, C, h', w')` of the pyramid by name
+    batch: Tensor  # (1, C, h', w'), the image padded to the network's stride
+    size: tuple[int, int]  # height and width of the image's content in it
 
 
 class InstanceNetwork(nn.Module):
@@ -91,17 +100,33 @@ class InstanceNetwork(nn.Module):
         masks = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, hit_boxes, sizes)))
         return {"loss_classifier": loss_classifier, "loss_box_reg": loss_box, "loss_mask": mask_loss(masks, hit_boxes, targets, hit_objects)}
 
-    def detect(self, image: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One normalised image `(C, h, w)`, whose content fills `size` from the top left → its detections by falling score.
+    # What follows is what MaskRCNN.forward does, without the paste of transform.postprocess, and cut where several looks at an image can be joined.
 
-        Boxes float32 `(N, 4)`, labels int64 `(N,)`, scores float32 `(N,)`, masks float32 `(N, 28, 28)` in 0…1, each in its box.
-        """
+    def look(self, image: Tensor, size: tuple[int, int]) -> Look:
+        """What boxes and masks are made of, from one normalised image `(C, h, w)` whose content fills `size`."""
         batch = self.network.transform.batch_images([image])
-        # What MaskRCNN.forward does, without the paste of transform.postprocess.
-        features = self.network.backbone(batch)
-        proposals, _ = self.network.rpn(ImageList(batch, [size]), features)
-        [found], _ = self.network.roi_heads(features, proposals, [size])
-        return found["boxes"].float(), found["labels"], found["scores"].float(), found["masks"][:, 0].float()
+        return Look(self.network.backbone(batch), batch, size)
+
+    def boxes(self, seen: Look) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes float32 `(N, 4)`, labels int64 `(N,)` and scores float32 `(N,)`, by falling score."""
+        heads: Any = self.network.roi_heads
+        proposals, _ = self.network.rpn(ImageList(seen.batch, [seen.size]), seen.features)
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(seen.features, proposals, [seen.size])))
+        [boxes], [scores], [labels] = heads.postprocess_detections(logits, deltas, proposals, [seen.size])
+        return boxes.float(), labels, scores.float()
+
+    def masks(self, seen: Look, boxes: Tensor, labels: Tensor) -> Tensor:
+        """The masks of boxes `(N, 4)` for their labels `(N,)`, wherever those come from: float32 `(N, 28, 28)` in 0…1."""
+        heads: Any = self.network.roi_heads
+        logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(seen.features, [boxes], [seen.size])))
+        masks: Tensor = maskrcnn_inference(logits, [labels])[0][:, 0]
+        return masks.float()
+
+    def strongest(self, boxes: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
+        """Which of some detections are kept, `(n,)`, by falling score: of those of one class that overlap the strongest, and the best of an image."""
+        heads: Any = self.network.roi_heads
+        kept: Tensor = batched_nms(boxes, scores, labels, heads.nms_thresh)
+        return kept[: heads.detections_per_img]
 
 
 def build(settings: Settings, *, channels: int, classes: int) -> InstanceNetwork:

@@ -1,11 +1,12 @@
 """Instance segmentation, the torch half: batches of images and objects, the detector's own losses, the graph.
 
-A network of this task has `loss(images, targets)` and `detect(image, size)`; see `segline.models.maskrcnn.network.InstanceNetwork`.
+A network of this task can do what `Detector` says; see `segline.models.maskrcnn.network.InstanceNetwork`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from segline.data.store import Sample
 from segline.models.settings import ModelSettings
-from segline.tasks.graph import EvalGraph, Sides, evaluating, normalised
+from segline.tasks.graph import AS_IT_IS, EvalGraph, Sides, evaluating, normalised
 from segline.tasks.learning import Picture
 from segline_runtime.specification import Specification
 
@@ -28,8 +29,17 @@ class Detector(Protocol):
     def loss(self, images: Sequence[Tensor], targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Normalised images `(C, h, w)` and their `boxes` `(N, 4)`, `labels` `(N,)`, `masks` `(N, h, w)` → named losses; in eval mode too."""
 
-    def detect(self, image: Tensor, size: Sides) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A normalised image `(C, h, w)` with its content's size → boxes `(N, 4)`, labels `(N,)`, scores `(N,)`, masks `(N, M, M)` per box."""
+    def look(self, image: Tensor, size: Sides) -> Any:
+        """One look at a normalised image `(C, h, w)` with its content's size; `boxes` and `masks` know what it is."""
+
+    def boxes(self, seen: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Detections of a look, by falling score: boxes `(N, 4)`, labels `(N,)`, scores `(N,)`."""
+
+    def masks(self, seen: Any, boxes: Tensor, labels: Tensor) -> Tensor:
+        """The masks `(N, M, M)`, in 0…1, of boxes `(N, 4)` for their labels `(N,)`, wherever those come from."""
+
+    def strongest(self, boxes: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
+        """Which of some detections are kept, `(n,)`, by falling score."""
 
 
 class InstanceBatch(NamedTuple):
@@ -73,20 +83,34 @@ class InstanceGraph(EvalGraph):
     inputs: ClassVar = {"images": {1: "height", 2: "width"}}
     outputs: ClassVar = {name: {0: "detections"} for name in ("boxes", "labels", "scores", "masks")}
 
+    @property
+    def detector(self) -> Detector:
+        return _detector(self.network)
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images `(1, H, W, C)` → detections by falling score.
 
         Boxes float32 `(N, 4)` xyxy in pixels of the input, labels int64 `(N,)`, scores float32 `(N,)`, masks float32 `(N, 28, 28)` in 0…1.
         """
-        fitted, content = self._fitted(images)
         with evaluating(self.network):
-            boxes, labels, scores, masks = _detector(self.network).detect(fitted[0], content)
-        if self.specification.geometry.fit == "native":
-            return boxes, labels, scores, masks
+            seen = self.look(images)
+            boxes, labels, scores = self.detector.boxes(seen)
+            masks = self.detector.masks(seen, boxes, labels)
+        ratio = self.ratio(images)
+        return boxes if ratio is None else boxes * ratio, labels, scores, masks
+
+    def look(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Any:
+        """See `Detector.look`; of the images `factor` times as large as the geometry says. The network must be in eval mode."""
+        fitted, content = self._fitted(images, factor)
+        return self.detector.look(fitted[0], content)
+
+    def ratio(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Tensor | None:
+        """`(4,)`: a box in pixels of the network's input times this is the box in pixels of the image. None where these are the same."""
+        if self.specification.geometry.fit == "native" and factor == 1:
+            return None
         size = torch._shape_as_tensor(images)[1:3].to(torch.float32)
-        resized = torch.stack([torch.ones(()) * side for side in content])
-        ratio = (size / resized).to(images.device)
-        return boxes * ratio.flip(0).repeat(2), labels, scores, masks
+        resized = torch.stack([torch.ones(()) * side for side in self.content(images, factor)])
+        return (size / resized).to(images.device).flip(0).repeat(2)
 
 
 LEARNING = InstanceLearning()

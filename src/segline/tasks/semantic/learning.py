@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from segline.losses.criterion import MAIN, Criterion
 from segline.models.semantic import SemanticNetwork
 from segline.models.semantic_settings import SemanticSettings
 from segline.models.settings import ModelSettings
-from segline.tasks.graph import EvalGraph, evaluating, normalised
+from segline.tasks.graph import AS_IT_IS, EvalGraph, Sides, evaluating, normalised
 from segline.tasks.learning import Picture
 from segline_runtime.specification import Specification
 
@@ -76,22 +77,39 @@ class SemanticGraph(EvalGraph):
     """A semantic network with the resizing of its geometry, there and back."""
 
     inputs: ClassVar = {"images": {0: "batch", 1: "height", 2: "width"}}
-    outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "logits": {0: "batch", 2: "height", 3: "width"}}
+    outputs: ClassVar = {"class_ids": {0: "batch", 1: "height", 2: "width"}, "logits": {0: "batch", 2: "seen_height", 3: "seen_width"}}
+
+    def __init__(self, network: nn.Module, specification: Specification) -> None:
+        super().__init__(network, specification)
+        self.decide = Decide()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images `(B, H, W, C)` → class ids uint8 `(B, H, W)` and logits float32 `(B, K, H, W)`, at the input's own size.
+        """Images `(B, H, W, C)` → class ids uint8 `(B, H, W)`, and logits float32 `(B, K, h, w)` of the size at which the network saw the images.
 
-        The class is the one of the largest logit. Probabilities are made of logits by who asks for them: in the graph they would cost everybody.
+        The class is the one of the largest logit, bilinearly between them. Probabilities at the image's size are made of logits by who asks for them: in
+        the graph they would cost everybody.
         """
-        fitted, (content_height, content_width) = self._fitted(images)
+        logits = self.seen(images)
+        if self.specification.geometry.fit == "native":
+            return logits.argmax(1).to(torch.uint8), logits
+        return self.decide(logits, (images.shape[1], images.shape[2])), logits
+
+    def seen(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Tensor:
+        """Images `(B, H, W, C)` → logits float32 `(B, K, h, w)`, of the size of `content(images, factor)`."""
+        fitted, (content_height, content_width) = self._fitted(images, factor)
         with evaluating(self.network):
-            logits = self.network(fitted)[MAIN].float()
-        fit = self.specification.geometry.fit
-        if fit == "letterbox":
+            logits: Tensor = self.network(fitted)[MAIN].float()
+        if self.specification.geometry.fit == "letterbox":
             logits = logits[:, :, :content_height, :content_width]
-        if fit != "native":
-            logits = functional.interpolate(logits, size=(images.shape[1], images.shape[2]), mode="bilinear", align_corners=False)
-        return logits.argmax(1).to(torch.uint8), logits
+        return logits
+
+
+class Decide(nn.Module):
+    """From logits of the size at which a network saw an image to the classes of its pixels."""
+
+    def forward(self, logits: Tensor, size: Sides) -> Tensor:
+        """Logits `(B, K, h, w)` → class ids uint8 `(B, H, W)`."""
+        return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False).argmax(1).to(torch.uint8)
 
 
 LEARNING = SemanticLearning()
