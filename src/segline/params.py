@@ -23,7 +23,8 @@ from segline.data.sources import SHAPES, Folder, Shapes, name_of
 from segline.errors import DataError, ParametersError, SeglineError
 from segline.metrics.catalog import METRICS
 from segline.models import catalog as architectures
-from segline.models.settings import ModelSettings
+from segline.models import composed_settings
+from segline.models.settings import Entry
 from segline.plain_yaml import load
 from segline.promotion.gates import Gates
 from segline.sentences import Problems, quoted
@@ -77,7 +78,7 @@ class Params:
 
     seed: int
     data: Source
-    models: dict[str, ModelSettings]
+    models: dict[str, Entry]
     evaluate: Evaluate
     export: Export
     promote: dict[str, Gates]
@@ -112,7 +113,7 @@ def read(path: Path) -> Params:
     return Params(frame.seed, data, models, frame.evaluate, frame.export, frame.promote, frame.runtime, frame.tracking)
 
 
-def select(params: Params, name: str) -> ModelSettings:
+def select(params: Params, name: str) -> Entry:
     """The entry `models.<name>`. Raises ParametersError, naming the models there are."""
     if name not in params.models:
         near = choices.nearest(name, params.models)
@@ -154,11 +155,12 @@ def _source_class(data: Any, problems: Problems) -> type[Shapes] | type[Folder] 
         return None
 
 
-def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
+def _models(entries: Any, problems: Problems) -> dict[str, Entry]:
     """The entries of `models:`, each by the settings of its architecture."""
-    found: dict[str, ModelSettings] = {}
+    found: dict[str, Entry] = {}
     if not isinstance(entries, dict):
         return found  # the frame says what is wrong
+    every = {str(name): entry for name, entry in entries.items()}
     for name, entry in entries.items():
         where = f"models.{name}"
         if not (isinstance(name, str) and MODEL_NAME.fullmatch(name)):
@@ -167,7 +169,7 @@ def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
             problems.add(f"{where} is {quoted(entry)}; it must be a section with at least `arch:`, for example `{{arch: unet}}`.")
             continue
         if "arch" not in entry:
-            problems.add(f"{where}.arch is missing; it is one of {', '.join(architectures.ARCHITECTURES)}.")
+            problems.add(f"{where}.arch is missing; it is one of {', '.join(architectures.words())}.")
             continue
         try:
             kind = architectures.settings(str(entry["arch"]))
@@ -175,7 +177,9 @@ def _models(entries: Any, problems: Problems) -> dict[str, ModelSettings]:
             problems.add(*(f"{where}.arch: {problem}" for problem in error.problems))
             continue
         settings = problems.validated(kind, entry, where)
-        if settings is not None:
+        wrong = [] if settings is None else list(composed_settings.check(str(name), settings, found, every))
+        problems.add(*wrong)
+        if settings is not None and not wrong:
             found[str(name)] = settings
     return found
 

@@ -3,8 +3,9 @@
     version 1   (has no key `version`) `image_size` and `resize`, RGB of 8 bits
     version 2   `geometry`, `image`, `version`
     version 3   a semantic file's second output is `logits`, where it was `probabilities`
+    version 4   `components`
 
-All are read; version 3 is written. A file of a later version is refused, so that no setting is passed over in silence.
+All are read; version 4 is written. A file of a later version is refused, so that no setting is passed over in silence.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from segline_runtime.errors import InputError
 METADATA_KEY = "segline"
 """Key of the specification in the ONNX file's `metadata_props`."""
 
-VERSION = 3
+VERSION = 4
 
 Dtype = Literal["uint8", "uint16", "float32"]
 Fit = Literal["stretch", "shorter_side", "letterbox", "native"]
@@ -69,6 +70,16 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Components:
+    """Objects are the connected components of a semantic graph's thing classes; `segline_runtime.components` finds them."""
+
+    min_size: int  # pixels of an object, at least
+    connectivity: int  # 4: pixels that share a side belong together; 8: also those that share a corner
+    max_detections: int  # the best of an image that are kept
+    stuff: bool = True  # whether a pixel may be stuff; else it is the likeliest thing
+
+
+@dataclass(frozen=True)
 class Specification:
     """How an image becomes the network's input, and what its output's classes are.
 
@@ -83,6 +94,7 @@ class Specification:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image: ImageKind = ImageKind()
+    components: Components | None = None  # of an instance model whose graph is a semantic one's
     version: int = VERSION
 
     def to_json(self) -> str:
@@ -117,6 +129,7 @@ class Specification:
                 mean=tuple(values["mean"]),
                 std=tuple(values["std"]),
                 image=_image(values.get("image", {})),
+                components=_components(values.get("components")),
             )
         except KeyError as error:
             raise InputError(f"The model's specification lacks {error}; export the model anew.") from None
@@ -140,6 +153,15 @@ def _fit(word: Any) -> Fit:
         raise InputError(f"The model's specification resizes images by '{word}'; known are {', '.join(get_args(Fit))}. Use a newer Segline.")
     fit: Fit = word
     return fit
+
+
+def _components(values: Mapping[str, Any] | None) -> Components | None:
+    if values is None:
+        return None
+    found = Components(**values)
+    if found.connectivity not in (4, 8) or not all(isinstance(number, int) and number >= 0 for number in (found.min_size, found.max_detections)):
+        raise InputError(f"The model's specification joins pixels into objects by {dict(values)}; known are connectivity 4 and 8. Use a newer Segline.")
+    return found
 
 
 def _size(values: Any) -> tuple[int, int]:

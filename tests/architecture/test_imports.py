@@ -37,6 +37,8 @@ LAYERS = {
     "drawing": 3,
     "card": 3,
     "models": 4,
+    "models.ensemble": 7,  # their graphs are made of the graphs of tasks
+    "models.components": 7,
     "metrics": 4,
     "params": 5,
     "documentation": 7,
@@ -46,6 +48,7 @@ LAYERS = {
     "plan": 7,
     "training": 8,
     "evaluation": 8,
+    "composition": 9,
     "export": 9,
     "trial": 9,
     "tracking": 10,

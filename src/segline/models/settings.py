@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -69,11 +70,32 @@ class Predict(Section):
         return self
 
 
-class ModelSettings(Section):
-    """What every model has. An architecture adds its own keys, and declares by class variables what is true of its network."""
+class Entry(Section):
+    """An entry of `models:`, whether it is trained or made of others."""
 
     task: ClassVar[str]
     """A word of the tasks' catalogue: `arch` implies it."""
+
+    arch: str  # the architecture; it decides which further keys there are
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The entries that it is made of."""
+        return ()
+
+    def network(self, models: Mapping[str, Entry]) -> Entry:
+        """The entry among `models` whose network it has; itself, where that is its own."""
+        del models
+        return self
+
+    def unthresholded(self) -> Self:
+        """With nothing dropped for a low score: so parity compares a model that finds nothing otherwise."""
+        return self
+
+
+class ModelSettings(Entry):
+    """What every model that is trained has. An architecture adds its own keys, and declares by class variables what is true of its network."""
+
     stride: ClassVar[int] = 32
     """Sides of the network's input are padded to multiples of it."""
     exporter: ClassVar[Literal["torchscript", "dynamo"]] = "torchscript"
@@ -81,7 +103,6 @@ class ModelSettings(Section):
     export_sizes: ClassVar[Literal["any", "fixed"]] = "any"
     """Whether the exported network takes inputs of any size; `fixed` needs `input.fit` stretch or letterbox."""
 
-    arch: str  # the architecture; it decides which further keys there are
     input: Input = Input()
     # random transforms of albumentations, in order, before the crop: `[{HorizontalFlip: {p: 0.5}}]`; fills teach nothing, sizes are cropped or padded back
     augment: list[Transform] = []
@@ -95,6 +116,9 @@ class ModelSettings(Section):
         if self.exporter == "dynamo" and self.input.fit not in ("stretch", "native"):
             raise ValueError(f"{self.arch} exports with input.fit stretch or native, not {self.input.fit}")
         return self
+
+    def unthresholded(self) -> Self:
+        return self.model_copy(update={"predict": self.predict.unthresholded()})
 
     @property
     def weights_file(self) -> str | None:

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from segline import environment, history, provenance
-from segline.card import ModelCard
+from segline.card import Member, ModelCard
 from segline.data.store import PreparedDataset, Split
 from segline.errors import DataError, ModelError
 from segline.files import whole, write_json
 from segline.layout import ModelFolder
 from segline.models import catalog as architectures
 from segline.models.encoders import IMAGENET_STATISTICS
-from segline.plan.plans import Part, TrainPlan
+from segline.plan.plans import ComposePlan, Part, TrainPlan
 from segline.tasks import catalog as tasks
 from segline.training import resume
 from segline.training.augment import Augmentation
@@ -50,7 +50,7 @@ def train(
     Raises a SeglineError for anything a user can mend.
     """
     task, learning = tasks.get(plan.task), tasks.learning(plan.task)
-    training, steering = _splits(dataset, plan, task.truth)
+    training, steering = splits(dataset, plan, task.truth)
     settings = plan.settings
     network = _network(plan, weights)  # first: it knows whether the encoder is there, whose statistics are asked for next
     specification = specification_of(plan)
@@ -101,8 +101,10 @@ def train(
             resume.discard(resumable)
 
 
-def card_of(plan: TrainPlan, specification: Specification, dataset: PreparedDataset, commit: str | None) -> ModelCard:
-    """The card of a training that starts."""
+def card_of(
+    plan: TrainPlan | ComposePlan, specification: Specification, dataset: PreparedDataset, commit: str | None, members: tuple[Member, ...] = ()
+) -> ModelCard:
+    """The card of a training that starts; `members`: of what is made of others."""
     return ModelCard(
         model=plan.model,
         task=plan.task,
@@ -115,6 +117,7 @@ def card_of(plan: TrainPlan, specification: Specification, dataset: PreparedData
         commit=commit,
         experiment=environment.experiment_name(),
         training={},
+        members=members,
     )
 
 
@@ -146,8 +149,8 @@ def _network(plan: TrainPlan, weights: Path | None) -> nn.Module:
     return architectures.build(settings, channels=plan.image.channels, classes=len(plan.classes))
 
 
-def _splits(dataset: PreparedDataset, plan: TrainPlan, truth: Any) -> tuple[Split, Split]:
-    """What is trained on, and what steers the training."""
+def splits(dataset: PreparedDataset, plan: TrainPlan | ComposePlan, truth: Any) -> tuple[Split, Split]:
+    """What is trained on, and what steers the training. Raises DataError when the prepared data is not the plan's."""
     for part in (plan.training, plan.steering):
         if dataset.info.split_hashes.get(part.split) != part.hash:
             raise DataError(f"The {part.split} split in {dataset.folder} is not the one that the plan was made for; run `dvc repro train@{plan.model}`.")
