@@ -18,7 +18,7 @@ from segline.data.sources import Folder
 from segline.layout import ModelFolder
 from segline.losses.catalog import LOSSES
 from segline.metrics.catalog import METRICS
-from segline.models.catalog import ARCHITECTURES
+from segline.models.catalog import ARCHITECTURES, COMPOSITIONS
 from segline_runtime.specification import Fit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +104,7 @@ def test_readme_names_what_the_catalogues_have() -> None:
     choices = _table("choice")
     assert _words(_table("`format`")) == list(FORMATS)
     assert _words(choices["`arch`"]) == list(ARCHITECTURES)
+    assert _words(choices["`arch`, of other models"]) == list(COMPOSITIONS)
     assert _words(choices["`loss` (semantic)"]) == list(LOSSES)
     assert _words(choices["`evaluate.metrics`"]) == list(METRICS)
     fits = re.search(r"`input\.fit` is ([^;]+);", README.read_text())

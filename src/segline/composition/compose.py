@@ -27,8 +27,8 @@ from segline.files import whole, write_json
 from segline.layout import ModelFolder
 from segline.metrics import catalog
 from segline.metrics.figures import figures
+from segline.models import catalog as architectures
 from segline.models.settings import ModelSettings
-from segline.models.soup import making as soups
 from segline.models.soup.settings import Settings as SoupSettings
 from segline.plan.plans import ComposePlan
 from segline.provenance import file_digest
@@ -151,6 +151,7 @@ def _gathered(members: Sequence[Ready], bench: _Bench) -> Made:
 def _soup(settings: SoupSettings, members: Sequence[Ready], bench: _Bench) -> Made:
     """One network with the mean of the members' weights, or of those of them that a greedy soup keeps."""
     _require_alike(members)
+    soups = architectures.making(settings.arch)
     states = [member.state for member in members]
     names = [member.folder.name for member in members]
 

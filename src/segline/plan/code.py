@@ -29,6 +29,7 @@ DECIDES_NOTHING = (
     "segline.layout",
     "segline.machine",
     "segline.losses.class_weights",
+    "segline.models.composed_settings",
     "segline.models.semantic_settings",
     "segline.params",
     "segline.progress",
