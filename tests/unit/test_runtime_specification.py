@@ -22,6 +22,8 @@ VERSION_2 = """{"classes": [{"color": [0, 0, 0], "id": 0, "name": "water", "thin
 
 VERSION_3 = VERSION_2.replace('"version": 2', '"version": 3')
 
+VERSION_4 = VERSION_2.replace('"version": 2', '"components": null, "version": 4')
+
 CURRENT = Specification(
     task="semantic",
     model="unet",
@@ -35,13 +37,14 @@ CURRENT = Specification(
 
 
 def test_todays_file() -> None:
-    assert json.loads(CURRENT.to_json()) == json.loads(VERSION_3)
-    assert Specification.from_json(VERSION_3) == CURRENT
-    hash(Specification.from_json(VERSION_3))
+    assert json.loads(CURRENT.to_json()) == json.loads(VERSION_4)
+    assert Specification.from_json(VERSION_4) == CURRENT
+    hash(Specification.from_json(VERSION_4))
 
 
-def test_a_file_of_version_2_says_the_same() -> None:
-    assert Specification.from_json(VERSION_2) == CURRENT
+@pytest.mark.parametrize("text", [VERSION_2, VERSION_3], ids=["2", "3"])
+def test_a_file_of_an_earlier_version_says_the_same(text: str) -> None:
+    assert Specification.from_json(text) == CURRENT
 
 
 def test_a_file_of_version_1_is_rgb_of_8_bits_with_its_resizing() -> None:
@@ -49,7 +52,7 @@ def test_a_file_of_version_1_is_rgb_of_8_bits_with_its_resizing() -> None:
     classes = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "disc", (220, 20, 60), True))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     assert read == Specification("instance", "mask-rcnn", "shapes", classes, Geometry("shorter_side", (128, 160)), mean, std)
-    assert (read.image, read.geometry.tile, read.version) == (ImageKind(axes="HWC", channels=3, dtype="uint8", scale=255.0), None, 3)
+    assert (read.image, read.geometry.tile, read.version) == (ImageKind(axes="HWC", channels=3, dtype="uint8", scale=255.0), None, 4)
     assert Specification.from_json(read.to_json()) == read
 
 
@@ -64,7 +67,9 @@ def test_what_a_file_leaves_out_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"version": 4}, "version 4; this Segline reads up to 3. Use a newer Segline"),
+        ({"version": 5}, "version 5; this Segline reads up to 4. Use a newer Segline"),
+        ({"version": 4, "components": {"min_size": 1}}, "cannot be read"),
+        ({"version": 4, "components": {"min_size": -1, "connectivity": 4, "max_detections": 1}}, "known are connectivity 4 and 8"),
         ({"version": "two"}, "version two"),
         ({"geometry": {"fit": "fisheye", "size": None}}, "resizes images by 'fisheye'; known are stretch, shorter_side, letterbox, native"),
         ({"geometry": 5}, "cannot be read"),

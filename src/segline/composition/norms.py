@@ -14,20 +14,18 @@ IMAGES = 1000
 
 @torch.no_grad()
 def renew(network: nn.Module, batches: Iterable[Tensor], seed: int) -> int:
-    """Give each batch norm of `network` that keeps statistics the plain mean of those of the batches; how many images were seen.
+    """Give each batch norm of `network` that keeps statistics the plain mean of those of the batches, and leave the network in eval mode.
 
     batches: normalised images `(B, C, h, w)` on the network's device. As in training, dropout is at work; the random state is left as it was.
-    A norm that no batch could speak to (one value per channel has no variance) keeps the statistics that it had.
+    Returns how many images were seen. A norm that none could speak to (one value per channel has no variance) keeps the statistics that it had.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
         return 0
-    before = [{name: value.clone() for name, value in norm.named_buffers(recurse=False)} for norm in norms]
-    momenta = [norm.momentum for norm in norms]
-    training = [module for module in network.modules() if module.training]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
+        norm.momentum = None  # the plain mean of as many batches as were counted, so that the first takes the place of what was there
+        norm.num_batches_tracked = torch.zeros_like(norm.num_batches_tracked) if norm.num_batches_tracked is not None else torch.tensor(0)
     seen = 0
     network.train()
     device = next(network.parameters()).device
@@ -38,14 +36,7 @@ def renew(network: nn.Module, batches: Iterable[Tensor], seed: int) -> int:
             seen += len(images)
             if seen >= IMAGES:
                 break
-    for norm, kept, momentum in zip(norms, before, momenta, strict=True):
-        norm.momentum = momentum
-        if not norm.num_batches_tracked:
-            for name, value in kept.items():
-                getattr(norm, name).copy_(value)
-        elif norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.copy_(kept["num_batches_tracked"])
+    for norm, momentum, counted in kept:
+        norm.momentum, norm.num_batches_tracked = momentum, counted
     network.eval()
-    for module in training:
-        module.training = True
     return seen

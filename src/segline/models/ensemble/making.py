@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from segline.models.ensemble.settings import Settings
 from segline.tasks.graph import EvalGraph
@@ -53,7 +54,10 @@ class MeanGraph(EvalGraph):
         mean: Tensor | None = None
         assert isinstance(self.network, nn.ModuleList)
         for member, share in zip(self.network, self.shares, strict=True):
+            assert isinstance(member, EvalGraph)
             _, logits = member(images)
+            if member.specification.geometry.fit != "native":  # a graph may leave them at the size at which its network saw the image
+                logits = functional.interpolate(logits, size=(images.shape[1], images.shape[2]), mode="bilinear", align_corners=False)
             part = share * torch.softmax(logits, dim=1)
             mean = part if mean is None else mean + part
         assert mean is not None
