@@ -329,7 +329,9 @@ class TestStale:
         assert after["mean"].train.members[0].again and not after["mean"].train.members[1].again  # type: ignore[union-attr]
         made("mean", after, dataset, few)
         load(ModelFolder(few / "mean"), after["mean"].evaluate, CPU)
-        again.forget(notes, {name: plan.train.key for name, plan in after.items()})
-        assert set(again.read(notes)) == {"a"}, "as long as the plan is the same"
-        again.forget(notes, {"a": "another"})
+        again.forget(notes, list(MODELS))
+        assert set(again.read(notes)) == {"a"}, "as long as there is such a model"
+        other = planned(dataset, MODELS | {"a": MODELS["a"] | {"train": {"epochs": 3}}}, notes=again.read(notes))
+        assert not other["mean"].train.members[0].again, "it is of another plan"  # type: ignore[union-attr]
+        again.forget(notes, ["b"])
         assert again.read(notes) == {}

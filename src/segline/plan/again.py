@@ -7,7 +7,7 @@ and `plan` puts it into the plans of what is made of that model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +56,8 @@ def read(notes: Path) -> dict[str, Note]:
     return found
 
 
-def forget(notes: Path, keys: Mapping[str, str]) -> None:
-    """Remove the notes about plans that are no longer those of their models. keys: of the models' train plans."""
-    for name, note in read(notes).items():
-        if keys.get(name) != note.key:
+def forget(notes: Path, models: Collection[str]) -> None:
+    """Remove the notes about others than `models`. Those about earlier plans stay: who goes back to one finds what was made of its last weights."""
+    for name in read(notes):
+        if name not in models:
             (notes / f"{name}{SUFFIX}").unlink(missing_ok=True)

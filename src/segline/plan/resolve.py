@@ -111,8 +111,6 @@ def _composed(
 ) -> ModelPlans:
     """The plans of what is made of other models. Its members hold the keys of their trainings, so it is made anew when one of them is trained anew."""
     task = tasks.get(settings.task)
-    if task.truth == "instances" and not any(one.thing for one in info.classes):
-        raise ParametersError(f"models.{name}: none of the classes of '{info.name}' is a thing, so it has no objects. Choose data that has.")
     words, scored_by = decisions.metrics(params.evaluate.metrics, task)
     members = tuple(_member(member, above[member].evaluate) for member in settings.members)
     first = above[settings.members[0]]

@@ -50,7 +50,7 @@ def write_plans(params: Params, checkout: Checkout) -> None:
     if problems:
         raise ParametersError(*dict.fromkeys(problems))
     _link_weights(params, checkout)
-    again.forget(checkout.weights, {name: model.train.key for name, model in found.items()})
+    again.forget(checkout.weights, found)
     with whole(checkout.plans) as folder:
         for name, model in found.items():
             _write(model, PlanFolder(folder / name))
