@@ -158,7 +158,7 @@ class TestEveryOne:
         assert not set(dataset.split("test", ["index"]).hashes()) & set(images)
         assert ModelCard.read(folder.card) == card
 
-    @pytest.mark.parametrize("name", ["mean", "soup", "objects"])
+    @pytest.mark.parametrize("name", ["mean", "objects"])
     def test_it_is_scored_exported_and_proved(self, models: Path, name: str, dataset: PreparedDataset) -> None:
         folder, found = ModelFolder(models / name), planned(dataset)[name]
         evaluate_model(found.evaluate, folder, dataset, accelerator="cpu", progress=False)
