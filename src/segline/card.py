@@ -1,4 +1,9 @@
-"""`model.json`, the model's card: what `train` made, by which plan, and how to read it. It makes the model folder explain itself."""
+"""`model.json`, the model's card: what `train` made, by which plan, and how to read it. It makes the model folder explain itself.
+
+version 1   (has no key `version`) three hashes and the entry of params.yaml in place of a plan
+version 2   `plan`, `parts`
+version 3   `members`
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,33 @@ from typing import Any
 
 from segline import written
 from segline.errors import ModelError
-from segline.provenance import digest
+from segline.layout import ModelFolder
+from segline.provenance import digest, file_digest
 from segline_runtime.errors import InputError
 from segline_runtime.specification import Specification
 
-VERSION = 2
+VERSION = 3
 
 _PLAIN = re.compile(r"\w[\w.-]{0,254}")
 """Names that are parts of paths and addresses."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the models that a model is made of, as it was then."""
+
+    name: str
+    key: str  # of its run
+    weights: str  # digest of its weights file
+    settings: dict[str, Any]  # of its network, or of what it is itself made of
+    specification: Specification
+    members: tuple[Member, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Member:
+        """From what JSON gives back. Raises a KeyError, TypeError or InputError for what is no member."""
+        inner = tuple(cls.from_dict(member) for member in values["members"])
+        return cls(**{**values, "specification": Specification.from_dict(values["specification"]), "members": inner})
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,7 @@ class ModelCard:
     commit: str | None
     experiment: str | None  # DVC_EXP_NAME
     training: dict[str, Any]  # what `segline.training.fit` sums up, `best` None where it was undefined; empty while it is being trained
+    members: tuple[Member, ...] = ()  # what it is made of, where it was not trained itself
     version: int = VERSION
 
     @property
@@ -69,7 +94,8 @@ class ModelCard:
                     raise ModelError(f"{file} was written by a later version of Segline (its format is {values['version']}); use that version, or {again}.")
                 if "version" not in values:
                     values = _from_first_version(values)
-                return _sound(cls(**{**values, "specification": Specification.from_dict(values["specification"])}))
+                members = tuple(Member.from_dict(member) for member in values.get("members", ()))
+                return _sound(cls(**{**values, "specification": Specification.from_dict(values["specification"]), "members": members}))
         except FileNotFoundError:
             raise ModelError(f"{file.parent} holds no trained model (no {file.name}); run `dvc repro train@{file.parent.name}` first.") from None
         except InputError as error:
@@ -108,3 +134,23 @@ def _from_first_version(values: dict[str, Any]) -> dict[str, Any]:
     del values["format"]
     plan = {"version": 0, "seed": parameters["seed"], "settings": parameters["model"] | {"input": {"size": parameters["image_size"]}}}
     return values | {"key": digest(provenance)[:16], "plan": plan, "parts": provenance, "version": 1}
+
+
+def members_that_changed(card: ModelCard, models: Path) -> list[str]:
+    """Names of the models in the folder `models` whose weights are not those any more that the card's model was made of."""
+    changed = []
+    for member in card.members:
+        weights = ModelFolder(models / member.name).weights
+        if weights.is_file() and file_digest(weights) != member.weights:
+            changed.append(member.name)
+    return changed
+
+
+def require_unchanged_members(card: ModelCard, models: Path) -> None:
+    """Raises ModelError when the card's model was made of other weights than its members have now."""
+    changed = members_that_changed(card, models)
+    if changed:
+        which = ", ".join(f"'{name}'" for name in changed)
+        raise ModelError(
+            f"'{card.model}' was made of other weights of {which} than lie in {models} now. Run `dvc repro -f -s train@{card.model}`, which makes it anew."
+        )

@@ -154,7 +154,7 @@ def _data() -> Iterator[Part]:
 
 
 def _models() -> Iterator[Part]:
-    words = ", ".join(f"`{word}`" for word in architectures.ARCHITECTURES)
+    words = ", ".join(f"`{word}`" for word in architectures.words())
     common = [replace(key, values=words) if key.name == "arch" else key for key in keys(ModelSettings)]
     plain = [key for key in common if "." not in key.name]
     yield Part("models", "`models.<name>`", _TEXTS["models"], rows=_rows(plain))
@@ -169,10 +169,13 @@ def _models() -> Iterator[Part]:
     for word in losses.LOSSES:
         settings = losses.settings(word)
         yield Part(f"models.loss.{word}", f"`loss.{word}`", _first_line(settings), rows=_rows(keys(settings)))
-    for word in architectures.ARCHITECTURES:
+    for word in architectures.words():
         kind = architectures.settings(word)
-        text = f"{_first_line(kind)} Task: {kind.task}. Its own keys, and those that differ:"
-        yield Part(f"models.{word}", f"`models.<name>`, with `arch: {word}`", text, rows=_rows(_beyond(common, keys(kind))))
+        own = list(keys(kind))
+        beyond, lacking = _beyond(common, own), _lacking(common, own)
+        text = f"{_first_line(kind)} Task: {kind.task}. "
+        text += f"It is made of other entries, and has no {', '.join(lacking)}. Its keys:" if lacking else "Its own keys, and those that differ:"
+        yield Part(f"models.{word}", f"`models.<name>`, with `arch: {word}`", text, rows=_rows(beyond))
 
 
 def recipe(word: str) -> Part:
@@ -229,11 +232,17 @@ def _beyond(common: Iterable[Key], own: Iterable[Key]) -> list[Key]:
     return [key for key in own if key not in known and key.name not in ("arch", "format")]
 
 
+def _lacking(common: Iterable[Key], own: Iterable[Key]) -> list[str]:
+    """The keys of the first level that others have, as Markdown."""
+    there = {key.name.partition(".")[0] for key in own}
+    return [f"`{name}`" for name in dict.fromkeys(key.name.partition(".")[0] for key in common) if name not in there]
+
+
 def _of_architecture(asked: str) -> list[Part]:
     """`models.<architecture>.<rest>`: all keys there, those that every model has among them."""
     section, _, rest = asked.partition(".")
     word, _, rest = rest.partition(".")
-    if section != "models" or word not in architectures.ARCHITECTURES or not rest:
+    if section != "models" or word not in architectures.words() or not rest:
         return []
     found = [key for key in keys(architectures.settings(word)) if key.name == rest or key.name.startswith(f"{rest}.")]
     return [Part(f"models.{word}", f"`models.<name>.{rest}`, with `arch: {word}`", "", rows=_rows(found))] if found else []

@@ -15,8 +15,8 @@ _LARGEST = 1e100
 """Of a figure: what is larger is no measurement, and cannot be drawn."""
 
 
-def write(file: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Columns stand in the order in which they first come up."""
+def write(file: Path, rows: Sequence[Mapping[str, float | None]]) -> None:
+    """Columns stand in the order in which they first come up; None makes an empty cell."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

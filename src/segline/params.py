@@ -23,7 +23,8 @@ from segline.data.sources import SHAPES, Folder, Shapes, name_of
 from segline.errors import DataError, ParametersError, SeglineError
 from segline.metrics.catalog import METRICS
 from segline.models import catalog as architectures
-from segline.models.settings import ModelSettings
+from segline.models import composed_settings
+from segline.models.settings import Entry
 from segline.plain_yaml import load
 from segline.promotion.gates import Gates
 from segline.recipes.applied import Applied, Taken, applied
@@ -78,7 +79,7 @@ class Params:
 
     seed: int
     data: Source
-    models: dict[str, ModelSettings]
+    models: dict[str, Entry]
     evaluate: Evaluate
     export: Export
     promote: dict[str, Gates]
@@ -114,7 +115,7 @@ def read(path: Path) -> Params:
     return Params(frame.seed, data, models, frame.evaluate, frame.export, frame.promote, frame.runtime, frame.tracking, taken)
 
 
-def select(params: Params, name: str) -> ModelSettings:
+def select(params: Params, name: str) -> Entry:
     """The entry `models.<name>`. Raises ParametersError, naming the models there are."""
     if name not in params.models:
         near = choices.nearest(name, params.models)
@@ -160,12 +161,13 @@ def _source_class(values: Mapping[str, Any], problems: Problems) -> type[Shapes]
         return None
 
 
-def _models(entries: Any, problems: Problems) -> tuple[dict[str, ModelSettings], dict[str, tuple[Taken, ...]]]:
+def _models(entries: Any, problems: Problems) -> tuple[dict[str, Entry], dict[str, tuple[Taken, ...]]]:
     """The entries of `models:`, each by the settings of its architecture, and what each has from its recipe."""
-    found: dict[str, ModelSettings] = {}
+    found: dict[str, Entry] = {}
     taken: dict[str, tuple[Taken, ...]] = {}
     if not isinstance(entries, dict):
         return found, taken  # the frame says what is wrong
+    every = {str(name): entry for name, entry in entries.items()}
     for name, entry in entries.items():
         where = f"models.{name}"
         if not (isinstance(name, str) and MODEL_NAME.fullmatch(name)):
@@ -174,7 +176,7 @@ def _models(entries: Any, problems: Problems) -> tuple[dict[str, ModelSettings],
             problems.add(f"{where} is {quoted(entry)}; it must be a section with at least `arch:`, for example `{{arch: unet}}`.")
             continue
         if "arch" not in entry:
-            problems.add(f"{where}.arch is missing; it is one of {', '.join(architectures.ARCHITECTURES)}.")
+            problems.add(f"{where}.arch is missing; it is one of {', '.join(architectures.words())}.")
             continue
         try:
             kind = architectures.settings(str(entry["arch"]))
@@ -187,15 +189,17 @@ def _models(entries: Any, problems: Problems) -> tuple[dict[str, ModelSettings],
             problems.add(*(f"{where}.{problem}" for problem in error.problems))
             continue
         settings = problems.validated(kind, whole.entry, where)
-        if settings is not None:
+        wrong = [] if settings is None else list(composed_settings.check(str(name), settings, found, every))
+        problems.add(*wrong)
+        if settings is not None and not wrong:
             found[str(name)] = settings
             taken[str(name)] = whole.taken
-        else:
+        elif settings is None:
             problems.add(*_mixed_up(kind, entry, whole, where))
     return found, taken
 
 
-def _mixed_up(kind: type[ModelSettings], entry: dict[str, Any], whole: Applied, where: str) -> Iterator[str]:
+def _mixed_up(kind: type[Entry], entry: dict[str, Any], whole: Applied, where: str) -> Iterator[str]:
     """Of an entry that is right without its recipe: which keys nobody has written."""
     alone = Problems("")
     if whole.taken and alone.validated(kind, {key: value for key, value in entry.items() if key != "recipe"}, where) is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segline import registry, tracking
-from segline.card import ModelCard
+from segline.card import ModelCard, members_that_changed
 from segline.layout import ModelFolder
 from segline.provenance import file_digest
 from segline.registry import CANDIDATE, Receipt
@@ -38,6 +38,9 @@ def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
         problems = []
         if tracking.run_id(client, card.key, str(card.dataset["name"])) is None:
             problems.append(("the tracking store lacks its run", "segline sync"))
+        changed = members_that_changed(card, folder.path.parent)
+        if changed:
+            problems.append((f"it was made of other weights of {', '.join(changed)}", f"dvc repro -f -s train@{folder.name}"))
         if not folder.onnx.is_file():
             findings.append(Finding(folder.name, None, None, None, (*problems, ("it is trained, but not exported", "dvc repro"))))
             continue

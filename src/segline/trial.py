@@ -26,7 +26,7 @@ from segline.machine import cores
 from segline.metrics import catalog as metrics
 from segline.models import catalog as architectures
 from segline.models.semantic import SemanticNetwork
-from segline.models.settings import ModelSettings
+from segline.models.settings import Entry, ModelSettings
 from segline.params import Params
 from segline.plan.decisions import LONGEST
 from segline.plan.resolve import weights_path
@@ -53,8 +53,9 @@ def check(params: Params, checkout: Checkout) -> None:
     """Raises ParametersError with one sentence per problem."""
     problems: list[str] = []
     for name, settings in params.models.items():
-        problems += (f"models.{name}.{problem}" for problem in _augmentation(settings))
-        problems += (f"models.{name}{problem}" for problem in _network(settings, params.runtime, checkout))
+        if isinstance(settings, ModelSettings):  # what is made of others has no network of its own
+            problems += (f"models.{name}.{problem}" for problem in _augmentation(settings))
+            problems += (f"models.{name}{problem}" for problem in _network(settings, params.runtime, checkout))
         if name in params.promote:
             problems += (f"promote.{name}.{problem}" for problem in _gates(params.promote[name], settings))
     problems += (f"runtime.{problem}" for problem in _runtime(params.runtime))
@@ -159,7 +160,7 @@ def _size(settings: ModelSettings) -> tuple[int, int]:
     return (LONGEST, LONGEST) if settings.input.size == "auto" else settings.input.size
 
 
-def _gates(gates: Gates, settings: ModelSettings) -> Iterator[str]:
+def _gates(gates: Gates, settings: Entry) -> Iterator[str]:
     if gates.metric is None:
         return
     known = _figures(settings.task)

@@ -26,14 +26,26 @@ def predict(run: Run, specification: Specification, image: NDArray[Any], *, prob
     Raises InputError for an array of another kind, and for a task that this code does not know.
     """
     _check(image, specification.image)
-    task = tasks.get(specification.task)
+    task = tasks.reading(specification)
+    probabilities = probabilities or specification.components is not None
     size = (image.shape[0], image.shape[1])
     tile = specification.geometry.tile
     parts = [(0, 0, *size)] if tile is None else windows(size, tile)
     if tile is None or len(parts) == 1:
-        return _of_part(run, task, image, specification, probabilities)
-    joined: Prediction = task.join(parts, _of_parts(run, task, image, specification, parts), size, tile, probabilities=probabilities)
-    return joined
+        found = _of_part(run, task, image, specification, probabilities)
+    else:
+        found = task.join(parts, _of_parts(run, task, image, specification, parts), size, tile, probabilities=probabilities)
+    return tasks.finished(found, specification)
+
+
+def predict_batch(run: Run, specification: Specification, images: NDArray[Any], *, probabilities: bool = False) -> list[Prediction]:
+    """As `predict`, of images `(B, H, W, C)` of one size that go through the model together; none is cut into windows."""
+    task = tasks.reading(specification)
+    probabilities = probabilities or specification.components is not None
+    outputs = run(graph_input(images, specification.image), probabilities or task.refines(specification))
+    found = task.decode(outputs, (images.shape[1], images.shape[2]))
+    refined = [task.refined(one, image, specification, probabilities=probabilities) for one, image in zip(found, images, strict=True)]
+    return [tasks.finished(one, specification) for one in refined]
 
 
 def graph_input(images: NDArray[Any], kind: ImageKind) -> NDArray[Any]:

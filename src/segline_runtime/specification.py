@@ -3,7 +3,7 @@
     version 1   (has no key `version`) `image_size` and `resize`, RGB of 8 bits
     version 2   `geometry`, `image`, `version`
     version 3   a semantic file's second output is `logits`, where it was `probabilities`
-    version 4   these logits are of the size at which the network saw the image, where they were of the image's own; `crf`
+    version 4   these logits are of the size at which the network saw the image, where they were of the image's own; `crf`, `components`
 
 All are read; version 4 is written. A file of a later version is refused, so that no setting is passed over in silence.
 """
@@ -85,6 +85,16 @@ class Crf:
 
 
 @dataclass(frozen=True)
+class Components:
+    """Objects are the connected components of a semantic graph's thing classes; `segline_runtime.components` finds them."""
+
+    min_size: int  # pixels of an object, at least
+    connectivity: int  # 4: pixels that share a side belong together; 8: also those that share a corner
+    max_detections: int  # the best of an image that are kept
+    stuff: bool = True  # whether a pixel may be stuff; else it is the likeliest thing
+
+
+@dataclass(frozen=True)
 class Specification:
     """How an image becomes the network's input, and what its output's classes are.
 
@@ -100,6 +110,7 @@ class Specification:
     std: tuple[float, ...]
     image: ImageKind = ImageKind()
     crf: Crf | None = None  # refines what a semantic model says
+    components: Components | None = None  # of an instance model whose graph is a semantic one's
     version: int = VERSION
 
     def to_json(self) -> str:
@@ -135,6 +146,7 @@ class Specification:
                 std=tuple(values["std"]),
                 image=_image(values.get("image", {})),
                 crf=None if values.get("crf") is None else Crf(**values["crf"]),
+                components=_components(values.get("components")),
             )
         except KeyError as error:
             raise InputError(f"The model's specification lacks {error}; export the model anew.") from None
@@ -158,6 +170,15 @@ def _fit(word: Any) -> Fit:
         raise InputError(f"The model's specification resizes images by '{word}'; known are {', '.join(get_args(Fit))}. Use a newer Segline.")
     fit: Fit = word
     return fit
+
+
+def _components(values: Mapping[str, Any] | None) -> Components | None:
+    if values is None:
+        return None
+    found = Components(**values)
+    if found.connectivity not in (4, 8) or not all(isinstance(number, int) and number >= 0 for number in (found.min_size, found.max_detections)):
+        raise InputError(f"The model's specification joins pixels into objects by {dict(values)}; known are connectivity 4 and 8. Use a newer Segline.")
+    return found
 
 
 def _size(values: Any) -> tuple[int, int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from segline_runtime import instance, semantic
+from segline_runtime import components, instance, semantic
 from segline_runtime.errors import InputError
-from segline_runtime.task import RuntimeTask
+from segline_runtime.specification import Specification
+from segline_runtime.task import Prediction, RuntimeTask
 
 TASKS: dict[str, RuntimeTask[Any]] = {
     "semantic": semantic.TASK,
@@ -19,3 +20,16 @@ def get(name: str) -> RuntimeTask[Any]:
     if name not in TASKS:
         raise InputError(f"The model's task is '{name}'; known are {', '.join(TASKS)}. Use a newer Segline.")
     return TASKS[name]
+
+
+def reading(specification: Specification) -> RuntimeTask[Any]:
+    """The task whose outputs the model's graph gives: its own, or semantic segmentation where objects are components of what that finds."""
+    return get(specification.task) if specification.components is None else semantic.TASK
+
+
+def finished(prediction: Prediction, specification: Specification) -> Prediction:
+    """What the model says, from what its graph says of the whole image."""
+    if specification.components is None:
+        return prediction
+    assert isinstance(prediction, semantic.SemanticPrediction)
+    return components.objects(prediction, specification)

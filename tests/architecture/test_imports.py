@@ -39,6 +39,8 @@ LAYERS = {
     "inspection": 4,
     "card": 3,
     "models": 4,
+    "models.ensemble": 7,  # their graphs are made of the graphs of tasks
+    "models.components": 7,
     "metrics": 4,
     "params": 5,
     "documentation": 7,
@@ -49,6 +51,7 @@ LAYERS = {
     "init": 8,
     "training": 8,
     "evaluation": 8,
+    "composition": 9,
     "export": 9,
     "trial": 9,
     "tracking": 10,

@@ -18,7 +18,7 @@ from segline.data.sources import Folder
 from segline.layout import ModelFolder
 from segline.losses.catalog import LOSSES
 from segline.metrics.catalog import METRICS
-from segline.models.catalog import ARCHITECTURES
+from segline.models.catalog import ARCHITECTURES, COMPOSITIONS
 from segline.recipes.catalog import RECIPES
 from segline_runtime.specification import Fit
 
@@ -47,7 +47,7 @@ def test_the_readmes_parameters_are_valid(tmp_path: Path) -> None:
     text = "\n".join(blocks).replace("/data/street", str(tmp_path))
     (tmp_path / "params.yaml").write_text(text)
     settings = params.read(tmp_path / "params.yaml")
-    assert set(settings.models) == {"street"} and isinstance(settings.data, Folder)
+    assert list(settings.models) == ["street", "again", "soup", "mean", "objects"] and isinstance(settings.data, Folder)
 
 
 def _commands() -> list[str]:
@@ -105,6 +105,7 @@ def test_readme_names_what_the_catalogues_have() -> None:
     choices = _table("choice")
     assert _words(_table("`format`")) == list(FORMATS)
     assert _words(choices["`arch`"]) == list(ARCHITECTURES)
+    assert _words(choices["`arch`, of other models"]) == list(COMPOSITIONS)
     assert _words(choices["`loss` (semantic)"]) == list(LOSSES)
     assert _words(choices["`recipe`"]) == list(RECIPES)
     assert _words(choices["`evaluate.metrics`"]) == list(METRICS)

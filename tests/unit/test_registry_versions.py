@@ -101,7 +101,7 @@ def test_a_received_card_whose_names_lead_elsewhere_is_refused(name: object, pla
 def test_mended_code_of_the_runtime_makes_a_version_of_the_same_network(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = model_folder(tmp_path / "models" / "unet")
     first = registry.register(store=store, folder=folder)
-    monkeypatch.setattr(registering, "runtime_digest", lambda _task: "mended")
+    monkeypatch.setattr(registering, "runtime_digest", lambda _specification: "mended")
     second = registry.register(store=store, folder=folder)
     assert (first.version, second.version, second.digest) == (1, 2, first.digest)
     assert registry.register(store=store, folder=folder) == second

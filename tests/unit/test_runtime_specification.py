@@ -23,11 +23,11 @@ VERSION_2 = """{"classes": [{"color": [0, 0, 0], "id": 0, "name": "water", "thin
 
 VERSION_3 = VERSION_2.replace('"version": 2', '"version": 3')
 
-VERSION_4 = VERSION_2.replace('"version": 2', '"version": 4, "crf": null')
+VERSION_4 = VERSION_2.replace('"version": 2', '"version": 4, "components": null, "crf": null')
 
 REFINED = VERSION_4.replace(
-    "null}",
-    """{"iterations": 10, "appearance": 4.0, "appearance_position": 49.0, "appearance_colour": 5.0, "smoothness": 3.0, "smoothness_position": 2.5}}""",
+    '"crf": null',
+    """"crf": {"iterations": 10, "appearance": 4.0, "appearance_position": 49.0, "appearance_colour": 5.0, "smoothness": 3.0, "smoothness_position": 2.5}""",
 )
 
 CURRENT = Specification(
@@ -55,8 +55,8 @@ def test_a_refinement_is_carried() -> None:
     hash(read)
 
 
-@pytest.mark.parametrize("text", [VERSION_2, VERSION_3])
-def test_files_of_versions_2_and_3_say_the_same(text: str) -> None:
+@pytest.mark.parametrize("text", [VERSION_2, VERSION_3], ids=["2", "3"])
+def test_a_file_of_an_earlier_version_says_the_same(text: str) -> None:
     assert Specification.from_json(text) == CURRENT
 
 
@@ -83,6 +83,8 @@ def test_what_a_file_leaves_out_has_its_default() -> None:
         ({"version": 5}, "version 5; this Segline reads up to 4. Use a newer Segline"),
         ({"crf": {"iterations": 10}}, "cannot be read"),
         ({"crf": 5}, "cannot be read"),
+        ({"version": 4, "components": {"min_size": 1}}, "cannot be read"),
+        ({"version": 4, "components": {"min_size": -1, "connectivity": 4, "max_detections": 1}}, "known are connectivity 4 and 8"),
         ({"version": "two"}, "version two"),
         ({"geometry": {"fit": "fisheye", "size": None}}, "resizes images by 'fisheye'; known are stretch, shorter_side, letterbox, native"),
         ({"geometry": 5}, "cannot be read"),

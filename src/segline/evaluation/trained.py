@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from segline.card import ModelCard
+from segline.card import ModelCard, require_unchanged_members
 from segline.data.store import PreparedDataset, Split
 from segline.errors import DataError, ModelError
+from segline.evaluation import predicting
 from segline.layout import ModelFolder
-from segline.models import catalog as architectures
 from segline.plan.plans import InferencePlan
 from segline.tasks import catalog as tasks
 from segline.tasks.base import Task
@@ -36,29 +36,25 @@ class Trained:
 
 
 def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trained:
-    """Load `models/<model>/`. Raises ModelError when the folder holds no trained model, or one of another network or other classes than the plan's."""
+    """Load `models/<model>/`.
+
+    Raises ModelError when the folder holds no trained model, or one of another network or other classes than the plan's, or one that was made of
+    other models than lie beside it now.
+    """
     card = ModelCard.read(folder.card)
     _require_classes(card, plan.classes)
-    task, learning = tasks.get(card.task), tasks.learning(card.task)
-    # How it predicts is the plan's; what it was trained with stays the card's.
-    specification = replace(card.specification, geometry=plan.geometry, crf=plan.settings.predict.refinement)
-    # The file's weights replace whatever the training started from, so nothing is fetched.
-    settings = plan.settings.model_copy(update={"weights": "none"}) if plan.settings.pretrained else plan.settings
-    network = architectures.build(settings, channels=specification.image.channels, classes=len(specification.classes))
+    require_unchanged_members(card, folder.path.parent)
+    model = predicting.as_planned(plan, card)
     try:
         state = torch.load(folder.weights, map_location="cpu", weights_only=True)
-        fit = network.load_state_dict(state, strict=False)
-        # Frozen batch norm counts no batches; in eval mode it is batch norm.
-        missing = [name for name in fit.missing_keys if not name.endswith("num_batches_tracked")]
-        if missing or fit.unexpected_keys:
-            raise ValueError(f"{len(missing)} weights missing, {len(fit.unexpected_keys)} unknown")
+        graph = predicting.graph(model, state)
     except FileNotFoundError:
         raise ModelError(f"{folder.path} has a card but no {folder.weights.name}; run `dvc repro -f train@{folder.name}`.") from None
+    except ModelError:
+        raise
     except Exception as error:  # torch raises many kinds for a file that is not its own
         raise ModelError(f"{folder.weights} does not hold the network that its plan describes ({error}); run `dvc repro -f train@{folder.name}`.") from None
-    network.eval()
-    graph = tasks.with_views(card.task, learning.graph(network, specification), plan.settings.predict.views)
-    return Trained(card, specification, task, graph.to(device))
+    return Trained(card, model.specification, tasks.get(card.task), graph.to(device))
 
 
 def scored_split(dataset: PreparedDataset, plan: InferencePlan, task: Task) -> Split:

@@ -22,9 +22,8 @@ from PIL import Image
 from segline.errors import ExportError
 from segline.tasks.base import Task
 from segline.tasks.graph import EvalGraph
-from segline_runtime import tasks as runtime_tasks
 from segline_runtime.errors import memory_is_short, reason
-from segline_runtime.predict import graph_input, predict
+from segline_runtime.predict import predict, predict_batch
 from segline_runtime.predictions import Prediction
 from segline_runtime.predictor import Predictor
 
@@ -92,13 +91,13 @@ class Pair:
 
     def _batch_of_two(self, image: Pixels) -> Comparison:
         size = (image.shape[0], image.shape[1])
-        task, batch = runtime_tasks.get(self.graph.specification.task), graph_input(np.stack([image, image[::-1]]), self.graph.specification.image)
+        specification, batch = self.graph.specification, np.stack([image, image[::-1]])
 
         def trained() -> list[Prediction]:
-            return list(task.decode(self.graph.run(batch), size))
+            return predict_batch(self.graph.run, specification, batch, probabilities=True)
 
         with _failing(size):
-            ours, theirs = trained(), task.decode(self.predictor.run(batch), size)
+            ours, theirs = trained(), predict_batch(self.predictor.run, specification, batch, probabilities=True)
         figures = largest([self.task.disagreement(a, b) for a, b in zip(ours, theirs, strict=True)])
         return Comparison("batch of two", size, figures, sum(self.task.findings(one) for one in (*ours, *theirs)), trained)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,7 +30,7 @@ def export(plan: ExportPlan, folder: ModelFolder, dataset: PreparedDataset, *, p
     trained = load(folder, plan, torch.device("cpu"))
     split = scored_split(dataset, plan, trained.task)
     with memory.told(f"to export '{plan.model}'", "cpu"), whole(folder.onnx) as file, tempfile.TemporaryDirectory(prefix="segline-parity-") as beside:
-        write_onnx(trained.graph, trained.specification, file, plan.opset, exporter=plan.settings.exporter)
+        write_onnx(trained.graph, trained.specification, file, plan.opset, exporter=plan.exporter)
         proof = prove(
             trained.graph,
             file,
@@ -49,7 +48,6 @@ def export(plan: ExportPlan, folder: ModelFolder, dataset: PreparedDataset, *, p
 
 def _unthresholded(plan: ExportPlan, folder: ModelFolder, file: Path) -> tuple[EvalGraph, Path]:
     """The trained model as it is when no detection is dropped for its score, and its file."""
-    settings = plan.settings.model_copy(update={"predict": plan.settings.predict.unthresholded()})
-    trained = load(folder, replace(plan, settings=settings), torch.device("cpu"))
-    write_onnx(trained.graph, trained.specification, file, plan.opset, exporter=settings.exporter)
+    trained = load(folder, plan.unthresholded(), torch.device("cpu"))
+    write_onnx(trained.graph, trained.specification, file, plan.opset, exporter=plan.exporter)
     return trained.graph, file

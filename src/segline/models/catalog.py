@@ -1,12 +1,13 @@
-"""The architectures that `arch` can name, for all tasks: word → package with `settings` (light) beside `network` (torch)."""
+"""What `arch` can name, for all tasks: architectures, word → package with `settings` (light) beside `network` (torch), and what is made of other entries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from segline import choices
-from segline.models.settings import ModelSettings
+from segline.models.settings import Entry, ModelSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,11 +38,28 @@ ARCHITECTURES: dict[str, str] = {
     "maskrcnn": "segline.models.maskrcnn",
 }
 
+COMPOSITIONS: dict[str, str] = {
+    "ensemble": "segline.models.ensemble",
+    "soup": "segline.models.soup",
+    "components": "segline.models.components",
+}
+"""Word → package with `settings` beside `making` (torch): how the members become one graph, or one network."""
 
-def settings(arch: str) -> type[ModelSettings]:
-    """The settings of an architecture. Raises ParametersError for an unknown word."""
-    found: type[ModelSettings] = choices.module(ARCHITECTURES, "architecture", arch, "settings").Settings
+
+def words() -> tuple[str, ...]:
+    """All that `arch` can name."""
+    return (*ARCHITECTURES, *COMPOSITIONS)
+
+
+def settings(arch: str) -> type[Entry]:
+    """The settings of an architecture, or of what is made of other entries. Raises ParametersError for an unknown word."""
+    found: type[Entry] = choices.module({**ARCHITECTURES, **COMPOSITIONS}, "architecture", arch, "settings").Settings
     return found
+
+
+def making(arch: str) -> ModuleType:
+    """How what `arch` names is made of its members."""
+    return choices.module(COMPOSITIONS, "composition", arch, "making")
 
 
 def build(settings: ModelSettings, *, channels: int, classes: int) -> nn.Module:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from itertools import product
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -109,11 +110,32 @@ class Predict(Section):
         return self.model_copy(update=self.without_threshold)
 
 
-class ModelSettings(Section):
-    """What every model has. An architecture adds its own keys, and declares by class variables what is true of its network."""
+class Entry(Section):
+    """An entry of `models:`, whether it is trained or made of others."""
 
     task: ClassVar[str]
     """A word of the tasks' catalogue: `arch` implies it."""
+
+    arch: str  # the architecture; it decides which further keys there are
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The entries that it is made of."""
+        return ()
+
+    def network(self, models: Mapping[str, Entry]) -> Entry:
+        """The entry among `models` whose network it has; itself, where that is its own."""
+        del models
+        return self
+
+    def unthresholded(self) -> Self:
+        """With nothing dropped for a low score: so parity compares a model that finds nothing otherwise."""
+        return self
+
+
+class ModelSettings(Entry):
+    """What every model that is trained has. An architecture adds its own keys, and declares by class variables what is true of its network."""
+
     stride: ClassVar[int] = 32
     """Sides of the network's input are padded to multiples of it."""
     exporter: ClassVar[Literal["torchscript", "dynamo"]] = "torchscript"
@@ -121,7 +143,6 @@ class ModelSettings(Section):
     export_sizes: ClassVar[Literal["any", "fixed"]] = "any"
     """Whether the exported network takes inputs of any size; `fixed` needs `input.fit` stretch or letterbox."""
 
-    arch: str  # the architecture; it decides which further keys there are
     # a set of defaults by which the field trains this family (`segline recipes` lists them); what the entry says itself counts. The name is in no plan
     recipe: str | None = Field(default=None, exclude=True)
     input: Input = Input()
@@ -140,6 +161,14 @@ class ModelSettings(Section):
         if self.export_sizes == "fixed" and self.train.multi_scale is not None:
             raise ValueError(f"{self.arch} takes images of one size only; remove train.multi_scale")
         return self
+
+    def unthresholded(self) -> Self:
+        return self.model_copy(update={"predict": self.predict.unthresholded()})
+
+    @property
+    def without_threshold(self) -> Mapping[str, float]:
+        """What parity falls back to; most architectures have no threshold."""
+        return self.predict.without_threshold
 
     @property
     def wanted_maps(self) -> tuple[TruthMap, ...]:

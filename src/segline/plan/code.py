@@ -30,6 +30,7 @@ DECIDES_NOTHING = (
     "segline.machine",
     "segline.memory",
     "segline.losses.class_weights",
+    "segline.models.composed_settings",
     "segline.models.semantic_settings",
     "segline.params",
     "segline.progress",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +14,21 @@ from segline.losses.class_weights import class_weights
 from segline.losses.settings import LossSum
 from segline.losses.truth_maps import Closeness
 from segline.metrics import catalog as metrics_catalog
-from segline.models.catalog import ARCHITECTURES
-from segline.models.settings import ModelSettings
+from segline.models.catalog import ARCHITECTURES, COMPOSITIONS
+from segline.models.composed_settings import ComposedSettings
+from segline.models.settings import Entry, ModelSettings
 from segline.params import Params
 from segline.plan import decisions
+from segline.plan.again import Note
 from segline.plan.code import Code
 from segline.plan.decisions import Decision
-from segline.plan.plans import EvaluatePlan, ExportPlan, Part, RegisterPlan, TrainPlan, training_settings
+from segline.plan.plans import ComposePlan, EvaluatePlan, ExportPlan, Ingredient, Member, Part, RegisterPlan, TrainPlan, training_settings
 from segline.provenance import file_digest
 from segline.sentences import no_weights
 from segline.tasks import catalog as tasks
 from segline.tasks.base import Task
 from segline.training.settings import COPY_PASTE
+from segline_runtime.specification import Geometry
 
 _ONLY_SEEN = ("segline.drawing*", "segline.tasks.*.drawing", "segline.tasks.*.results", "segline.tasks.*.task")
 """What a training never shows, and its result does not depend on."""
@@ -42,19 +46,33 @@ _LEARNING_ALONE = ("segline.training*", "segline.losses*")
 class ModelPlans:
     """All plans of one model."""
 
-    train: TrainPlan
+    train: TrainPlan | ComposePlan
     evaluate: EvaluatePlan
     export: ExportPlan
     register: RegisterPlan
     decisions: tuple[Decision, ...]
 
 
-def resolve(name: str, settings: ModelSettings, *, params: Params, info: DatasetInfo, code: Code, roots: tuple[Path, ...]) -> ModelPlans:
+def resolve(
+    name: str,
+    settings: Entry,
+    *,
+    params: Params,
+    info: DatasetInfo,
+    code: Code,
+    roots: tuple[Path, ...],
+    above: Mapping[str, ModelPlans] | None = None,
+    again: Mapping[str, Note] | None = None,
+) -> ModelPlans:
     """The plans of the model `name`.
 
-    code: the source that the stages will run. roots: of the checkouts from which a relative weight file counts.
+    code: the source that the stages will run. roots: of the checkouts from which a relative weight file counts. above: the plans of the models that stand
+    above it in params.yaml, its members among them; again: see `segline.plan.again`.
     Raises ParametersError for values that do not fit the data.
     """
+    if isinstance(settings, ComposedSettings):
+        return _composed(name, settings, above or {}, again or {}, params=params, info=info, code=code)
+    assert isinstance(settings, ModelSettings)
     task = tasks.get(settings.task)
     size, sized = decisions.input_size(settings, info)
     settings, cropped = decisions.crop(settings, info, size)
@@ -65,10 +83,7 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
     _require_truths(name, settings, info)
     _goes_together(name, settings, info)
     modules = _Modules(settings, task, _of_task(words, task))
-    scored = Part(info.scored, info.split_hashes[info.scored])
-    geometry = settings.input.geometry(size)
     training, steering = _parts(info, settings.train.holdout)
-    refining = _REFINING if settings.predict.refinement is None else ()
     resolved = type(settings).model_validate(training_settings(settings))
     train = TrainPlan(
         model=name,
@@ -88,23 +103,91 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
         metric=task.metric,
         code=code.digest(modules.train, without=(*_ONLY_SEEN, *_SCORING, *_REFINING)),
     )
-    evaluate = EvaluatePlan(
+    taken = (sized, cropped, normalised, scored_by)
+    return _with_inference(train, settings, settings.input.geometry(size), (), modules, params=params, info=info, code=code, taken=taken)
+
+
+def _composed(
+    name: str,
+    settings: ComposedSettings,
+    above: Mapping[str, ModelPlans],
+    again: Mapping[str, Note],
+    *,
+    params: Params,
+    info: DatasetInfo,
+    code: Code,
+) -> ModelPlans:
+    """The plans of what is made of other models. Its members hold the keys of their trainings, so it is made anew when one of them is trained anew."""
+    task = tasks.get(settings.task)
+    words, scored_by = decisions.metrics(params.evaluate.metrics, task)
+    members = tuple(_member(member, above[member].evaluate) for member in settings.members)
+    first = above[settings.members[0]]
+    if settings.one_network:
+        entry, geometry, inside = first.evaluate.settings, first.evaluate.geometry, first.evaluate.members
+    else:
+        entry, geometry, inside = settings, settings.geometry([member.geometry for member in members]), members
+    modules = _Modules(entry, task, _of_task(words, task), inside)
+    making = ["segline.composition.compose", f"{COMPOSITIONS[settings.arch]}.making", *modules.networks(members)]
+    train = ComposePlan(
         model=name,
         task=task.name,
+        dataset=info.name,
+        seed=params.seed,
+        settings=type(settings).model_validate(training_settings(settings)),
+        image=info.image,
+        classes=info.classes,
+        members=tuple(_ingredient(member, above[member].train.key, again) for member in settings.members),
+        training=first.train.training,
+        steering=first.train.steering,
+        metric=task.metric,
+        code=code.digest(making, without=(*_ONLY_SEEN, *_SCORING)),
+    )
+    return _with_inference(train, entry, geometry, inside, modules, params=params, info=info, code=code, taken=(scored_by,))
+
+
+def _member(name: str, plan: EvaluatePlan) -> Member:
+    return Member(name, plan.settings, plan.geometry, plan.members)
+
+
+def _ingredient(name: str, key: str, again: Mapping[str, Note]) -> Ingredient:
+    note = again.get(name)
+    return Ingredient(name, key, note.weights if note is not None and note.key == key else None)
+
+
+def _with_inference(
+    train: TrainPlan | ComposePlan,
+    settings: Entry,
+    geometry: Geometry,
+    members: tuple[Member, ...],
+    modules: _Modules,
+    *,
+    params: Params,
+    info: DatasetInfo,
+    code: Code,
+    taken: tuple[Decision | None, ...],
+) -> ModelPlans:
+    """The plans of training, evaluation, export and registration. settings: of what predicts."""
+    scored = Part(info.scored, info.split_hashes[info.scored])
+    refining = () if _refines(settings, members) else _REFINING
+    evaluate = EvaluatePlan(
+        model=train.model,
+        task=train.task,
         settings=settings,
         geometry=geometry,
+        members=members,
         classes=info.classes,
         scored=scored,
-        metrics=_of_task(words, task),
+        metrics=modules.metrics,
         resamples=params.evaluate.resamples,
         overlays=params.evaluate.overlays,
         code=code.digest(modules.evaluate, without=(*_LEARNING_ALONE, *refining)),
     )
     export = ExportPlan(
-        model=name,
-        task=task.name,
+        model=train.model,
+        task=train.task,
         settings=settings,
         geometry=geometry,
+        members=members,
         classes=info.classes,
         scored=scored,
         opset=params.export.opset,
@@ -112,30 +195,64 @@ def resolve(name: str, settings: ModelSettings, *, params: Params, info: Dataset
         latency_runs=params.export.latency_runs,
         code=code.digest(modules.export, without=(*_LEARNING_ALONE, *_ONLY_SEEN[:3], *refining)),
     )
-    register = RegisterPlan(model=name, code=code.digest(modules.register))
-    taken = (sized, cropped, normalised, scored_by)
-    by_recipe = tuple(Decision(one.key, one.value, one.reason) for one in params.taken.get(name, ()))
+    register = RegisterPlan(model=train.model, code=code.digest(modules.register))
+    by_recipe = tuple(Decision(one.key, one.value, one.reason) for one in params.taken.get(train.model, ()))
     return ModelPlans(train, evaluate, export, register, (*by_recipe, *(decision for decision in taken if decision is not None)))
 
 
 class _Modules:
     """The modules that the stages of one model begin with."""
 
-    def __init__(self, settings: ModelSettings, task: Task, metrics: tuple[str, ...]) -> None:
-        network = f"{ARCHITECTURES[settings.arch]}.network"
+    def __init__(self, settings: Entry, task: Task, metrics: tuple[str, ...], members: tuple[Member, ...] = ()) -> None:
+        """settings, members: of what predicts."""
+        self.metrics = metrics
         learning = f"{tasks.TASKS[task.name]}.learning"
         scoring = f"{tasks.TASKS[task.name]}.task"
         figures = [metrics_catalog.METRICS[word] for word in metrics]
         compared = [metrics_catalog.METRICS[word] for word in task.metrics]
-        runtime = f"segline_runtime.{task.name}"
-        views = [f"{tasks.TASKS[task.name]}.views"] if settings.predict.views else []
-        self.train = ["segline.training.train", network, learning, runtime, *_losses(settings)]
-        self.evaluate = ["segline.evaluation.stage", network, learning, *views, scoring, runtime, *figures]
-        self.export = ["segline.export.stage", network, learning, *views, scoring, runtime, *compared]
-        self.register = ["segline_runtime.pyfunc", runtime]
+        runtime = [f"segline_runtime.{task.name}"]
+        predicting = [learning, *_graphs(settings, members)]
+        if isinstance(settings, ComposedSettings):
+            runtime += settings.runtime
+        views = _views(settings, members)
+        self.train = ["segline.training.train", *predicting, *runtime, *_losses(settings)]
+        self.evaluate = ["segline.evaluation.stage", *predicting, *views, scoring, *runtime, *figures]
+        self.export = ["segline.export.stage", *predicting, *views, scoring, *runtime, *compared]
+        self.register = ["segline_runtime.pyfunc", *runtime]
+
+    @staticmethod
+    def networks(members: tuple[Member, ...]) -> list[str]:
+        """What members are built and predict with."""
+        return list(dict.fromkeys(module for member in members for module in _graphs(member.settings, member.members)))
 
 
-def _losses(settings: ModelSettings) -> list[str]:
+def _graphs(settings: Entry, members: tuple[Member, ...]) -> Iterator[str]:
+    """The modules that build what predicts: its network, or how it is made of its members, and theirs."""
+    if isinstance(settings, ModelSettings):
+        yield f"{ARCHITECTURES[settings.arch]}.network"
+        return
+    yield f"{COMPOSITIONS[settings.arch]}.making"
+    for member in members:
+        yield f"{tasks.TASKS[member.settings.task]}.learning"
+        yield f"segline_runtime.{member.settings.task}"
+        yield from _graphs(member.settings, member.members)
+
+
+def _views(settings: Entry, members: tuple[Member, ...]) -> list[str]:
+    """What shows a network an image in several views, where one of the graph's networks wants that."""
+    if isinstance(settings, ModelSettings):
+        return [f"{tasks.TASKS[settings.task]}.views"] if settings.predict.views else []
+    return list(dict.fromkeys(module for member in members for module in _views(member.settings, member.members)))
+
+
+def _refines(settings: Entry, members: tuple[Member, ...]) -> bool:
+    """Whether predictions are refined by the image."""
+    if isinstance(settings, ModelSettings):
+        return settings.predict.refinement is not None
+    return any(_refines(member.settings, member.members) for member in members)
+
+
+def _losses(settings: Entry) -> list[str]:
     loss = getattr(settings, "loss", None)
     return [LOSSES[name] for name in loss.terms()] if isinstance(loss, LossSum) else []
 

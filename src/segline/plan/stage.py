@@ -10,8 +10,9 @@ from segline.data.store import PreparedDataset
 from segline.errors import ParametersError, SeglineError
 from segline.files import whole, write_json
 from segline.layout import Checkout, PlanFolder
+from segline.models.settings import ModelSettings
 from segline.params import Params
-from segline.plan import plans
+from segline.plan import again, plans
 from segline.plan.code import Code
 from segline.plan.data import data_plans
 from segline.plan.resolve import ModelPlans, resolve, weights_path
@@ -36,15 +37,20 @@ def write_plans(params: Params, checkout: Checkout) -> None:
     code = Code(checkout.root / "src")
     found: dict[str, ModelPlans] = {}
     problems: list[str] = []
+    notes = again.read(checkout.weights)
     for name, settings in params.models.items():
+        if not found.keys() >= set(settings.members):
+            continue  # the sentences are of its members
         try:
             dataset.require(tasks.get(settings.task).truth, name)
-            found[name] = resolve(name, settings, params=params, info=dataset.info, code=code, roots=(checkout.root, checkout.main))
+            roots = (checkout.root, checkout.main)
+            found[name] = resolve(name, settings, params=params, info=dataset.info, code=code, roots=roots, above=found, again=notes)
         except SeglineError as error:
             problems += error.problems
     if problems:
         raise ParametersError(*dict.fromkeys(problems))
     _link_weights(params, checkout)
+    again.forget(checkout.weights, found)
     with whole(checkout.plans) as folder:
         for name, model in found.items():
             _write(model, PlanFolder(folder / name))
@@ -62,7 +68,7 @@ def _write(model: ModelPlans, folder: PlanFolder) -> None:
 def _link_weights(params: Params, checkout: Checkout) -> None:
     wanted: dict[str, Path] = {}
     for name, settings in params.models.items():
-        if settings.weights_file is not None:
+        if isinstance(settings, ModelSettings) and settings.weights_file is not None:
             wanted[name] = weights_path(settings.weights_file, checkout.root, checkout.main).resolve()
     checkout.weights.mkdir(parents=True, exist_ok=True)
     for link in checkout.weights.iterdir():

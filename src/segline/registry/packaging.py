@@ -14,6 +14,7 @@ from PIL import Image
 import segline_runtime
 from segline.plan.code import Code
 from segline.tracking.store import load_mlflow
+from segline_runtime.specification import Specification
 
 REQUIREMENTS = ("mlflow", "onnxruntime", "numpy", "pillow")
 """All that a registered model needs, pinned to the versions it was registered with."""
@@ -58,6 +59,9 @@ def _example() -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def runtime_digest(task: str) -> str:
+def runtime_digest(specification: Specification) -> str:
     """Of the code that a registered model carries and predicts with."""
-    return Code(Path(segline_runtime.__file__).parents[1]).digest(["segline_runtime.pyfunc", f"segline_runtime.{task}"])[:16]
+    modules = ["segline_runtime.pyfunc", f"segline_runtime.{specification.task}"]
+    if specification.components is not None:
+        modules += ["segline_runtime.semantic", "segline_runtime.components"]
+    return Code(Path(segline_runtime.__file__).parents[1]).digest(modules)[:16]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segline import tracking, written
-from segline.card import ModelCard
+from segline.card import ModelCard, require_unchanged_members
 from segline.errors import ModelError, RegistryError
 from segline.layout import ModelFolder
 from segline.provenance import file_digest
@@ -38,6 +38,7 @@ def register(*, store: str, folder: ModelFolder, experiment: str | None = None) 
     Raises ModelError when the folder is not complete, RegistryError when parity did not pass, TrackingError when the store does not answer.
     """
     card = ModelCard.read(folder.card)
+    require_unchanged_members(card, folder.path.parent)
     metrics = _read(folder.metrics, "evaluate")  # what is missing is told in the order of the line
     parity = _read(folder.parity, "export")
     if not folder.onnx.is_file():
@@ -50,7 +51,7 @@ def register(*, store: str, folder: ModelFolder, experiment: str | None = None) 
     digest = file_digest(folder.onnx)
     if parity.get("sha256") != digest:
         raise RegistryError(f"{folder.parity} proves another file than {folder.onnx}. Run `dvc repro -f export@{folder.name}`, which writes both.")
-    runtime = runtime_digest(card.task)
+    runtime = runtime_digest(card.specification)
     worth = _worth(folder, metrics, parity)
     origin = _origin(card, folder, digest, runtime, experiment)
     run_id = tracking.record(store=store, folder=folder, strict=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segline.tasks.graph import EvalGraph
 from segline_runtime import tasks
-from segline_runtime.predict import graph_input, predict
+from segline_runtime.predict import predict, predict_batch
 from segline_runtime.specification import Specification
 from segline_runtime.task import Prediction
 
@@ -21,7 +21,7 @@ class GraphPredictor:
     def __init__(self, graph: EvalGraph, specification: Specification) -> None:
         self._graph = graph
         self._specification = specification
-        refines = tasks.get(specification.task).refines(specification)
+        refines = tasks.reading(specification).refines(specification)
         self._batches = 0 in next(iter(graph.inputs.values())) and specification.geometry.tile is None and not refines
 
     def __call__(self, images: Sequence[NDArray[Any]]) -> list[Prediction]:
@@ -29,10 +29,9 @@ class GraphPredictor:
         if not self._batches:
             return [predict(self._graph.run, self._specification, image) for image in images]
         found: list[Prediction | None] = [None] * len(images)
-        task = tasks.get(self._specification.task)
         for size in dict.fromkeys((image.shape[0], image.shape[1]) for image in images):
             same = [i for i, image in enumerate(images) if image.shape[:2] == size]
-            batch = graph_input(np.stack([images[i] for i in same]), self._specification.image)
-            for i, prediction in zip(same, task.decode(self._graph.run(batch, False), size), strict=True):
+            batch = np.stack([images[i] for i in same])
+            for i, prediction in zip(same, predict_batch(self._graph.run, self._specification, batch), strict=True):
                 found[i] = prediction
         return [prediction for prediction in found if prediction is not None]

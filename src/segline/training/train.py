@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from segline import environment, history, provenance
-from segline.card import ModelCard
+from segline.card import Member, ModelCard
 from segline.data.store import PreparedDataset, Split, Truth
 from segline.errors import DataError, ModelError
 from segline.files import whole, write_json
 from segline.layout import ModelFolder
 from segline.models import catalog as architectures
 from segline.models.encoders import IMAGENET_STATISTICS
-from segline.plan.plans import Part, TrainPlan
+from segline.plan.plans import ComposePlan, Part, TrainPlan
 from segline.tasks import catalog as tasks
 from segline.training import resume
 from segline.training.augment import Augmentation, pastes
@@ -55,7 +55,7 @@ def train(
     wanted = settings.wanted_maps
     steered_by = tuple(dict.fromkeys([task.truth, *(one.truth for one in wanted)]))
     learnt_from = tuple(dict.fromkeys([*steered_by, *(("instances",) if pastes(settings.augment) else ())]))
-    training, steering = _splits(dataset, plan, learnt_from, steered_by)
+    training, steering = splits(dataset, plan, learnt_from, steered_by)
     network = _network(plan, weights)  # first: it knows whether the encoder is there, whose statistics are asked for next
     specification = specification_of(plan)
     augmentation = Augmentation(
@@ -106,8 +106,10 @@ def train(
             resume.discard(resumable)
 
 
-def card_of(plan: TrainPlan, specification: Specification, dataset: PreparedDataset, commit: str | None) -> ModelCard:
-    """The card of a training that starts."""
+def card_of(
+    plan: TrainPlan | ComposePlan, specification: Specification, dataset: PreparedDataset, commit: str | None, members: tuple[Member, ...] = ()
+) -> ModelCard:
+    """The card of a training that starts; `members`: of what is made of others."""
     return ModelCard(
         model=plan.model,
         task=plan.task,
@@ -120,6 +122,7 @@ def card_of(plan: TrainPlan, specification: Specification, dataset: PreparedData
         commit=commit,
         experiment=environment.experiment_name(),
         training={},
+        members=members,
     )
 
 
@@ -151,8 +154,8 @@ def _network(plan: TrainPlan, weights: Path | None) -> nn.Module:
     return architectures.build(settings, channels=plan.image.channels, classes=len(plan.classes))
 
 
-def _splits(dataset: PreparedDataset, plan: TrainPlan, truths: Sequence[Truth], steered_by: Sequence[Truth]) -> tuple[Split, Split]:
-    """What is trained on, and what steers the training, each with its kinds of truth."""
+def splits(dataset: PreparedDataset, plan: TrainPlan | ComposePlan, truths: Sequence[Truth], steered_by: Sequence[Truth]) -> tuple[Split, Split]:
+    """What is trained on, and what steers the training, each with its kinds of truth. Raises DataError when the prepared data is not the plan's."""
     for part in (plan.training, plan.steering):
         if dataset.info.split_hashes.get(part.split) != part.hash:
             raise DataError(f"The {part.split} split in {dataset.folder} is not the one that the plan was made for; run `dvc repro train@{plan.model}`.")
