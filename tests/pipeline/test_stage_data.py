@@ -112,3 +112,20 @@ def test_mistakes_end_in_sentences(checkout):
     assert sorted(f.name for f in (checkout / "data").iterdir()) == ["own", "params", "raw"]
     shutil.rmtree(checkout / "data" / "own")
     assert "the folder 'own' does not exist" in stage(checkout, "download", 2)
+
+
+def test_what_prepare_found_can_be_looked_at(checkout, tmp_path):
+    """Also where it had to stop: then the page shows why, and there are no prepared data."""
+    own_images(tmp_path / "own")
+    (checkout / "params.yaml").write_text(MODELS + f"data: {{source: {tmp_path / 'own'}, format: pennfudan, splits: {{val: 0.3, test: 0.3}}}}\n")
+    make(checkout)
+    page, sheet = checkout / "data" / "check" / "check.html", checkout / "data" / "check" / "samples.png"
+    assert "Nothing: every file could be read" in page.read_text()
+    with Image.open(sheet) as picture:
+        assert picture.width > 400
+    (tmp_path / "own" / "PedMasks" / "im2_mask.png").write_bytes(b"no mask")
+    shutil.rmtree(checkout / "data" / "prepared")
+    stage(checkout, "download")
+    told = stage(checkout, "prepare", code=2)
+    assert "error: PedMasks/im2_mask.png cannot be decoded" in told and not (checkout / "data" / "prepared").exists()
+    assert "PedMasks/im2_mask.png cannot be decoded" in page.read_text() and "<img" in page.read_text().split("id=classes")[0]

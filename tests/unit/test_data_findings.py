@@ -262,7 +262,7 @@ def test_outlines_of_cityscapes_are_told_with_their_object(tmp_path):
     write(file, content)
     _, kinds = found(tmp_path, "cityscapes")
     told = {f.place.split(" (")[0]: f.sentence for f in kinds["polygon"] if f.file.endswith("aachen_000000_000019_gtFine_polygons.json")}
-    assert told["object 10"].endswith("(car): it crosses itself near x 3, y 4.") and "(sky): it reaches beyond the image" in told["object 11"]
+    assert told["object 10"].endswith("(car): it crosses itself near x 3, y 3.5.") and "(sky): it reaches beyond the image" in told["object 11"]
     assert "object 1" not in told and "object 9" not in told, "what is right or deleted is not told"
 
 
@@ -345,13 +345,17 @@ def test_errors_are_the_same_by_any_number_of_processes(tmp_path):
 
 
 def test_results_come_in_order_and_bugs_as_they_are():
-    assert list(in_order(lambda i: i * i, range(100), 2)) == [i * i for i in range(100)]
+    for processes in (1, 2):
+        with in_order(lambda i: i * i, range(100), processes) as results:
+            assert list(results) == [i * i for i in range(100)]
+    with in_order(lambda i: i, range(1000), 2) as results:
+        assert next(results) == 0, "who leaves early waits for no other"
 
     def work(i):
         return 1 // (i - 50)
 
-    with pytest.raises(ZeroDivisionError):
-        list(in_order(work, range(100), 2))
+    with pytest.raises(ZeroDivisionError), in_order(work, range(100), 2) as results:
+        list(results)
 
 
 def test_a_process_that_is_killed_is_a_sentence():
@@ -360,8 +364,8 @@ def test_a_process_that_is_killed_is_a_sentence():
             os.kill(os.getpid(), signal.SIGKILL)
         return i
 
-    with pytest.raises(DataError, match="was killed, most likely because memory ran short"):
-        list(in_order(work, range(60), 2))
+    with pytest.raises(DataError, match="was killed, most likely because memory ran short"), in_order(work, range(60), 2) as results:
+        list(results)
 
 
 ORPHANS = """
@@ -369,21 +373,19 @@ import os, sys, time
 from segline.data.parallel import in_order
 
 def work(i):
-    print(os.getpid(), flush=True)
+    os.write(1, f'{os.getpid()}\\n'.encode())  # at once: two processes write
     time.sleep(0.2)
     return i
 
-for _ in in_order(work, range(1000), 2):
-    pass
+with in_order(work, range(1000), 2) as results:
+    list(results)
 """
 
 
 def test_no_process_outlives_the_one_that_started_it():
-    started = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True)
-    children = {int(started.stdout.readline()) for _ in range(6)}
-    started.kill()
-    started.wait()
-    started.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as started:
+        children = {int(started.stdout.readline()) for _ in range(6)}
+        started.kill()
     ending = time.monotonic() + 20
     while time.monotonic() < ending and any(Path(f"/proc/{child}").exists() for child in children):
         time.sleep(0.05)

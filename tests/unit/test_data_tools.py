@@ -252,6 +252,42 @@ def test_labelme_what_is_drawn_later_lies_above(labelme):
     assert not (truth.mask == 2).any() and sorted(int(one.mask.sum()) for one in truth.objects) == [16, 100]
 
 
+def test_labelme_fills_as_labelme_does_where_it_is_asked_to(labelme):
+    """Its own exports draw polygons, circles and rectangles by Pillow."""
+    polygon, circle, corners = [[2.4, 3.1], [20.6, 5.2], [13.3, 18.9]], [[10.2, 10.7], [14, 13]], [[3.7, 4.2], [12.1, 9.9]]
+    shapes = [{"points": polygon}, {"points": circle, "shape_type": "circle"}, {"points": corners, "shape_type": "rectangle"}]
+    edit(labelme / "train" / "a.json", shapes_of(*shapes))
+    found = [one.mask for one in truths("labelme", labelme, fill="touched")["a"].objects]
+    radius = math.hypot(3.8, 2.3)
+    for mask, (draw, where) in zip(
+        found,
+        [
+            ("polygon", [tuple(point) for point in polygon]),
+            ("ellipse", [10.2 - radius, 10.7 - radius, 10.2 + radius, 10.7 + radius]),
+            ("rectangle", [tuple(point) for point in corners]),
+        ],
+        strict=True,
+    ):
+        image = Image.new("L", (W, H))
+        getattr(ImageDraw.Draw(image), draw)(where, outline=1, fill=1)
+        np.testing.assert_array_equal(mask, np.asarray(image) == 1)
+    assert all(mask.sum() > one.mask.sum() for mask, one in zip(found, truths("labelme", labelme)["a"].objects, strict=True))
+    edit(labelme / "train" / "a.json", shapes_of({"points": [[0, 0], [1e9, 1e300]], "shape_type": "circle"}, {"points": [[-1e300, 0], [1e300, 0], [5, 1e300]]}))
+    refuses("its circle has a radius of 1e.300 pixels", "labelme", labelme, fill="touched")
+
+
+def test_groups_lie_where_their_last_part_was_drawn(labelme, tmp_path):
+    group = [{"points": tools.corners(box), "group_id": 4} for box in tools.PARTS]
+    below = {"label": "dog", "points": tools.corners((22, 2, 30, 22))}
+    edit(labelme / "train" / "a.json", shapes_of(*group, below))
+    assert (truths("labelme", labelme)["a"].mask[tools.PARTED] == 2).all()
+    edit(labelme / "train" / "a.json", shapes_of(group[0], below, group[1]))
+    assert (truths("labelme", labelme)["a"].mask[tools.PARTED] == 1).all()
+    root = tools.cvat(tmp_path / "cvat")
+    replaced(root, "<points .*?</points>", '<box label="cat" xtl="22" ytl="2" xbr="30" ybr="22" z_order="0"/>')
+    assert (truths("cvat", root)["a"].mask[tools.PARTED] == 1).all()
+
+
 def test_labelme_background_and_ignored(labelme):
     hidden = {"label": "__ignore__", "points": tools.corners((2, 3, 4, 5))}
     edit(labelme / "train" / "a.json", shapes_of({"points": tools.corners(CAT)}, {"label": "_background_", "points": tools.corners((6, 6, 8, 8))}, hidden))

@@ -177,6 +177,7 @@ def test_the_command_exits_with_1_where_there_are_errors(tmp_path):
         ((".", "--format", "vok"), "no format 'vok'"),
         ((".", "--format", "voc", "--set", "labels=all"), "has no setting 'labels'"),
         ((".", "--format", "voc", "--out", "."), "is a folder"),
+        ((".", "--format", "voc", "--out", "notes.txt/page.html"), "cannot be written to"),
         ((".",), "in no layout that is known|holds no images"),
     ],
 )

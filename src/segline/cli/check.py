@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segline.data.survey import Survey
 
 _PAGE = Path("check.html")
+_SHOWN = 3  # sentences of a kind; the page has more
 
 
 def check(
@@ -27,10 +28,14 @@ def check(
 ) -> None:
     """Look for mistakes in a folder of annotated images; exit 1 when there are errors."""
     from segline.data.prepare import check as survey_of
+    from segline.files import unwritable
     from segline.inspection.write import write_page
 
     if out.is_dir():
         raise DataError(f"{out} is a folder; give --out the name of a file, such as {out / _PAGE}.")
+    reason = unwritable(out.parent)
+    if reason is not None:
+        raise DataError(f"{reason}; give --out a place of your own.")
     if folder is None:
         if data_format is not None or also:
             raise DataError("--format and --set say how a folder is read: name the folder as well, `segline check FOLDER`.")
@@ -76,7 +81,7 @@ def _of_params() -> tuple[Folder, Path]:
 
 
 def _show(survey: Survey) -> None:
-    """A line for each kind of finding, with the first one's sentence."""
+    """A row for each kind of finding, with the first sentences."""
     from rich.table import Table
     from rich.text import Text
 
@@ -87,11 +92,11 @@ def _show(survey: Survey) -> None:
     if not survey.findings.counts:
         print("Nothing is wrong, and nothing is odd.")
         return
-    table = Table("severity", "number", "what", "the first of them", "remedy")
+    table = Table("severity", "number", "what", "where and why", "remedy", show_lines=True)
     for kind, about in KINDS.items():
         number = survey.findings.counts[kind]
         if number:
-            first = survey.findings.of(kind)[0]
-            place = f" ({first.place})" if first.place and first.place not in first.sentence else ""
-            table.add_row(about.severity, str(number), about.title, Text(first.sentence + place), Text(about.remedy))
+            told = [one.sentence + (f" ({one.place})" if one.place and one.place not in one.sentence else "") for one in survey.findings.of(kind)[:_SHOWN]]
+            more = [f"… and {number - len(told)} more"] if number > len(told) else []
+            table.add_row(about.severity, str(number), about.title, Text("\n".join(told + more)), Text(about.remedy))
     console().print(table)

@@ -2,7 +2,7 @@
 
 All are rasterised by one rule, COCO's, by which masks are scored as well: x and y are in pixels from the image's upper left corner, the pixel (0, 0) is the
 square from 0 to 1, and a shape covers the pixels whose centre it holds, as pycocotools draws it. Tools that also count each pixel that an outline touches
-(Pillow's polygons, so labelme's own exports) differ from this by pixels of that outline alone.
+(Pillow's polygons, so labelme's own exports) differ from this by pixels of that outline alone; `Touched` draws as they do.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from pycocotools import mask as rle
 
 from segline.data import run_lengths
@@ -26,6 +27,9 @@ from segline_runtime.images import MOST_PIXELS, UNNAMED, decoding, open_picture
 
 LONGEST_OUTLINE = 5e6
 """Pixels, of one annotation's polygons together: pycocotools takes some 60 bytes for each."""
+
+_FARTHEST = 1e5
+"""Pixels that a circle may reach from the image's corner where Pillow draws it, whose time goes with its size."""
 
 _MERGED = 64
 """Polygons that are united at a time: each union costs as much as what is united already."""
@@ -132,6 +136,29 @@ class Ellipse:
                 along, across = (dx * cosine + dy * sine) / self.rx, (dy * cosine - dx * sine) / self.ry
                 mask[top:bottom, left:right] = along**2 + across**2 <= 1
         return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Touched:
+    """A polygon, or a circle by its middle and a point of its rim, with each pixel that its outline touches, too: as Pillow draws it."""
+
+    points: Points
+    circle: bool = False
+
+    def draw(self, size: tuple[int, int]) -> Mask:
+        image = Image.new("1", size[::-1])
+        canvas = ImageDraw.Draw(image)
+        if self.circle:
+            (x, y), rim = self.points[0].tolist(), self.points[1]
+            radius = math.hypot(*(rim - self.points[0]).tolist())
+            if max(abs(x), abs(y), radius) > _FARTHEST:
+                raise ValueError(f"its circle has a radius of {radius:.3g} pixels around ({x:.3g}, {y:.3g}), which no image has; draw it again or remove it")
+            canvas.ellipse([x - radius, y - radius, x + radius, y + radius], outline=1, fill=1)
+        else:
+            points = clipped(self.points, size)
+            if len(points) >= 3:
+                canvas.polygon([(x, y) for x, y in points.tolist()], outline=1, fill=1)
+        return np.array(image, dtype=np.bool_)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from segline.errors import DataError
@@ -36,37 +38,43 @@ def processes_for(number: int) -> int:
     return max(1, min(cores(), number // (2 * _BATCH)))
 
 
-def in_order(work: Callable[[int], T], numbers: Sequence[int], processes: int) -> Generator[T]:
-    """`work` of each number, by `processes` forked from this one, which share what it has read; 1: by this process itself.
+@contextmanager
+def in_order(work: Callable[[int], T], numbers: Sequence[int], processes: int) -> Iterator[Iterator[T]]:
+    """Gives the results of `work` for each number, by `processes` forked from this one, which share what it has read; 1: by this process itself.
 
-    Raises what `work` raises, and DataError when a process was killed.
+    Processes begin when the block is entered, and have ended when it is left. While results are taken, what `work` raises is raised, and DataError when a
+    process was killed.
     """
     if processes == 1:
-        for number in numbers:
-            yield work(number)
+        yield map(work, numbers)
         return
-    waiting: deque[Future[list[T]]] = deque()
     gc.collect()
     gc.freeze()  # collecting would write to pages that are shared, and so copy them
     pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork"), initializer=_begin, initargs=(work,))
     try:
-        for start in range(0, len(numbers), _BATCH):
-            with warnings.catch_warnings():
-                # Python 3.12 warns of threads that a fork leaves behind: those of numpy's linear algebra, which no child uses.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                waiting.append(pool.submit(_do, tuple(numbers[start : start + _BATCH])))
-            if len(waiting) > _AHEAD * processes:
-                yield from waiting.popleft().result()
+        batches = iter([tuple(numbers[start : start + _BATCH]) for start in range(0, len(numbers), _BATCH)])
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads that a fork leaves behind: those of numpy's linear algebra, which no child uses.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            waiting = deque(pool.submit(_do, batch) for batch in islice(batches, _AHEAD * processes))
+        yield _results(pool, waiting, batches)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        gc.unfreeze()
+
+
+def _results(pool: ProcessPoolExecutor, waiting: deque[Future[list[Any]]], batches: Iterator[tuple[int, ...]]) -> Iterator[Any]:
+    """The results of the batches that wait, and then of the others; as one is taken, the next is handed in."""
+    try:
         while waiting:
-            yield from waiting.popleft().result()
+            results = waiting.popleft().result()
+            waiting.extend(pool.submit(_do, batch) for batch in islice(batches, 1))
+            yield from results
     except BrokenProcessPool:
         raise DataError(
             "A process that read images was killed, most likely because memory ran short. Close what else runs, or let fewer processes read: "
             "`taskset -c 0 dvc repro` uses one."
         ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        gc.unfreeze()
 
 
 def _begin(work: Callable[[int], Any]) -> None:

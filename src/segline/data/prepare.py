@@ -8,7 +8,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from os.path import commonpath
@@ -118,8 +118,8 @@ def check(settings: Folder, root: Path, *, processes: int | None = None) -> Surv
         survey.findings.add(Finding(kind, "", sentence, error.place) for sentence in error.problems)
         return survey
     survey, occurrence = _survey(source), source.occurrence()
-    with progress("checking images", len(source.names)) as told:
-        for piece in in_order(source.reader(None), source.order(), _processes(processes, source)):
+    with in_order(source.reader(None), source.order(), _processes(processes, source)) as pieces, progress("checking images", len(source.names)) as told:
+        for piece in pieces:
             told(1)
             _enter(piece, survey, settings, occurrence)
     _conclude(survey, settings, occurrence)
@@ -192,7 +192,7 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
         writers = {split: SplitWriter(folder / split, source.classes, data.truths) for split in SPLITS}
         for writer in writers.values():
             opened.callback(writer.close)
-        pieces = opened.enter_context(closing(in_order(source.reader(folder), source.order(), _processes(processes, source))))
+        pieces = opened.enter_context(in_order(source.reader(folder), source.order(), _processes(processes, source)))
         told = opened.enter_context(progress("preparing images", len(source.names)))
         for piece in pieces:
             told(1)

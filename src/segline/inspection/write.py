@@ -23,7 +23,7 @@ def write(survey: Survey, folder: CheckFolder) -> None:
         part.page.write_text(page(survey, album), encoding="utf-8")
         picture = sheet(survey, album, samples.for_sheet(survey))
         if picture is not None:
-            Image.fromarray(picture).save(part.samples, "PNG", optimize=True)
+            Image.fromarray(picture).save(part.samples, "PNG")
 
 
 def write_page(survey: Survey, file: Path) -> None:

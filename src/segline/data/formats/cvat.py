@@ -101,7 +101,7 @@ class _Found:
             raise DataError(f"{file} {error}.") from None
         problems: list[str] = []
         objects: list[DrawnObject] = []
-        groups: dict[tuple[str, str], list[tuple[Shape, float]]] = {}
+        groups: dict[tuple[str, str], list[tuple[Shape, tuple[float, int]]]] = {}  # parts, and how far above they lie
         for i, drawn in enumerate(image, start=1):
             if drawn.tag in _NO_AREA:
                 self.skipped[drawn.tag] += 1
@@ -109,7 +109,7 @@ class _Found:
             if drawn.tag not in _AREAS:
                 continue
             try:
-                shape, depth = _shape(drawn), _number(drawn, "z_order", 0.0)
+                shape, depth = _shape(drawn), (_number(drawn, "z_order", 0.0), i)
             except ValueError as error:
                 problems.append(f"{where}, {drawn.tag} (shape {i}): {error}.")
                 continue

@@ -51,7 +51,7 @@ class DrawnObject:
     name: str  # of its class
     shapes: tuple[Shape, ...]  # one or several parts
     where: str  # what sentences call it: "object 3"
-    depth: float = 0.0  # those of a greater depth lie above; of equal ones, the later
+    depth: tuple[float, int] = (0.0, 0)  # layer and place within it: those of a greater depth lie above; of equal ones, the later
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class _Truth:
         return SourceTruth(None if self.boxes else self._painted(found, size), objects, tuple(refused), findings=tuple(odd))
 
     def _painted(self, found: Sequence[tuple[DrawnObject, SourceObject]], size: tuple[int, int]) -> NDArray[np.uint8]:
-        above = sorted(found, key=lambda pair: pair[0].depth if self.ordered else -covered_pixels(pair[1].mask))
+        above = sorted(found, key=lambda pair: pair[0].depth if self.ordered else (-covered_pixels(pair[1].mask), 0))
         return layered([(one.mask, one.label) for _, one in above], size)
 
 

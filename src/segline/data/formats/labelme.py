@@ -16,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from segline.data.check import brief
+from segline.data.check import brief, fail
 from segline.data.formats.base import Sighting, SourceData
 from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
 from segline.data.formats.lookup import Folders, paths, split_of
 from segline.data.formats.tree import Tree
 from segline.data.formats.typed import Part, Point, Side, parsed, text_of
-from segline.data.masks import Bitmap, Box, Ellipse, Outline, Shape
+from segline.data.masks import Bitmap, Box, Ellipse, Outline, Shape, Touched
 from segline.errors import DataError
 
 _NO_AREA = ("point", "points", "line", "linestrip")
@@ -32,6 +32,8 @@ class Settings(Named):
     """JSON files of labelme beside the images."""
 
     format: Literal["labelme"] = "labelme"
+    # centre: a shape covers the pixels whose centre it holds, as in COCO; touched: also each pixel that its outline touches, as in labelme's own exports
+    fill: Literal["centre", "touched"] = "centre"
 
 
 class _Shape(Part):
@@ -55,16 +57,16 @@ _FILE = TypeAdapter(_File)
 class Labelme:
     """See the module's docstring."""
 
-    def files(self, root: Path, settings: Settings) -> list[Path]:  # noqa: ARG002
-        drawings, files, _, _ = _drawings(root)
+    def files(self, root: Path, settings: Settings) -> list[Path]:
+        drawings, files, _, _ = _drawings(root, settings)
         return list(paths([*files, *(drawing.image for drawing in drawings)]))
 
     def read(self, root: Path, settings: Settings) -> SourceData:
-        drawings, files, skipped, problems = _drawings(root)
+        drawings, files, skipped, problems = _drawings(root, settings)
         return source_of(root, drawings, settings.classes, files=files, ordered=True, skipped=skipped, problems=problems)
 
     def recognise(self, tree: Tree) -> Sighting | None:
-        found = [file for file in tree.of_type(".json")[:50] if _is_ours(tree.json(file))]
+        found = [file for file in tree.of_type(".json")[:50] if '"shapes"' in (tree.text(file) or "") and _is_ours(tree.json(file))]
         if not found:
             return None
         return Sighting(0.95, {}, f"{found[0]} and {len(tree.of_type('.json')) - 1} more JSON files, with labelme's shapes")
@@ -77,39 +79,36 @@ def _is_ours(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("shapes"), list) and isinstance(content.get("imagePath"), str)
 
 
-def _drawings(root: Path) -> tuple[list[Drawing], list[PurePosixPath], Counter[str], list[str]]:
+def _drawings(root: Path, settings: Settings) -> tuple[list[Drawing], list[PurePosixPath], Counter[str], list[str]]:
     """What is drawn, the JSON files, the drawings that are no objects, and the problems of all files."""
     folders = Folders(root)
-    files = [file for file in folders.of_type(".json") if '"shapes"' in _beginning(root, file)]
-    if not files:
-        raise DataError(f"{root} is not in the labelme layout: there is no JSON file with `shapes` and `imagePath`. Correct data.source or data.format.")
+    files: list[PurePosixPath] = []
     drawings: list[Drawing] = []
     problems: list[str] = []
     skipped: Counter[str] = Counter()
-    for file in files:
+    for file in folders.of_type(".json"):
         try:
-            drawings.append(_drawing(root, folders, file, skipped))
+            text = text_of(root, file)
+            if '"shapes"' in text:
+                files.append(file)
+                drawings.append(_drawing(folders, file, text, skipped, touched=settings.fill == "touched"))
         except DataError as error:
             problems += error.problems
+    if not files:
+        fail(problems)
+        raise DataError(f"{root} is not in the labelme layout: there is no JSON file with `shapes` and `imagePath`. Correct data.source or data.format.")
     return drawings, files, skipped, problems
 
 
-def _beginning(root: Path, file: PurePosixPath) -> str:
-    """A JSON file as text, where it can be read; the reader tells what is wrong with it."""
-    try:
-        return text_of(root, file)
-    except DataError:
-        return '"shapes"'
-
-
-def _drawing(root: Path, folders: Folders, file: PurePosixPath, skipped: Counter[str]) -> Drawing:
-    content = parsed(_FILE, text_of(root, file), file.as_posix())
+def _drawing(folders: Folders, file: PurePosixPath, text: str, skipped: Counter[str], *, touched: bool) -> Drawing:
+    """Raises DataError."""
+    content = parsed(_FILE, text, file.as_posix())
     try:
         image = folders.image(content.image_path, file.parent)
     except ValueError as error:
         raise DataError(f"{file} {error}; where there is but the copy in `imageData`, write it to a file with labelme_export_json.") from None
     objects: list[DrawnObject] = []
-    groups: dict[tuple[str, int | str], list[Shape]] = {}
+    groups: dict[tuple[str, int | str], list[tuple[Shape, int]]] = {}  # parts, and where they stand
     problems: list[str] = []
     for i, drawn in enumerate(content.shapes, start=1):
         kind = drawn.shape_type or "polygon"
@@ -117,44 +116,50 @@ def _drawing(root: Path, folders: Folders, file: PurePosixPath, skipped: Counter
             skipped[kind] += 1
             continue
         try:
-            shape = _shape(kind, drawn)
+            shape = _shape(kind, drawn, touched)
         except ValueError as error:
             problems.append(f"{file}, shape {i} ('{brief(drawn.label)}'): {error}.")
             continue
         if drawn.group_id is None:
-            objects.append(DrawnObject(drawn.label, (shape,), f"shape {i}"))
+            objects.append(DrawnObject(drawn.label, (shape,), f"shape {i}", depth=(0.0, i)))
         else:
-            groups.setdefault((drawn.label, drawn.group_id), []).append(shape)
-    if problems:
-        raise DataError(*problems)
-    objects += [DrawnObject(label, tuple(shapes), f"group {brief(group)}") for (label, group), shapes in groups.items()]
+            groups.setdefault((drawn.label, drawn.group_id), []).append((shape, i))
+    fail(problems)
+    for (label, group), parts in groups.items():
+        objects.append(DrawnObject(label, tuple(shape for shape, _ in parts), f"group {brief(group)}", depth=(0.0, parts[-1][1])))
     size = None if content.height is None or content.width is None else (content.height, content.width)
     return Drawing(image, split_of(image) or split_of(file), file.as_posix(), tuple(objects), size)
 
 
-def _polygon(points: Sequence[Point]) -> Shape:
+def _polygon(points: Sequence[Point], touched: bool) -> Shape:
     if len(points) < 3:
         raise ValueError(f"a polygon has at least 3 points, and this one {len(points)}; draw it again or remove it")
-    return Outline(np.array(points, dtype=np.float64))
+    found = np.array(points, dtype=np.float64)
+    return Touched(found) if touched else Outline(found)
 
 
-def _shape(kind: str, drawn: _Shape) -> Shape:
+def _shape(kind: str, drawn: _Shape, touched: bool) -> Shape:
     """Raises ValueError, with a phrase."""
     points = drawn.points
     if kind in ("polygon", "oriented_rectangle"):
-        return _polygon(points)
+        return _polygon(points, touched)
     if kind not in _TWO_POINTS:
         raise ValueError(f"its shape_type is '{brief(kind)}'; known are polygon, oriented_rectangle, {', '.join(_TWO_POINTS)} and {', '.join(_NO_AREA)}")
     if kind == "rectangle" and len(points) == 4:
-        return _polygon(points)
+        return _polygon(points, touched)
     if len(points) != 2:
         raise ValueError(f"a {kind} has 2 points, and this one {len(points)}; draw it again or remove it")
     (x1, y1), (x2, y2) = points
+    if kind == "circle" and touched:
+        return Touched(np.array(points, dtype=np.float64), circle=True)
     if kind == "circle":
         radius = math.hypot(x2 - x1, y2 - y1)
         return Ellipse(x1, y1, radius, radius)
-    if kind == "rectangle":
+    if kind == "rectangle" and not touched:
         return Box.between(x1, y1, x2, y2)
+    if kind == "rectangle":
+        whole = Box.between(*(float(math.trunc(side)) for side in (x1, y1, x2, y2)))
+        return Box(whole.x, whole.y, whole.width + 1, whole.height + 1)
     if drawn.mask is None:
         raise ValueError("a mask has its image in `mask`, and this one has none; draw it again or remove it")
     if not max(abs(x1), abs(y1)) < 2**31:

@@ -115,7 +115,7 @@ class Via:
         return source_of(root, drawings, settings.classes, files=list(contents), skipped=skipped, problems=problems)
 
     def recognise(self, tree: Tree) -> Sighting | None:
-        found = [file for file in tree.of_type(".json")[:50] if _is_ours(tree.json(file))]
+        found = [file for file in tree.of_type(".json")[:50] if '"filename"' in (tree.text(file) or "") and _is_ours(tree.json(file))]
         return Sighting(0.95, {}, f"{found[0]}, with VIA's regions") if found else None
 
 
