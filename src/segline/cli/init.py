@@ -45,7 +45,7 @@ def _tell(done: Written) -> None:
     print(f"{counted(looked.images, 'image')} ({splits}), the median one {height}×{width} pixels (height × width)")
     print(f"{counted(len(looked.classes), 'class').replace('classs', 'classes')}: {_classes(done)}")
     for other in done.others:
-        print(f"It could be {other.word}, too: {other.sighting.seen}. `segline init --format {other.word} --force` takes it so.")
+        print(f"It could be {other.word}, too: {other.sighting.seen}. The same command with `--format {other.word} --force` takes it so.")
     if looked.problems:
         print(f"Of {looked.looked_at + len(looked.problems)} images that were looked into, some cannot be used, and `prepare` will refuse them:")
         for problem in looked.problems[:5]:
