@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from segline.tasks import catalog
+from segline.training import module
 from segline.training.module import SKIPPED_AT_MOST, SegmentationModule
 from segline.training.settings import Train
 from segline_runtime.specification import ClassInfo, Geometry, Specification
@@ -44,13 +45,13 @@ def trained(infinite: set[int], precision: str, steps: int = 30) -> tuple[nn.Mod
     classes = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "thing", (9, 9, 9), True))
     specification = Specification("semantic", "linear", "tiny", classes, Geometry("native", None), (0.0,) * 3, (1.0,) * 3)
     settings = Train(epochs=1, lr=0.01, schedule="constant", warmup=0)
-    module = SegmentationModule(network, None, task=catalog.get("semantic"), learning=learning, specification=specification, settings=settings)
+    learner = SegmentationModule(network, None, task=catalog.get("semantic"), learning=learning, specification=specification, settings=settings)
     plugins = [MixedPrecision("16-mixed", "cpu")] if precision == "fp16" else []
     trainer = lightning.Trainer(
         accelerator="cpu", max_epochs=1, plugins=plugins, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
     )
     batches: Any = [SimpleNamespace(images=torch.ones(4, 2)) for _ in range(steps)]
-    trainer.fit(module, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
+    trainer.fit(learner, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
     return network, float(trainer.callback_metrics["train_loss"])
 
 
@@ -79,3 +80,18 @@ def test_in_fp16_a_loss_that_stays_infinite_is_an_error(infinite: set[int], step
 def test_in_fp32_the_first_infinite_loss_is_an_error() -> None:
     with pytest.raises(FloatingPointError, match=r"the loss is -?inf at step 4$"):
         trained({4}, "fp32")
+
+
+@pytest.mark.parametrize(("infinite", "step", "looked_at"), [({4}, 4, 7), ({16, 18}, 16, 21), ({29}, 29, 30)])
+def test_a_loss_that_is_looked_at_later_is_told_with_its_own_step(infinite: set[int], step: int, looked_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where looking at each step's loss would let it wait: it is looked at every seventh step, and at the end of the epoch."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 7)
+    monkeypatch.setattr(SegmentationModule, "device", property(lambda _self: torch.device("meta")))
+    made = []
+    whole_step = SegmentationModule.training_step
+    monkeypatch.setattr(SegmentationModule, "training_step", lambda self, *batch: made.append(None) or whole_step(self, *batch))
+    monkeypatch.setattr(SegmentationModule, "log_dict", lambda *_, **__: None)  # Lightning moves what it logs to the device
+    monkeypatch.setattr(SegmentationModule, "log", lambda *_, **__: None)
+    with pytest.raises(FloatingPointError, match=rf"the loss is -?(inf|nan) at step {step}$"):
+        trained(infinite, "fp32")
+    assert len(made) == looked_at

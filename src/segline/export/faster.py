@@ -15,6 +15,7 @@ from torchvision.ops.poolers import MultiScaleRoIAlign
 from segline.export.pooling import GatheredRoIAlign
 from segline.export.strips import DecideByStrips, ResizeByChannels
 from segline.export.subpixel import SubpixelBlock, SubpixelMasks
+from segline.models import inplace_abn
 from segline.tasks.graph import EvalGraph, Resize
 from segline.tasks.semantic.learning import Decide
 
@@ -26,6 +27,7 @@ def faster(graph: EvalGraph, example: Tensor) -> EvalGraph:
     """
     made = copy.deepcopy(graph)
     made.network.eval()
+    inplace_abn.unfold(made.network)
     given = _given(made, example)
     for parent in list(made.modules()):
         for name, child in parent.named_children():

@@ -35,6 +35,7 @@ class InPlaceABN(_BatchNorm):
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float | None = 0.1, slope: float = SLOPE) -> None:
         super().__init__(channels, eps=eps, momentum=momentum)
         self.slope = slope
+        self.followed = False  # by an `InsideNorm`, in the place where the activation was
 
     @classmethod
     def like(cls, norm: nn.BatchNorm2d) -> InPlaceABN:
@@ -139,7 +140,7 @@ def _of_all(mean: Tensor, variance: Tensor, count: Tensor) -> tuple[Tensor, Tens
 
 
 class InsideNorm(nn.Identity):
-    """Stands where an activation was that is now in the norm before it."""
+    """Stands where an activation was that is now in the norm before it, and nothing else comes here."""
 
 
 def exchange(network: nn.Module) -> None:
@@ -153,8 +154,11 @@ def exchange(network: nn.Module) -> None:
         others = [call for call in calls if call.norm is None]
         if len(others) == len(calls) or any(call.block is None for call in others):
             continue  # it follows no norm, or also something in the midst of a block
-        inside |= {call.norm: InPlaceABN.like(call.norm) for call in calls if call.norm is not None}
-        inside[relu] = InsideNorm()
+        joined = {call.norm: InPlaceABN.like(call.norm) for call in calls if call.norm is not None}
+        for abn in joined.values():
+            abn.followed = not others
+        inside |= joined
+        inside[relu] = nn.Identity() if others else InsideNorm()
         # A residual block uses one ReLU after its first norms and again after its sum, where it ends: that one stands behind the block now.
         inside |= {call.block: nn.Sequential(call.block, nn.ReLU(inplace=True)) for call in others if call.block is not None}
     inside |= {norm: nn.Sequential(InPlaceABN.like(norm), norm.drop) for norm in seen.with_activation}
@@ -164,6 +168,19 @@ def exchange(network: nn.Module) -> None:
             "Choose an encoder of ResNet's or VGG's kind (vgg13_bn), or another norm."
         )
     _put(network, inside)
+
+
+def unfold(network: nn.Module) -> None:
+    """Put batch norm and leaky ReLU back in the place of each pair, with the same results: an exporter folds batch norm into the convolution before it."""
+    plain: dict[nn.Module, nn.Module] = {}
+    for module in network.modules():
+        if isinstance(module, InPlaceABN):
+            norm = nn.BatchNorm2d(module.num_features, eps=module.eps, momentum=module.momentum).train(module.training)
+            norm.load_state_dict(module.state_dict())
+            plain[module] = norm if module.followed else nn.Sequential(norm, nn.LeakyReLU(SLOPE))
+        elif isinstance(module, InsideNorm):
+            plain[module] = nn.LeakyReLU(SLOPE)
+    _put(network, plain)
 
 
 def _put(network: nn.Module, others: dict[nn.Module, nn.Module]) -> None:
