@@ -124,7 +124,9 @@ def _run_part(settings: Settings, part: str, seconds: float) -> None:
     """The part in a process group of its own; whatever becomes of it, its finished steps stand in its result."""
     began = time.monotonic()
     command = [sys.executable, str(Path(__file__).resolve().parents[1] / "run"), "--part", part, "--seconds", str(seconds)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+    # The smallest networks gain nothing by more threads, and where the machine is shared, threads that wait for each other cost most of the time.
+    variables = os.environ | ({"OMP_NUM_THREADS": "1"} if settings.tiny else {})
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True, env=variables)
     ended = "ended"
     try:
         process.communicate(settings.to_json(), timeout=seconds + _GRACE_S)

@@ -154,10 +154,10 @@ def exchange(network: nn.Module) -> None:
         others = [call for call in calls if call.norm is None]
         if len(others) == len(calls) or any(call.block is None for call in others):
             continue  # it follows no norm, or also something in the midst of a block
-        joined = {call.norm: InPlaceABN.like(call.norm) for call in calls if call.norm is not None}
-        for abn in joined.values():
+        for norm in dict.fromkeys(call.norm for call in calls if call.norm is not None):
+            abn = InPlaceABN.like(norm)
             abn.followed = not others
-        inside |= joined
+            inside[norm] = abn
         inside[relu] = nn.Identity() if others else InsideNorm()
         # A residual block uses one ReLU after its first norms and again after its sum, where it ends: that one stands behind the block now.
         inside |= {call.block: nn.Sequential(call.block, nn.ReLU(inplace=True)) for call in others if call.block is not None}
