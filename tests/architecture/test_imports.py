@@ -22,6 +22,7 @@ LAYERS = {
     "environment": 0,
     "files": 0,
     "machine": 0,
+    "memory": 0,
     "settings": 0,
     "layout": 1,
     "plain_yaml": 1,
@@ -68,7 +69,7 @@ KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.
 
 LIGHT = (
     "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init", "inspection",
-    "layout", "machine", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes", "registry", "sentences", "settings",
+    "layout", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes", "registry", "sentences", "settings",
     "signals", "status", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
