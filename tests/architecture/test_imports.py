@@ -69,8 +69,8 @@ KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.
 
 LIGHT = (
     "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init", "inspection",
-    "layout", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes", "registry", "sentences", "settings",
-    "signals", "status", "tracking", "written",
+    "layout", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes", "registry", "sentences",
+    "settings", "signals", "status", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 
