@@ -39,7 +39,20 @@ atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
 from segline.cli import main
 main()
 """
-NOT_FOR_QUESTIONS = ("matplotlib", "cv2", "onnx", "onnxruntime", "dvc", "mlflow.server", "mlflow.pyfunc", "mlflow.sklearn", "uvicorn")
+NOT_FOR_QUESTIONS = (
+    "matplotlib",
+    "cv2",
+    "onnx",
+    "onnxruntime",
+    "dvc",
+    "mlflow.server",
+    "mlflow.pyfunc",
+    "mlflow.sklearn",
+    "uvicorn",
+    "pandas",
+    "scipy",
+    "pyarrow",
+)
 
 
 def without(blocked: tuple[str, ...], *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -87,6 +100,15 @@ def test_what_asks_the_registry_imports_no_more_of_mlflow_than_it_needs(verb: st
     imported = set(json.loads(done.stderr.splitlines()[-1]))
     assert "mlflow.store.model_registry.sqlalchemy_store" in imported
     assert imported.isdisjoint((*TORCH, *NOT_FOR_QUESTIONS))
+
+
+def test_an_mlflow_that_cannot_do_without_is_imported_whole(root: Path) -> None:
+    """As a later one might: today's cannot do without SQLAlchemy, which it is refused at first."""
+    settings = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    program = f"from segline.tracking import quick\nquick.NOT_NEEDED = ('sqlalchemy',)\n{TELLING}"
+    done = subprocess.run([sys.executable, "-c", program, "models"], cwd=root, env=settings, capture_output=True, text=True, check=False)
+    assert "ramps-unet" in done.stdout, done.stderr
+    assert "pandas" in json.loads(done.stderr.splitlines()[-1])
 
 
 def test_predict_from_files_needs_no_mlflow_either(root: Path, images: Path, tmp_path: Path) -> None:

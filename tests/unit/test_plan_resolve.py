@@ -15,6 +15,7 @@ from segline import params
 from segline.data.store import ImageSizes, PreparedDataset
 from segline.errors import ModelError, ParametersError
 from segline.losses.class_weights import class_weights
+from segline.models.maskrcnn.settings import Detection
 from segline.models.settings import ModelSettings
 from segline.params import Evaluate
 from segline.plan import plans as written
@@ -204,6 +205,17 @@ class TestKeys:
         assert after.evaluate != before.evaluate and after.export != before.export
         assert after.evaluate.geometry.tile == Tile((64, 64), 24)
         assert "predict" not in after.train.to_json()["settings"]
+
+    def test_what_parity_compares_without_a_threshold_exports_anew(self, dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = {arch: plans(dataset, arch) for arch in ("unet", "maskrcnn")}
+        assert "without_threshold" not in before["unet"].export.to_json()["declared"]
+        exported = before["maskrcnn"].export.to_json()
+        monkeypatch.setattr(Detection, "without_threshold", {"score_threshold": 0.01})
+        after = plans(dataset, "maskrcnn")
+        assert after.export.to_json() != exported
+        assert after.evaluate.to_json() == before["maskrcnn"].evaluate.to_json()
+        assert after.train.key == before["maskrcnn"].train.key
+        assert Detection(score_threshold=0.5, max_detections=7).unthresholded() == Detection(score_threshold=0.01, max_detections=7)
 
     def test_tiles_are_trained_on_as_crops_of_their_size(self, dataset: PreparedDataset) -> None:
         tiled = plans(dataset, input={"fit": "native", "tile": {"size": [64, 96], "overlap": 8}}).train

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import os
 import signal
 import sqlite3
@@ -23,6 +24,7 @@ from segline import tracking
 from segline.errors import TrackingError
 from segline.layout import Checkout
 from segline.tracking.address import redacted, shown
+from segline.tracking.quick import quick
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,16 @@ def test_a_temporary_copy_uses_the_store_of_the_main_checkout(tmp_path: Path) ->
 def test_a_file_store_is_refused_with_a_way_out(store: str, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"sqlite:///mlflow\.db"):
         tracking.store_uri(Checkout(tmp_path), store)
+
+
+def test_who_only_asks_connects_once(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    with quick():
+        client = tracking.connect(store)
+        assert tracking.connect(store) is client
+        assert tracking.connect(f"sqlite:///{tmp_path}/other.db") is not client
+    assert tracking.connect(store) is not client
+    assert gc.isenabled()
 
 
 def test_the_default_store_keeps_artifacts_in_the_main_checkout_and_leaves_no_trace_in_the_environment(tmp_path: Path) -> None:
