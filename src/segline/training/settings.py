@@ -87,8 +87,8 @@ class Train(Section):
     # smallest and largest factor of the size at which the images of a step are seen; one is drawn per step, for all of them. Crops grow and shrink with it
     multi_scale: tuple[Factor, Factor] | None = None
     uncropped: NotNegative = 0.0  # last epochs that see whole images in place of crops: a fine-tuning, for which a batch must still fit into memory
-    # where random transforms are computed: loader: on the CPU, beside the training; device: where the training runs, as far as a transform can (the rest
-    # stays in the loader); auto: device where a GPU trains. The same chances, and pixels that differ by interpolation
+    # where random transforms are computed: loader: on the CPU, beside the training; device: where the training runs, as far as a transform can (the rest stays
+    # in the loader), which is slower where that is a CPU; auto: device where a GPU trains. The same chances, and pixels that differ by interpolation
     augment_on: Literal["loader", "device", "auto"] = "loader"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
     # blocks of the network keep their inputs alone and are computed again in the backward pass: less memory, more time
