@@ -182,6 +182,10 @@ class TestMistakes:
     def test_keys_that_do_not_go_together_are_told_with_where_they_come_from(self, tmp_path: Path) -> None:
         told = problems(tmp_path, {"arch": "maskrcnn", "recipe": "maskrcnn", "train": {"multi_scale": [2.0, 1.0]}})
         assert "models.m.train: multi_scale is [2.0, 1.0]" in told and "its recipe" not in told
+        told = problems(tmp_path, {"arch": "fcn8s", "recipe": "fcn", "width": 32})
+        assert "`weights: imagenet` are those of `width: 64`" in told
+        assert "models.m: its recipe fcn sets weights, loss.cross_entropy.weight, augment, train.optimizer" in told
+        assert model(tmp_path, arch="fcn8s", recipe="unet", width=32).train.optimizer == "adamw"
         told = problems(tmp_path, {"arch": "unet", "recipe": "unet", "input": {"fit": "stretch", "tile": {"size": [64, 64], "overlap": 8}}})
         assert "tile needs `fit: native`" in told
 
