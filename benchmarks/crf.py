@@ -9,7 +9,6 @@ The mean field is held against one that sums over all pairs of pixels, on a cut-
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from pathlib import Path
@@ -63,12 +62,11 @@ def main(folder: Path, model: Path | None) -> None:
             _count(counted[way], refined, truth)
         if number == 0:
             beside = {way: _beside_all_pairs(shares, image, refinement) for way, refinement in settings.items()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     found = {way: {part: round(_miou(table), 4) for part, table in tables.items()} for way, tables in counted.items()}
     for way in settings:
         found[way] |= {"cpu_seconds_an_image": round(float(np.median(seconds[way])), 2), "beside_all_pairs": beside[way]}
     figures = {"images": len(files), "image_size": list(truth.shape), "classes": CLASSES, "probabilities": "of the truth" if model is None else str(model.name)}
-    results.write(results.beside(__file__), {**figures, "miou": found, "band_px": BAND, "peak_mb": peak})
+    results.write(results.beside(__file__), {**figures, "miou": found, "band_px": BAND})
 
 
 def _coarse(truth: Ids, seed: int) -> Shares:
