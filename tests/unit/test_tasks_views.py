@@ -296,20 +296,26 @@ class _WrongScale(SemanticViews):
         super().__init__(graph, [replace(view, factor=view.factor * Fraction(9, 8)) if view.factor > 1 else view for view in views])
 
 
-class TestParity:
-    @pytest.fixture(scope="class")
-    def dataset(self, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
-        return factories.squares_dataset(tmp_path_factory.mktemp("squares"), [(57, 70), (48, 64)])
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    return factories.squares_dataset(tmp_path_factory.mktemp("squares"), [(57, 70), (48, 64)])
 
-    def test_the_model_itself_is_proved(self, tmp_path: Path, dataset: PreparedDataset) -> None:
-        assert self._proved(SemanticViews, tmp_path, dataset)["latency"]["runs"] == 1
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    return factories.shapes_dataset(tmp_path_factory.mktemp("shapes"), train=2, val=1, test=1)
+
+
+class TestParity:
+    def test_the_model_itself_is_proved(self, tmp_path: Path, squares: PreparedDataset) -> None:
+        assert self._proved(SemanticViews, tmp_path, squares)["latency"]["runs"] == 1
 
     @pytest.mark.parametrize("mutant", [_NotTurnedBack, _OneViewLess, _WrongScale])
-    def test_other_views_are_rejected(self, tmp_path: Path, dataset: PreparedDataset, mutant: type[SemanticViews]) -> None:
+    def test_other_views_are_rejected(self, tmp_path: Path, squares: PreparedDataset, mutant: type[SemanticViews]) -> None:
         with pytest.raises(ExportError, match="differ by more than rounding"):
-            self._proved(mutant, tmp_path, dataset)
+            self._proved(mutant, tmp_path, squares)
 
-    def test_a_refined_model_is_proved_as_it_predicts_and_one_without_is_another(self, tmp_path: Path, dataset: PreparedDataset) -> None:
+    def test_a_refined_model_is_proved_as_it_predicts_and_one_without_is_another(self, tmp_path: Path, squares: PreparedDataset) -> None:
         graph = semantic()
         plain, refined = (replace(graph.specification, crf=one) for one in (None, Crf(5, 4.0, 20.0, 20.0, 3.0, 3.0)))
         graph.specification = refined
@@ -318,30 +324,26 @@ class TestParity:
             write_onnx(graph, carried, tmp_path / "model.onnx", 18)
             arguments: dict[str, Any] = {"metrics": [metrics.get("iou")], "tolerance": 1.0, "latency_runs": 1, "opset": 18, "progress": False}
             if carried is refined:
-                prove(graph, tmp_path / "model.onnx", dataset.split("test", [task.truth]), task, **arguments)
+                prove(graph, tmp_path / "model.onnx", squares.split("test", [task.truth]), task, **arguments)
                 continue
             with pytest.raises(ExportError, match="differ by more than rounding"):
-                prove(graph, tmp_path / "model.onnx", dataset.split("test", [task.truth]), task, **arguments)
+                prove(graph, tmp_path / "model.onnx", squares.split("test", [task.truth]), task, **arguments)
 
     @staticmethod
-    def _proved(kind: type[SemanticViews], folder: Path, dataset: PreparedDataset) -> dict[str, Any]:
+    def _proved(kind: type[SemanticViews], folder: Path, squares: PreparedDataset) -> dict[str, Any]:
         graph: Any = semantic()
         file, task = folder / "model.onnx", tasks.get("semantic")
         write_onnx(kind(graph, SCALED), graph.specification, file, 18)
         words = [metrics.get(word) for word in task.metrics]
-        split = dataset.split("test", [task.truth])
+        split = squares.split("test", [task.truth])
         return prove(SemanticViews(graph, SCALED), file, split, task, metrics=words, tolerance=1.0, latency_runs=1, opset=18, progress=False)
 
 
 class TestPlans:
-    @pytest.fixture(scope="class")
-    def dataset(self, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
-        return factories.shapes_dataset(tmp_path_factory.mktemp("shapes"), train=2, val=1, test=1)
-
     @pytest.mark.parametrize("arch", ["unet", "maskrcnn", "deeplabv1"])
-    def test_it_is_evaluated_and_exported_anew_and_not_trained(self, dataset: PreparedDataset, arch: str) -> None:
-        before = factories.plans("m", factories.settings(arch), dataset)
-        after = factories.plans("m", factories.settings(arch, predict={"flips": "horizontal", "scales": [1.0, 1.25]}), dataset)
+    def test_it_is_evaluated_and_exported_anew_and_not_trained(self, shapes: PreparedDataset, arch: str) -> None:
+        before = factories.plans("m", factories.settings(arch), shapes)
+        after = factories.plans("m", factories.settings(arch, predict={"flips": "horizontal", "scales": [1.0, 1.25]}), shapes)
         assert (after.train.to_json(), after.train.key) == (before.train.to_json(), before.train.key)
         assert after.register == before.register
         assert after.evaluate.to_json() != before.evaluate.to_json() and after.export.to_json() != before.export.to_json()
@@ -351,21 +353,21 @@ class TestPlans:
         ("changes", "module"),
         [({"flips": "horizontal"}, "segline.tasks.semantic.views"), ({"crf": {}}, "segline_runtime.crf"), ({"crf": {}}, "segline_runtime.permutohedral")],
     )
-    def test_its_code_belongs_to_the_models_that_use_it(self, dataset: PreparedDataset, changes: dict[str, Any], module: str) -> None:
+    def test_its_code_belongs_to_the_models_that_use_it(self, shapes: PreparedDataset, changes: dict[str, Any], module: str) -> None:
         """Seen by the digests: of the plans with it they are others than without, and no training's is."""
-        plain = factories.plans("m", factories.settings("deeplabv1"), dataset)
-        used = factories.plans("m", factories.settings("deeplabv1", predict=changes), dataset)
+        plain = factories.plans("m", factories.settings("deeplabv1"), shapes)
+        used = factories.plans("m", factories.settings("deeplabv1", predict=changes), shapes)
         assert used.train.code == plain.train.code
         assert used.evaluate.code != plain.evaluate.code and used.export.code != plain.export.code
         assert factories.code()._find(module), "there is no such module"
 
-    def test_what_was_trained_without_it_predicts_with_it(self, dataset: PreparedDataset, tmp_path: Path) -> None:
+    def test_what_was_trained_without_it_predicts_with_it(self, shapes: PreparedDataset, tmp_path: Path) -> None:
         settings = factories.settings("fcn32s", predict={"flips": "horizontal"})
-        plans = factories.plans("m", settings, dataset)
+        plans = factories.plans("m", settings, shapes)
         folder = ModelFolder(tmp_path / "m")
-        factories.untrained(folder, plans.train, dataset)
+        factories.untrained(folder, plans.train, shapes)
         trained = load(folder, plans.evaluate, torch.device("cpu"))
         assert isinstance(trained.graph, SemanticViews) and trained.graph.views == MIRRORED
-        plain = load(folder, factories.plans("m", factories.settings("fcn32s"), dataset).evaluate, torch.device("cpu"))
+        plain = load(folder, factories.plans("m", factories.settings("fcn32s"), shapes).evaluate, torch.device("cpu"))
         assert not isinstance(plain.graph, SemanticViews)
         assert plain.specification == trained.specification
