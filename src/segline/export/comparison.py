@@ -67,7 +67,7 @@ class Pair:
     def predictions(self, image: Pixels) -> tuple[Prediction, Prediction]:
         """What both say of an image, the trained one first. Raises ExportError when the exported one cannot run on it."""
         with _failing(image.shape[:2]):
-            return self._trained(image), predict(self.predictor.run, self.graph.specification, image, probabilities=True)
+            return self._trained(image), self.predictor(image, probabilities=True)
 
     def compare(self, name: str, image: Callable[[], Pixels], both: tuple[Prediction, Prediction], size: tuple[int, int]) -> Comparison:
         """`image` gives the input of `both` once more, where it is needed."""
