@@ -56,6 +56,10 @@ def test_all_three_kinds_and_what_is_made_of_them(tmp_path: Path) -> None:
             "models.x.of: 'x' is made of 'y', which is made of 'z', which is made of 'x'. One of them must do without the next.",
         ),
         ("  x: {arch: ensemble, of: [a, found]}", "models.x.of: 'found' is a model of the task instance; only semantic models can be averaged."),
+        (
+            "  fine: {arch: deeplabv1, predict: {crf: {}}}\n  x: {arch: ensemble, of: [a, fine]}",
+            "models.x.of: 'fine' is refined by a CRF after its network, and an ensemble averages what networks say. Remove its predict.crf.",
+        ),
         ("  x: {arch: soup, of: [found, a]}", "models.x.of: 'found' is a model of the task instance; only semantic models can be averaged."),
         ("  x: {arch: components, of: found}", "models.x.of: 'found' is a model of the task instance; only semantic models can be cut into objects."),
         ("  x: {arch: ensemble, of: [a, tiled]}", "'a' is predicted whole, and 'tiled' by tiles of 64×64 that share 8 pixels; an image is cut for all"),

@@ -254,6 +254,19 @@ class TestPlans:
         with pytest.raises(ParametersError, match=r"models\.m\.augment: CopyPaste pastes objects by their masks, and the data set 'shapes' has none"):
             plans(given, flat)
 
+    @pytest.mark.parametrize(
+        ("entry", "sentence"),
+        [
+            ({"augment": ["CopyPaste"], "loss": {"cross_entropy": {"border": {}}}}, r"augment: CopyPaste puts objects where the map of `border` knows of none"),
+            ({"train": {"augment_on": "device"}, "loss": {"dice": 1.0, "boundary": 0.1}}, r"train\.augment_on is device, and its loss reads maps"),
+        ],
+    )
+    def test_maps_of_the_truth_follow_the_loader_alone(self, tmp_path: Path, dataset: PreparedDataset, entry: dict[str, Any], sentence: str) -> None:
+        with pytest.raises(ParametersError, match=rf"models\.m\.{sentence}"):
+            plans(read(tmp_path, {"m": {"arch": "unet", **entry}}), dataset)
+        wanted = {key: value for key, value in entry.items() if key == "loss"}
+        assert plans(read(tmp_path, {"m": {"arch": "unet", **wanted}}), dataset).train.settings.wanted_maps
+
 
 @pytest.mark.parametrize(
     ("arguments", "shown"),

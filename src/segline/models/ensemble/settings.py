@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from segline.models.composed_settings import ComposedSettings
+from segline.models.settings import Entry, ModelSettings
 from segline.settings import Positive
 from segline_runtime.specification import Geometry
 
@@ -40,6 +41,13 @@ class Settings(ComposedSettings):
         """Of each member in the mean; they add up to 1."""
         weights = self.weights or [1.0] * len(self.of)
         return tuple(weight / sum(weights) for weight in weights)
+
+    def misfits(self, members: Mapping[str, Entry], models: Mapping[str, Entry]) -> Iterator[str]:
+        yield from super().misfits(members, models)
+        for name, member in members.items():
+            network = member.network(models)
+            if isinstance(network, ModelSettings) and network.predict.refinement is not None:
+                yield f"'{name}' is refined by a CRF after its network, and an ensemble averages what networks say. Remove its predict.crf."
 
     def geometry(self, members: Sequence[Geometry]) -> Geometry:
         """The graph takes the image, or a tile of it, as it is; within it each member resizes as its own specification says."""
