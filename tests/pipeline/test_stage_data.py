@@ -109,7 +109,7 @@ def test_mistakes_end_in_sentences(checkout):
     (checkout / "data" / "own" / "PNGImages" / "im0.png").write_bytes(b"")
     stage(checkout, "download")
     assert stage(checkout, "prepare", 2).startswith("error: PNGImages/im0.png cannot be decoded")
-    assert sorted(f.name for f in (checkout / "data").iterdir()) == ["own", "params", "raw"]
+    assert sorted(f.name for f in (checkout / "data").iterdir()) == ["check", "own", "params", "raw"]
     shutil.rmtree(checkout / "data" / "own")
     assert "the folder 'own' does not exist" in stage(checkout, "download", 2)
 
