@@ -16,7 +16,7 @@ from PIL import Image
 
 from segline.data.check import Frame
 from segline.data.formats import catalog as formats
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 from segline.losses import catalog as losses
 from segline.metrics import catalog as metrics
 from segline.metrics.pixel_counts import PixelCounts

@@ -24,8 +24,8 @@ from pydantic import ValidationError
 from segline.data.check import Frame
 from segline.data.formats import catalog
 from segline.data.formats.base import SourceObject
-from segline.data.formats.painting import paint
 from segline.data.masks import decode_mask, encode_mask
+from segline.data.reading.painting import paint
 from segline.data.sources import Folder
 from segline.errors import DataError
 

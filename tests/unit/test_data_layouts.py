@@ -19,8 +19,8 @@ from segline.data.check import Frame
 from segline.data.download import download
 from segline.data.formats import catalog
 from segline.data.formats.cityscapes_labels import CLASSES
-from segline.data.formats.tree import Tree
 from segline.data.prepare import prepare
+from segline.data.reading.tree import Tree
 from segline.data.sources import Splits
 from segline.data.store import IGNORE, PreparedDataset
 from segline.errors import DataError

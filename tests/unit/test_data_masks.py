@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from segline.data.check import Frame, copies_across
 from segline.data.download import download
-from segline.data.formats import catalog, class_files
-from segline.data.formats.pairing import Pattern, layout_of, pairs_of
-from segline.data.formats.pixel_values import counted, read_values
-from segline.data.formats.tree import Tree
+from segline.data.formats import catalog
 from segline.data.occurrence import Occurrence
 from segline.data.prepare import prepare, read_folder
+from segline.data.reading import class_files
+from segline.data.reading.pairing import Pattern, layout_of, pairs_of
+from segline.data.reading.pixel_values import counted, read_values
+from segline.data.reading.tree import Tree
 from segline.data.store import PreparedDataset
 from segline.errors import DataError
 from segline_runtime.specification import ClassInfo

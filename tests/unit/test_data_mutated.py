@@ -15,7 +15,7 @@ from PIL import Image
 
 from segline.data.check import Frame
 from segline.data.formats import catalog
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 from segline.errors import DataError
 
 tools = campaign_of("tool_sources")

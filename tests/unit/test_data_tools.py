@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 
 from segline.data.check import Frame
 from segline.data.formats import catalog
-from segline.data.formats.tree import Tree
 from segline.data.masks import Box, Ellipse, Outline
+from segline.data.reading.tree import Tree
 from segline.errors import DataError
 
 tools = campaign_of("tool_sources")

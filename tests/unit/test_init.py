@@ -22,8 +22,8 @@ from segline.cli.app import app
 from segline.data.download import download
 from segline.data.formats import catalog
 from segline.data.formats.recognition import recognised
-from segline.data.formats.tree import Tree
 from segline.data.prepare import prepare
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import PreparedDataset
 from segline.errors import DataError, ParametersError, SeglineError

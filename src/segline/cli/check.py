@@ -56,7 +56,7 @@ def check(
 def _of_folder(root: Path, data_format: str | None, given: dict[str, Any]) -> Folder:
     """How a folder is read: in the format that is named, or that is surest of it. Raises DataError where none is."""
     from segline.data.formats.recognition import recognised
-    from segline.data.formats.tree import Tree
+    from segline.data.reading.tree import Tree
 
     if data_format is not None:
         return folders.settings(root, data_format, given)

@@ -13,7 +13,7 @@ from segline.data.check import check_root, name_list
 from segline.data.formats import catalog
 from segline.data.formats.base import Sighting
 from segline.data.formats.recognition import Found, recognised, sightings
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 from segline.data.sources import SHAPES, Folder
 from segline.errors import DataError, ParametersError, SeglineError
 from segline.files import whole

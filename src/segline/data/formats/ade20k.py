@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from segline.data.check import Frame, Refused, brief, check_size, decode, fail, read_bytes, read_labels
 from segline.data.formats.base import MOST_CLASSES, Record, Sighting, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names, image_files
-from segline.data.formats.folders import base_in, base_of
-from segline.data.formats.labels import Label, chosen, class_ids, source_classes
-from segline.data.formats.tree import Tree
+from segline.data.reading.folders import base_in, base_of
+from segline.data.reading.labels import Label, chosen, class_ids, source_classes
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import IGNORE
 from segline.errors import DataError

@@ -11,7 +11,7 @@ from pydantic import PrivateAttr
 from segline.data.formats import catalog
 from segline.data.formats.base import Format, Sighting, SourceData
 from segline.data.formats.recognition import recognised
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 
 

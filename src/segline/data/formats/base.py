@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from segline.data.check import IMAGE_SUFFIXES, Frame, Refused, brief, fail, is_file
 from segline.data.findings import Finding
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import Truth
 from segline.errors import DataError

@@ -17,10 +17,11 @@ from typing import Literal, Self
 import numpy as np
 
 from segline.data.check import Frame, Refused, brief, check_labels, check_size, fail, is_file, read_bytes, read_labels
-from segline.data.formats import camvid_colours, class_files
+from segline.data.formats import camvid_colours
 from segline.data.formats.base import Record, Sighting, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
-from segline.data.formats.legend import meaning_of, values_of
-from segline.data.formats.tree import Tree
+from segline.data.reading import class_files
+from segline.data.reading.legend import meaning_of, values_of
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS
 from segline.errors import DataError

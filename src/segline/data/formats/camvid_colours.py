@@ -16,7 +16,7 @@ import numpy as np
 
 from segline.data.check import Frame, Refused, brief, check_size, decode, fail, name_list, read_bytes
 from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth, check_class_names, image_files
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 from segline.data.store import IGNORE, SPLITS
 from segline.errors import DataError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segline.data.formats.labels import Label
+from segline.data.reading.labels import Label
 
 _TRAINED = {
     7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole", 19: "traffic light", 20: "traffic sign", 21: "vegetation", 22: "terrain",

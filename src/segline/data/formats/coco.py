@@ -29,11 +29,11 @@ from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, Sighting
 from segline.data.formats.coco_boxes import area_of, box_of, fits
 from segline.data.formats.coco_files import Annotations, Kind, annotation_files, by_image, image_file
 from segline.data.formats.coco_panoptic import PanopticTruth, segments_file
-from segline.data.formats.lookup import Folders, paths, settled
-from segline.data.formats.painting import layered, paint
-from segline.data.formats.tree import Tree
 from segline.data.masks import decode_mask
 from segline.data.polygons import findings, outlines
+from segline.data.reading.lookup import Folders, paths, settled
+from segline.data.reading.painting import layered, paint
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, Truth
 from segline.errors import DataError

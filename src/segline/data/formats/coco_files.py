@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from segline.data.check import brief, fail, is_file, name_list, read_bytes
 from segline.data.formats.base import is_text
-from segline.data.formats.lookup import Folders, split_of, split_word
 from segline.data.masks import is_finite
+from segline.data.reading.lookup import Folders, split_of, split_word
 from segline.data.store import SPLITS
 from segline.errors import DataError
 

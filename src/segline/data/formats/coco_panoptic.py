@@ -14,7 +14,7 @@ from segline.data.check import Frame, Refused, brief, check_size, decode, fail, 
 from segline.data.formats.base import SourceObject, SourceTruth
 from segline.data.formats.coco_boxes import area_of, box_of, fits
 from segline.data.formats.coco_files import Annotations
-from segline.data.formats.lookup import Folders
+from segline.data.reading.lookup import Folders
 from segline.data.store import IGNORE
 from segline.errors import DataError
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from segline.data.check import brief, fail
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
-from segline.data.formats.lookup import Folders, paths, split_of, split_word
-from segline.data.formats.tree import Tree
-from segline.data.formats.typed import text_of
 from segline.data.masks import Box, Ellipse, Outline, Points, Runs, Shape
+from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
+from segline.data.reading.lookup import Folders, paths, split_of, split_word
+from segline.data.reading.tree import Tree
+from segline.data.reading.typed import text_of
 from segline.errors import DataError
 
 _AREAS = ("polygon", "box", "ellipse", "mask")

@@ -14,11 +14,11 @@ from pydantic import Field, TypeAdapter
 
 from segline.data.check import IMAGE_SUFFIXES, Refused, fail
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
-from segline.data.formats.lookup import Folders, split_of
-from segline.data.formats.tree import Tree
-from segline.data.formats.typed import Number, Part, checked, parsed, text_of
 from segline.data.masks import Box, Outline, Shape
+from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
+from segline.data.reading.lookup import Folders, split_of
+from segline.data.reading.tree import Tree
+from segline.data.reading.typed import Number, Part, checked, parsed, text_of
 from segline.errors import DataError
 
 CLASSES = (

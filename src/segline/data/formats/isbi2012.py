@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from segline.data.check import Frame, Refused, check_size, name_list, read_bytes, read_labels, undecodable
 from segline.data.formats.base import Record, Sighting, SourceClass, SourceData, SourceTruth, check_class_names, image_files, names_of_model
-from segline.data.formats.tree import Tree
 from segline.data.images import png
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.errors import DataError
 from segline_runtime.errors import InputError

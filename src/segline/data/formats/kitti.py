@@ -15,9 +15,9 @@ import numpy as np
 from segline.data.check import Frame, Refused, check_size, read_labels
 from segline.data.formats.base import Record, Sighting, SourceData, SourceTruth, image_files
 from segline.data.formats.cityscapes_labels import CLASSES, LABELS
-from segline.data.formats.folders import base_in, base_of
-from segline.data.formats.labels import Label, chosen, class_ids, numbered, source_classes
-from segline.data.formats.tree import Tree
+from segline.data.reading.folders import base_in, base_of
+from segline.data.reading.labels import Label, chosen, class_ids, numbered, source_classes
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import Truth
 from segline.errors import DataError

@@ -21,11 +21,11 @@ from pydantic import TypeAdapter
 
 from segline.data.check import Refused, brief, decode, fail, read_bytes
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
-from segline.data.formats.lookup import Folders, split_of
-from segline.data.formats.tree import Tree
-from segline.data.formats.typed import Number, Part, Side, parsed, text_of
 from segline.data.masks import Box, Mask, Outline, Shape
+from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
+from segline.data.reading.lookup import Folders, split_of
+from segline.data.reading.tree import Tree
+from segline.data.reading.typed import Number, Part, Side, parsed, text_of
 from segline.errors import DataError
 
 

@@ -18,11 +18,11 @@ from pydantic import Field, TypeAdapter
 
 from segline.data.check import brief, fail
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
-from segline.data.formats.lookup import Folders, paths, split_of
-from segline.data.formats.tree import Tree
-from segline.data.formats.typed import Part, Point, Side, parsed, text_of
 from segline.data.masks import Bitmap, Box, Ellipse, Outline, Shape, Touched
+from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
+from segline.data.reading.lookup import Folders, paths, split_of
+from segline.data.reading.tree import Tree
+from segline.data.reading.typed import Part, Point, Side, parsed, text_of
 from segline.errors import DataError
 
 _NO_AREA = ("point", "points", "line", "linestrip")

@@ -16,8 +16,8 @@ import numpy as np
 
 from segline.data.check import Frame, Refused, check_size, fail, read_bytes, read_labels
 from segline.data.formats.base import Record, Sighting, SourceData, SourceTruth, image_files
-from segline.data.formats.labels import Label, chosen, class_ids, numbered, source_classes
-from segline.data.formats.tree import Tree
+from segline.data.reading.labels import Label, chosen, class_ids, numbered, source_classes
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import Truth
 from segline.errors import DataError

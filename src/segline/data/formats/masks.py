@@ -1,6 +1,6 @@
 """Images and masks of any kind, in two folders or with suffixes: `images/x.jpg` with `masks/x.png`, `x.jpg` beside `x_mask.png`, with splits or without.
 
-`image_files` and `mask_files` are patterns of paths (see `segline.data.formats.pairing`); without them they are found by looking at the folder.
+`image_files` and `mask_files` are patterns of paths (see `segline.data.reading.pairing`); without them they are found by looking at the folder.
 A mask holds class ids, or whatever `values` or a file named by `classes` gives a meaning: grey, palette or colour pictures of 1, 8 or 16 bits, or numpy arrays.
 With `instances: true` each value but 0 is an object, of the one class besides the background. Without any of these keys the masks' values are looked at, too.
 """
@@ -16,7 +16,6 @@ import numpy as np
 from pydantic import BeforeValidator, PrivateAttr
 
 from segline.data.check import Frame, Refused, check_size, fail, name_list
-from segline.data.formats import class_files
 from segline.data.formats.base import (
     BACKGROUND,
     Record,
@@ -27,10 +26,11 @@ from segline.data.formats.base import (
     SourceTruth,
     is_text,
 )
-from segline.data.formats.legend import FOREGROUND, Legend, legend_of, meaning_of
-from segline.data.formats.pairing import Layout, Pairs, Pattern, layout_of, pairs_of
-from segline.data.formats.pixel_values import read_values, value_of
-from segline.data.formats.tree import Tree
+from segline.data.reading import class_files
+from segline.data.reading.legend import FOREGROUND, Legend, legend_of, meaning_of
+from segline.data.reading.pairing import Layout, Pairs, Pattern, layout_of, pairs_of
+from segline.data.reading.pixel_values import read_values, value_of
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.errors import DataError
 

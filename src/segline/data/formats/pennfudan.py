@@ -25,8 +25,8 @@ from segline.data.formats.base import (
     image_files,
     names_of_model,
 )
-from segline.data.formats.legend import values_of
-from segline.data.formats.tree import Tree
+from segline.data.reading.legend import values_of
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import IGNORE
 from segline.errors import DataError

@@ -9,7 +9,7 @@ from typing import Any
 
 from segline.data.formats import catalog
 from segline.data.formats.base import Sighting
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.errors import DataError
 

@@ -16,10 +16,10 @@ import numpy as np
 from segline.data.check import Frame, Refused, brief, check_size, fail, name_list, read_labels
 from segline.data.formats import coco, yolo
 from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, Sighting, SourceClass, SourceData, SourceTruth
-from segline.data.formats.drawn import BACKGROUNDS, Named, about_name, chosen_names
-from segline.data.formats.lookup import Folders, paths, settled, split_of
-from segline.data.formats.tree import Tree
-from segline.data.formats.typed import text_of
+from segline.data.reading.drawn import BACKGROUNDS, Named, about_name, chosen_names
+from segline.data.reading.lookup import Folders, paths, settled, split_of
+from segline.data.reading.tree import Tree
+from segline.data.reading.typed import text_of
 from segline.errors import DataError
 
 _CLASSES = "_classes.csv"

@@ -20,11 +20,11 @@ from pydantic import Field, TypeAdapter
 from segline.choices import nearest
 from segline.data.check import brief, fail, name_list
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
-from segline.data.formats.lookup import Folders, paths, split_of
-from segline.data.formats.tree import Tree
-from segline.data.formats.typed import Number, Part, parsed, text_of
 from segline.data.masks import Box, Ellipse, Outline, Shape
+from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
+from segline.data.reading.lookup import Folders, paths, split_of
+from segline.data.reading.tree import Tree
+from segline.data.reading.typed import Number, Part, parsed, text_of
 from segline.errors import DataError
 
 _USUAL = ("class", "label", "name", "type", "category", "object", "class_name", "label_name")

@@ -31,8 +31,8 @@ from segline.data.formats.base import (
     image_files,
     names_of_model,
 )
-from segline.data.formats.folders import base_in, base_of
-from segline.data.formats.tree import Tree
+from segline.data.reading.folders import base_in, base_of
+from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, SPLITS, Truth
 from segline.errors import DataError

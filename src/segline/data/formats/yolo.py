@@ -20,11 +20,11 @@ import numpy as np
 from segline import plain_yaml
 from segline.data.check import brief, fail, name_list
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.formats.drawn import Drawing, DrawnObject, Named, source_of
-from segline.data.formats.lookup import Folders, split_of
-from segline.data.formats.tree import Tree
-from segline.data.formats.typed import text_of
 from segline.data.masks import Box, Outline, Shape
+from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
+from segline.data.reading.lookup import Folders, split_of
+from segline.data.reading.tree import Tree
+from segline.data.reading.typed import text_of
 from segline.data.store import SPLITS
 from segline.errors import DataError, ParametersError
 

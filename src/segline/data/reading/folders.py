@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from segline.data.check import name_list
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 from segline.errors import DataError
 
 _DEEPEST = 2

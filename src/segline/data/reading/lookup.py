@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from segline.data.check import IMAGE_SUFFIXES, brief, name_list
 from segline.data.formats.base import is_text
-from segline.data.formats.tree import Tree
+from segline.data.reading.tree import Tree
 
 _SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test",

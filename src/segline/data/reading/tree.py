@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.check import IMAGE_SUFFIXES, is_file, read_labels
-from segline.data.formats.pixel_values import PixelValues, counted
+from segline.data.reading.pixel_values import PixelValues, counted
 from segline.errors import DataError
 
 _GLANCE = 1 << 20

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.check import brief, fail, name_list
-from segline.data.formats import class_files
 from segline.data.formats.base import BACKGROUND, MOST_CLASSES, check_class_names
-from segline.data.formats.class_files import ClassFile
-from segline.data.formats.pixel_values import PixelValues, is_colour, read_values, value_of, written_colour
-from segline.data.formats.tree import Tree
+from segline.data.reading import class_files
+from segline.data.reading.class_files import ClassFile
+from segline.data.reading.pixel_values import PixelValues, is_colour, read_values, value_of, written_colour
+from segline.data.reading.tree import Tree
 from segline.data.store import IGNORE
 from segline.errors import DataError
 

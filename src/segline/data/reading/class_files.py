@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segline.data.check import brief, fail, read_bytes
-from segline.data.formats.pixel_values import value_of, written_colour
+from segline.data.reading.pixel_values import value_of, written_colour
 from segline.errors import DataError
 
 SUFFIXES = (".txt", ".csv", ".tsv")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from segline.data.check import IMAGE_SUFFIXES
-from segline.data.formats.pixel_values import PixelValues
-from segline.data.formats.tree import Tree
+from segline.data.reading.pixel_values import PixelValues
+from segline.data.reading.tree import Tree
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),

@@ -20,10 +20,10 @@ from segline.choices import nearest
 from segline.data.check import Frame, Refused, brief, check_size, fail, name_list
 from segline.data.findings import Finding
 from segline.data.formats.base import BACKGROUND, MOST_CLASSES, Record, SourceClass, SourceData, SourceObject, SourceTruth, check_class_names
-from segline.data.formats.lookup import paths, settled
-from segline.data.formats.painting import covered_pixels, layered
 from segline.data.masks import Box, Mask, Outline, Shape
 from segline.data.polygons import findings
+from segline.data.reading.lookup import paths, settled
+from segline.data.reading.painting import covered_pixels, layered
 from segline.data.sources import Folder
 from segline.data.store import IGNORE, Truth
 from segline.errors import DataError
