@@ -77,7 +77,7 @@ def test_a_change_of_one_model_leaves_the_other_models_plans(checkout: TinyCheck
 def test_a_model_that_is_gone_has_no_plan(checkout: TinyCheckout) -> None:
     plan(checkout)
     text = checkout.params.read_text()
-    checkout.params.write_text("models:\n  unet: {arch: unet}\n" + text[text.index("evaluate:") : text.index("promote:")])
+    checkout.params.write_text("data: {source: shapes}\nmodels:\n  unet: {arch: unet}\n" + text[text.index("evaluate:") : text.index("promote:")])
     assert {name.split("/")[0] for name in plan(checkout)} == {"unet"}
 
 

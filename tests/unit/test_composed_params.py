@@ -11,6 +11,7 @@ from segline.documentation import excerpt
 from segline.errors import ParametersError
 
 ABOVE = """\
+data: {source: shapes}
 models:
   a: {arch: unet, encoder: mobilenet_v2, train: {lr: 0.001}, input: {size: [64, 64], crop: [32, 32]}}
   b: {arch: unet, encoder: mobilenet_v2, train: {lr: 0.002}, input: {size: [64, 64]}}
@@ -102,5 +103,5 @@ def test_the_mistake_of_a_member_is_told_once(tmp_path: Path) -> None:
 
 def test_the_page_of_parameters_says_which_keys_there_are_not() -> None:
     page = excerpt("ensemble")
-    assert "It is made of other entries, and has no `input`, `augment`, `train`" in page
+    assert "It is made of other entries, and has no `recipe`, `input`, `augment`, `train`" in page
     assert "`weights`" in page and "`loss`" not in page

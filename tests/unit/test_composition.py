@@ -33,7 +33,7 @@ from segline.plan.plans import ComposePlan, EvaluatePlan, ExportPlan, TrainPlan
 from segline.plan.resolve import ModelPlans, resolve
 from segline_runtime.instance import InstancePrediction
 from segline_runtime.predictor import Predictor
-from segline_runtime.semantic import SemanticPrediction
+from segline_runtime.semantic import SemanticPrediction, enlarged
 from segline_runtime.specification import Components, Geometry, Tile
 
 CPU = torch.device("cpu")
@@ -114,7 +114,7 @@ def few(dataset: PreparedDataset, tmp_path: Path) -> Path:
 
 def probabilities(models: Path, name: str, dataset: PreparedDataset, image: np.ndarray) -> np.ndarray:
     [prediction] = [load(ModelFolder(models / name), planned(dataset)[name].evaluate, CPU).graph.run(image[None])]
-    logits = torch.from_numpy(prediction["logits"][0]).double()
+    logits = torch.from_numpy(enlarged(prediction["logits"][0], (image.shape[0], image.shape[1]))).double()
     found: np.ndarray = torch.softmax(logits, dim=0).numpy()
     return found
 

@@ -56,4 +56,4 @@ def _told(root: Path, name: str, content: str, use: Callable[[Path], object]) ->
 def test_what_is_not_damaged_is_read(root: Path) -> None:
     for use in hostile.targets(root).values():
         use(root)
-    assert json.loads((root / "models" / "unet" / "model.json").read_text())["version"] == 2
+    assert json.loads((root / "models" / "unet" / "model.json").read_text())["version"] == 3

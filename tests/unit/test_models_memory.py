@@ -174,8 +174,8 @@ def test_statistics_are_of_all_processes(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    forked = multiprocessing.get_context("fork")
-    processes = [forked.Process(target=_one_of_two, args=(rank, port, str(tmp_path))) for rank in range(2)]
+    own = multiprocessing.get_context("spawn")  # a process that has computed gradients cannot be forked into one that does
+    processes = [own.Process(target=_one_of_two, args=(rank, port, str(tmp_path))) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:

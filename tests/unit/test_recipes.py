@@ -33,7 +33,7 @@ EVERY = [(name, arch) for name in catalog.RECIPES for arch in catalog.get(name).
 def read(folder: Path, entries: dict[str, Any]) -> Params:
     """JSON is YAML, too."""
     file = folder / "params.yaml"
-    file.write_text(json.dumps({"models": entries}))
+    file.write_text(json.dumps({"data": {"source": "shapes"}, "models": entries}))
     return params.read(file)
 
 

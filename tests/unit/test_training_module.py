@@ -37,15 +37,18 @@ class Overflowing:
         return {"loss": loss * float("inf") if self.step in self._steps else loss}
 
 
+def made(network: nn.Module, infinite: set[int], settings: Train) -> SegmentationModule:
+    learning: Any = Overflowing(infinite)
+    classes = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "thing", (9, 9, 9), True))
+    specification = Specification("semantic", "linear", "tiny", classes, Geometry("native", None), (0.0,) * 3, (1.0,) * 3)
+    return SegmentationModule(network, None, task=catalog.get("semantic"), learning=learning, specification=specification, settings=settings)
+
+
 def trained(infinite: set[int], precision: str, steps: int = 30) -> tuple[nn.Module, float]:
     """The network after one epoch, and the mean loss that was told."""
     torch.manual_seed(0)
     network = nn.Linear(2, 1)
-    learning: Any = Overflowing(infinite)
-    classes = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "thing", (9, 9, 9), True))
-    specification = Specification("semantic", "linear", "tiny", classes, Geometry("native", None), (0.0,) * 3, (1.0,) * 3)
-    settings = Train(epochs=1, lr=0.01, schedule="constant", warmup=0)
-    learner = SegmentationModule(network, None, task=catalog.get("semantic"), learning=learning, specification=specification, settings=settings)
+    learner = made(network, infinite, Train(epochs=1, lr=0.01, schedule="constant", warmup=0))
     plugins = [MixedPrecision("16-mixed", "cpu")] if precision == "fp16" else []
     trainer = lightning.Trainer(
         accelerator="cpu", max_epochs=1, plugins=plugins, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
@@ -95,3 +98,13 @@ def test_a_loss_that_is_looked_at_later_is_told_with_its_own_step(infinite: set[
     with pytest.raises(FloatingPointError, match=rf"the loss is -?(inf|nan) at step {step}$"):
         trained(infinite, "fp32")
     assert len(made) == looked_at
+
+
+@pytest.mark.parametrize(("given", "norm"), [(0.5, 0.5), (100.0, 4.0), (None, 4.0)])
+def test_gradients_of_the_one_kernel_are_clipped_by_their_norm(given: float | None, norm: float) -> None:
+    network = nn.Linear(3, 4)
+    for weights in network.parameters():
+        weights.grad = torch.ones_like(weights)  # 16 in all, so their norm is 4
+    moving = torch.optim.AdamW(network.parameters(), fused=True)
+    made(network, set(), Train()).configure_gradient_clipping(moving, given)
+    assert float(nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])) == pytest.approx(norm)

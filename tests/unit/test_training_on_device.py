@@ -241,7 +241,7 @@ def tensors(batch: Any) -> list[Tensor]:
     """Of a batch of either task."""
     found: list[Tensor] = []
     for value in batch:
-        for inner in [value] if isinstance(value, Tensor) else value:
+        for inner in [value] if isinstance(value, Tensor) else value or ():
             found += [inner] if isinstance(inner, Tensor) else inner.values()
     return found
 

@@ -90,8 +90,8 @@ class Augmentation:
         Raises ParametersError when a transform cannot transform this image.
         """
         followed = None if self.maps is None else self.maps.of_image(sample)
-        if not self._objects:
-            sample = replace(sample, instances=None)  # read for maps, or for those that are pasted; this model learns from the mask
+        if not self._objects and (self._pastes or followed is not None):
+            sample = replace(sample, instances=None)  # read for those that are pasted, or for maps; this model learns from the mask
         arrays, labels = self._transformed(sample, _Chance(seed), self._steps, view, others, followed)
         most, least = self._bounds(sample, view)
         if most is not None:
@@ -108,7 +108,7 @@ class Augmentation:
         Raises ParametersError as the call does.
         """
         assert self.maps is None, "maps are made of the picture as the network sees it"
-        if not self._objects:
+        if not self._objects and self._pastes:
             sample = replace(sample, instances=None)
         chance = _Chance(seed)
         own, twins = self._parted

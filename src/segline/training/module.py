@@ -160,6 +160,15 @@ class SegmentationModule(LightningModule):
             self._scorer.merge(scores)
             self._loss.merge(losses)
 
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """By the norm. Lightning clips for no fused optimiser in any mixed precision, since one may scale the gradients; without a scaler none does."""
+        if not any(group.get("fused") for group in optimizer.param_groups):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         moving = optimizer.optimizer(self.network, self.encoder, self._settings)
         rates = optimizer.schedule(moving, self._settings, int(self.trainer.estimated_stepping_batches))
