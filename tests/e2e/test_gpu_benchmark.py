@@ -140,7 +140,7 @@ def test_a_bundle_holds_what_the_command_needs(tmp_path: Path) -> None:
     assert all(record.image.suffix == ".jpg" for found in (roads, people) for record in found.records)
     code = bundle / "code" / "benchmarks" / "gpu" / "run"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    places = [str(code.parent), str(bundle / "code" / "src")]
+    places = [str(code.parent), str(code.parents[1]), str(bundle / "code" / "src")]
     script = f"import sys; sys.path[:0] = {places!r}; import segline, proof.command as c; print(segline.__file__, c._beside('data'))"
     imported = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True).stdout.split()
     assert [Path(path) for path in imported] == [bundle / "code" / "src" / "segline" / "__init__.py", bundle / "data"]

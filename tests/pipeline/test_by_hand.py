@@ -21,7 +21,8 @@ def line(make_tiny_checkout: Callable[[], TinyCheckout]) -> TinyCheckout:
     """A tiny checkout with plans for the U-Net, of which nothing has been trained."""
     checkout = make_tiny_checkout()
     for stage in ("params", "download", "prepare", "plan"):
-        assert checkout.run("python", f"pipeline/{stage}.py").stdout == ""
+        said = checkout.run("python", f"pipeline/{stage}.py").stdout
+        assert said.splitlines() == [] or (stage == "prepare" and "The split test lacks 1 class" in said and said.count("\n") == 1)
     return checkout
 
 

@@ -50,7 +50,7 @@ KINDS: dict[str, Kind] = {
     "same_in_splits": Kind("One image in several splits", "warning", "Keep it in one of them: a model is not to be scored on what it has learnt."),
     "same_twice": Kind("One image several times", "note", "Keep one of them, unless it is meant to count more than the others."),
     "nothing_to_learn": Kind("Images of which everything is ignored", "warning", "Correct their masks, or remove them: they take part in nothing."),
-    "polygon": Kind("Outlines that are none", "warning", "Correct the outline in the annotation tool; what can be drawn of it is drawn."),
+    "polygon": Kind("Broken outlines", "warning", "Correct the outline in the annotation tool; what can be drawn of it is drawn."),
     "box": Kind("Boxes that are not those of their masks", "warning", "Nothing, if the mask is right: the box was drawn anew from it."),
     "left_out": Kind("What was left out", "warning", "Add what is missing, or remove what has no partner."),
     "skipped": Kind("Images that were skipped", "warning", "They had errors, and data.on_error is skip: correct them to have them back."),
