@@ -6,9 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from segline import signals  # noqa: E402
+from segline import signals, threads  # noqa: E402
 
 signals.leave_at_once()  # before anything that takes its time to import
+threads.sleep_soon()
 
 from importlib.util import find_spec  # noqa: E402
 
