@@ -4,8 +4,8 @@
 
 Each way is a process of its own, since GNU OpenMP reads its settings when torch is loaded: as torch has it, with `segline.threads.sleep_soon`, and asleep at
 once (`OMP_WAIT_POLICY=PASSIVE`). The network is a U-Net with a ResNet-18 encoder, 4 images of 96 × 128, bf16, channels_last. The busy process has one of the
-cores at a higher priority, as a neighbour's training has who was there first. Held against each other are the seconds that a step takes, the least of the rounds; `processor` are those
-of both threads. The result is `benchmarks/spinning.json`. Needs Linux and two idle cores, and the right to raise a priority.
+cores at a higher priority, as a neighbour's training has who was there first. Held against each other are the seconds that a step takes, the least of the
+rounds; `processor` are those of both threads. The result is `benchmarks/spinning.json`. Needs Linux and two idle cores, and the right to raise a priority.
 """
 
 from __future__ import annotations
