@@ -5,7 +5,7 @@ In the copy that DVC makes for an experiment the alias stays with the model of t
 
 import here  # isort: skip
 
-from segline import params, registry, tracking
+from segline import params, registry, status, tracking
 from segline.errors import told_in_sentences
 from segline.files import write_json
 from segline.layout import Checkout
@@ -18,9 +18,11 @@ def main(name: str) -> None:
     params.select(settings, name)
     folder = checkout.model(name)
     experiment = copies.experiment_of(checkout)
-    receipt = registry.register(store=tracking.store_uri(checkout, settings.tracking.uri), folder=folder, experiment=experiment)
+    store = tracking.store_uri(checkout, settings.tracking.uri)
+    receipt = registry.register(store=store, folder=folder, experiment=experiment)
     write_json(folder.receipt, receipt.to_dict())
     if experiment is None:
+        status.ask_ahead(checkout, store)
         print(f"{receipt.name} version {receipt.version} is candidate (models:/{receipt.name}@{registry.CANDIDATE}).")
     else:
         copies.mark(checkout.plan(name).register, experiment)

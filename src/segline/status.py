@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from segline import registry, tracking
 from segline.card import ModelCard, members_that_changed
-from segline.layout import ModelFolder
+from segline.errors import SeglineError
+from segline.layout import Checkout, ModelFolder
 from segline.provenance import file_digest
 from segline.registry import CANDIDATE, Receipt
+from segline.tracking.answers import answer, kept
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,11 @@ def model_folders(models: Path) -> list[ModelFolder]:
 
 def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
     """Each folder against the store: its run, its version by content, its receipt, and who is `candidate`. Raises TrackingError."""
-    client = tracking.connect(store)
     findings = []
     for folder in folders:
         card = ModelCard.read(folder.card)
         problems = []
-        if tracking.run_id(client, card.key, str(card.dataset["name"])) is None:
+        if _run_id(store, card.key, str(card.dataset["name"])) is None:
             problems.append(("the tracking store lacks its run", "segline sync"))
         changed = members_that_changed(card, folder.path.parent)
         if changed:
@@ -63,3 +65,16 @@ def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
         number, held = (found.number if found else None for found in (version, candidate))
         findings.append(Finding(folder.name, card.registered_name, number, held, tuple(problems)))
     return findings
+
+
+def ask_ahead(checkout: Checkout, store: str) -> None:
+    """Ask what `segline models` and `segline status` will ask, now that MLflow is imported and the store has changed: then they answer at once."""
+    with suppress(SeglineError), kept(checkout.answers):
+        for name in registry.names(store=store):
+            registry.versions(store=store, name=name)
+        compare(store=store, folders=model_folders(checkout.models))
+
+
+def _run_id(store: str, key: str, dataset: str) -> str | None:
+    found: str | None = answer(store, f"run {key} of {dataset}", lambda: tracking.run_id(tracking.connect(store), key, dataset))
+    return found

@@ -38,6 +38,7 @@ def promote(
     """Move an alias when the gates of params.yaml (promote.<model>) hold; else say which failed, and exit 1."""
     from segline.data.store import PreparedDataset
     from segline.promotion import promote as promotion
+    from segline.status import ask_ahead
 
     here = checkout()
     registered = registered_name(name)
@@ -57,6 +58,7 @@ def promote(
     _tell(outcome)
     if stranger:
         print(stranger)
+    ask_ahead(here, tracking_store())
     if outcome.failed and not outcome.forced:
         raise typer.Exit(REFUSED)
 

@@ -26,7 +26,7 @@ def status() -> None:
     if not folders:
         print("There is no trained model yet; run `dvc repro`.")
         return
-    with quick():
+    with quick(checkout().answers):
         findings = comparison.compare(store=store, folders=folders)
     print(shown(store))
     table = Table("model", "registered as", "version", "candidate", "state", "remedy")

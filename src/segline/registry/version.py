@@ -13,6 +13,7 @@ from segline.choices import nearest
 from segline.errors import RegistryError
 from segline.registry.client import asked
 from segline.tracking.address import shown
+from segline.tracking.answers import answer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,12 +106,23 @@ class Version:
 
 def names(*, store: str) -> list[str]:
     """All registered models."""
-    with asked(store) as client:
-        return sorted(_all_names(client))
+    found: list[str] = answer(store, "registered models", lambda: _names(store))
+    return found
 
 
 def versions(*, store: str, name: str) -> list[Version]:
     """The versions of one model, newest first; none where there is no such model."""
+    found = answer(store, f"versions of {name}", lambda: _versions(store, name))
+    return [Version(**{**values, "aliases": tuple(values["aliases"]), "created": datetime.fromisoformat(values["created"])}) for values in found]
+
+
+def _names(store: str) -> list[str]:
+    with asked(store) as client:
+        return sorted(_all_names(client))
+
+
+def _versions(store: str, name: str) -> list[dict[str, Any]]:
+    """The fields of each version, as JSON has them."""
     with asked(store) as client:
         from mlflow.exceptions import MlflowException
 
@@ -127,17 +139,17 @@ def versions(*, store: str, name: str) -> list[Version]:
             found += answer
             page = answer.token or ""
     numbered = [
-        Version(
-            name,
-            int(v.version),
-            tuple(sorted((a for a, held in aliases.items() if int(held) == int(v.version)), key=_alias_order)),
-            dict(v.tags),
-            datetime.fromtimestamp(v.creation_timestamp / 1000, UTC),
-            v.run_id or None,
-        )
+        {
+            "name": name,
+            "number": int(v.version),
+            "aliases": sorted((a for a, held in aliases.items() if int(held) == int(v.version)), key=_alias_order),
+            "tags": dict(v.tags),
+            "created": datetime.fromtimestamp(v.creation_timestamp / 1000, UTC).isoformat(),
+            "run_id": v.run_id or None,
+        }
         for v in found
     ]
-    return sorted(numbered, key=lambda v: -v.number)
+    return sorted(numbered, key=lambda fields: -fields["number"])
 
 
 def require(*, store: str, name: str) -> list[Version]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
+from segline.tracking.answers import kept
 from segline.tracking.store import load_mlflow, one_client
 
 NOT_NEEDED = ("pandas", "scipy", "pyarrow")
@@ -23,25 +25,24 @@ def process_is_ours() -> None:
 
 
 @contextmanager
-def quick() -> Iterator[None]:
-    """For a block that imports MLflow and reads a store: no garbage is looked for meanwhile, the store is reached once, and in a process of our own
-    MLflow is imported without `NOT_NEEDED`. Raises TrackingError when MLflow is not installed.
+def quick(answers: Path | None = None) -> Iterator[None]:
+    """For a block that only reads a store: what it answered before is known where `answers` says it (see `segline.tracking.answers`). What is not known
+    is asked with MLflow: no garbage is looked for meanwhile, the store is reached once, and in a process of our own MLflow is imported without
+    `NOT_NEEDED`. Raises TrackingError when MLflow is not installed.
 
     What is imported stays until the end, and looking through these hundreds of thousands of objects again and again takes a fifth of the time.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        if _alone:
-            _load_less()
-        with one_client():
+        with one_client(_import_less if _alone else None), nullcontext() if answers is None else kept(answers):
             yield
     finally:
         if collecting:
             gc.enable()
 
 
-def _load_less() -> None:
+def _import_less() -> None:
     """Import MLflow without what no question needs; where it cannot do without, whole."""
     before = set(sys.modules)
     if "mlflow" in before:

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ ARTIFACTS = "mlartifacts"
 TIMEOUT_S = 20.0
 _LOCK_S = 120.0  # the tables take some seconds, on a busy machine a minute; a process that is killed lets go at once
 _clients: dict[str, MlflowClient] | None = None
+_import_less: Callable[[], None] | None = None
 _UNREACHABLE = re.compile(r"timeout|timed out|failed with exception|Max retries|Connection", re.IGNORECASE)
 
 
@@ -51,15 +52,17 @@ def connect(store: str, *, timeout_s: float = TIMEOUT_S) -> MlflowClient:
 
 
 @contextmanager
-def one_client() -> Iterator[None]:
-    """In the block, which is short and only asks, all who connect to a store share one client, which was checked once."""
-    global _clients
-    before = _clients
-    _clients = {}
+def one_client(import_less: Callable[[], None] | None = None) -> Iterator[None]:
+    """In the block, which is short and only asks, all who connect to a store share one client, which was checked once.
+
+    import_less: imports MLflow in another way, if it is imported at all.
+    """
+    global _clients, _import_less
+    before, _clients, _import_less = (_clients, _import_less), {}, import_less
     try:
         yield
     finally:
-        _clients = before
+        _clients, _import_less = before
 
 
 def _connect(store: str, timeout_s: float) -> MlflowClient:
@@ -142,8 +145,12 @@ def find_run(client: MlflowClient, key: str, dataset: str) -> Run | None:
 
 def load_mlflow() -> Any:
     """The module mlflow, without its telemetry. Raises TrackingError when it is not installed."""
+    global _import_less
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported: it would call home from a thread
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with the password, if there is one
+    import_less, _import_less = _import_less, None
+    if import_less is not None:
+        import_less()
     try:
         import mlflow
     except ImportError as error:

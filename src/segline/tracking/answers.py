@@ -1,0 +1,95 @@
+"""What a local store answered, kept for as long as its database has not changed by a byte.
+
+To import MLflow takes longer than all that `segline models` and `segline status` ask of it. So who only asks, within `kept`, asks a database of the checkout
+once: the answers lie beside the hash of its content, in a file that may be deleted at any time. A server, a database that another process is writing, and
+one that lies outside the checkout are asked anew each time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from segline.files import write_json
+from segline.provenance import file_digest
+from segline.tracking.address import SQLITE
+
+VERSION = 1
+"""Of the file: which questions there are, and the shape of their answers."""
+
+_LARGEST = 256 * 2**20  # bytes; a larger database takes as long to hash as to ask
+_keeper: _Keeper | None = None
+
+
+@contextmanager
+def kept(file: Path) -> Iterator[None]:
+    """For a block that only asks. file: where answers are kept, of a database that lies in the same checkout."""
+    global _keeper
+    before, _keeper = _keeper, _Keeper(file)
+    try:
+        yield
+        _keeper.close()
+    finally:
+        _keeper = before
+
+
+def answer(store: str, question: str, ask: Callable[[], Any]) -> Any:
+    """What `ask` answers, as JSON has it; asked only where this is not known.
+
+    store: as `store_uri` gives it. question: identifies `ask` among all questions to this store.
+    """
+    if _keeper is None or not store.startswith(SQLITE):
+        return ask()
+    return _keeper.answer(Path(store.removeprefix(SQLITE).split("?")[0]), question, ask)
+
+
+class _Keeper:
+    """The answers of one database in one state: the first one that is asked about."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._database: Path | None = None
+        self._state: dict[str, Any] | None = None
+        self._answers: dict[str, Any] = {}
+        self._asked = False
+
+    def answer(self, database: Path, question: str, ask: Callable[[], Any]) -> Any:
+        if self._database is None:
+            self._open(database)
+        if self._state is None or database != self._database:
+            return ask()
+        if question not in self._answers:
+            self._answers[question] = ask()
+            self._asked = True
+        return self._answers[question]
+
+    def close(self) -> None:
+        """Keep the answers, if the database is still what it was before the first of them."""
+        if self._asked and self._database is not None and _state(self._database) == self._state:
+            with suppress(OSError):  # a folder that cannot be written, a full disk: asked anew next time
+                write_json(self._file, {"state": self._state, "answers": self._answers})
+
+    def _open(self, database: Path) -> None:
+        self._database = database
+        if not database.is_relative_to(self._file.parents[1]):
+            return
+        self._state = _state(database)
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):  # what is no such file is written anew
+            found = json.loads(self._file.read_text(encoding="utf-8"))
+            if found["state"] == self._state and isinstance(found["answers"], dict):
+                self._answers = found["answers"]
+
+
+def _state(database: Path) -> dict[str, Any] | None:
+    """What the answers depend on; None while somebody writes, and where that cannot be told."""
+    try:
+        journals = [database.with_name(f"{database.name}-{ending}") for ending in ("journal", "wal")]
+        if database.stat().st_size > _LARGEST or any(journal.exists() for journal in journals):
+            return None
+        return {"version": VERSION, "mlflow": metadata.version("mlflow"), "database": str(database), "sha256": file_digest(database)}
+    except (OSError, metadata.PackageNotFoundError):
+        return None
