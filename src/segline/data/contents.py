@@ -1,7 +1,7 @@
 """What the folder of a split holds: its images in their order, and the truth of each, found by the image's position.
 
-    split.json      number, hash, and the files with their rows and sizes
-    index, images, masks, objects      rows of `segline.data.packs`
+split.json                       number, hash, and the files with their rows and sizes
+index, images, masks, objects    rows of `segline.data.packs`
 """
 
 from __future__ import annotations
