@@ -90,7 +90,7 @@ def test_the_contract_of_the_store(tmp_path):
     assert info.truths == ("index", "instances")
     assert [(c.id, c.name, c.thing) for c in info.classes] == [(0, "background", False), (1, "person", True)]
     assert info.classes[0].color == (0, 0, 0)
-    assert (info.image, info.scored, info.version) == (ImageKind(), "test", 2)
+    assert (info.image, info.scored, info.version) == (ImageKind(), "test", 3)
     train = data.split("train", BOTH)
     pixels = np.concatenate([s.image.reshape(-1, 3) for s in train]) / 255
     assert np.allclose(info.mean, pixels.mean(axis=0), atol=1e-5) and np.allclose(info.std, pixels.std(axis=0), atol=1e-5)

@@ -291,6 +291,8 @@ class Split(Sequence[Sample]):
         image = _read_image(self._contents.content("images", position), f"{self.folder}: {name}", self.image)
         mask = _read_mask(self._contents.content("masks", position), f"{self.folder}: the mask of {name}") if "index" in self.truths else None
         objects = "instances" in self.truths or "boxes" in self.truths
+        if self._contents.size(position) != image.shape[:2]:
+            raise DataError(f"{self.folder}: {name} is not of the size that is said of it; {_AGAIN}.")
         instances = self._objects(position, name) if objects else None
         return Sample(position + 1, Path(name).stem, image, mask, instances)
 
