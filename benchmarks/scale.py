@@ -1,4 +1,4 @@
-"""The data half of the line at COCO's size: 118,000 images with 860,000 annotations, four in five of them polygons, one in five RLE. Generated, 64x48 pixels each.
+"""The data half of the line at COCO's size: 118,000 generated images of 64x48 pixels, 860,000 annotations, four in five polygons, one in five RLE.
 
     python benchmarks/scale.py [SHARE ...]        (default 0.1 and 1: the shares of that size that are prepared, which tells whether cost grows in step)
 
@@ -58,19 +58,17 @@ def source(root: Path, share: float) -> None:
         listed = [{"id": i, "file_name": f"{i:012}.jpg", "height": HEIGHT, "width": WIDTH} for i in chosen]
         with (root / "annotations" / f"instances_{split}2017.json").open("w") as stream:
             stream.write(json.dumps({"images": listed, "categories": categories})[:-1] + ', "annotations": [')
+            separator = ""
             for i in chosen:
-                # A comment makes each file another one.
-                comment = f"image {i}".encode()
+                comment = f"image {i}".encode()  # makes each file another one
                 picture = pictures[i % len(pictures)]
                 content = picture[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + picture[2:]
                 (root / f"{split}2017" / f"{i:012}.jpg").write_bytes(content)
                 for k in range(each[i]):
-                    shape = shapes[(31 * i + k) % len(shapes)]
-                    stream.write(", " * (k > 0 or i != chosen[0]))
-                    stream.write(f'{{"id": {identity + 1}, "image_id": {i}, "category_id": {(i + k) % CLASSES + 1}, {shape}}}')
                     identity += 1
-                if not each[i] and i == chosen[0]:
-                    stream.write(f'{{"id": {annotations + 1 + i}, "image_id": {i}, "category_id": 1, {shapes[0]}}}')
+                    shape = shapes[(31 * i + k) % len(shapes)]
+                    stream.write(f'{separator}{{"id": {identity}, "image_id": {i}, "category_id": {(i + k) % CLASSES + 1}, {shape}}}')
+                    separator = ", "
             stream.write("]}")
 
 
@@ -121,7 +119,7 @@ def measured(folder: Path, share: float) -> dict[str, Any]:
         nothing.append(time.perf_counter() - start)
     figures["nothing_to_do_s"] = round(min(nothing), 2)
     data = PreparedDataset(prepared)
-    figures["loader_process_mb"] = {truths[0]: _in_a_process(_loader_memory, prepared, truths) for truths in KINDS}
+    figures["loader_process_mb"] = {truths[0]: _in_a_process(prepared, truths) for truths in KINDS}
     figures["images_per_s"] = {truths[0]: _speeds(data.split("train", truths), folder / truths[0]) for truths in KINDS}
     return figures
 
@@ -183,24 +181,28 @@ def _memory(pid: int, *kinds: str) -> float:
     return 0.0
 
 
-def _in_a_process(work: Any, *arguments: Any) -> Any:
-    """What `work` gives in a process of its own, as training is one."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+def _in_a_process(prepared: Path, truths: tuple[Truth, ...]) -> dict[str, int]:
+    """`loader_memory` in a process of its own, as training is one."""
+    done = subprocess.run([sys.executable, __file__, "loader", prepared, *truths], capture_output=True, text=True, check=True)
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
 
 
-def _loader_memory(prepared: Path, truths: tuple[Truth, ...]) -> int:
-    """Megabytes that no other process shares with a loader process, after it has read images from the whole split."""
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # a pool's process may have no children otherwise
+def loader_memory(prepared: Path, truths: tuple[Truth, ...]) -> dict[str, int]:
+    """Of a loader process that reads images from the whole split, in megabytes: what it wrote itself, and the pages of files that it alone has mapped.
+
+    These are the system's, which takes them back when memory runs short.
+    """
     split = PreparedDataset(prepared).split("train", truths)
     part = split.part(np.linspace(0, len(split) - 1, min(len(split), READ)).astype(int).tolist())
     loader: DataLoader[Any] = validation_loader(part, batch_size=16, rank=0, world=1, workers=1)
-    most = 0.0
+    own = mapped = 0.0
     for samples in loader:
         assert samples
-        own = [child.pid for child in multiprocessing.active_children()]
-        most = max(most, *(_memory(pid, "Private_Clean", "Private_Dirty") for pid in own if pid))
-    return round(most)
+        [worker] = multiprocessing.active_children()
+        assert worker.pid
+        own, mapped = max(own, _memory(worker.pid, "Private_Dirty")), max(mapped, _memory(worker.pid, "Private_Clean"))
+    return {"own": round(own), "mapped": round(mapped)}
 
 
 def _speeds(split: Split, folder: Path) -> dict[str, float]:
@@ -278,4 +280,7 @@ def main(shares: Sequence[float]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["loader"]:
+        print(json.dumps(loader_memory(Path(sys.argv[2]), tuple(sys.argv[3:]))))  # type: ignore[arg-type]
+        sys.exit()
     main([float(share) for share in sys.argv[1:]] or [0.1, 1.0])

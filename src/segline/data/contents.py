@@ -76,7 +76,8 @@ class Contents:
 
     def name(self, position: int) -> str:
         """File name of an image."""
-        return _file_name(self.pack("index").values(position, "name"), self.folder)
+        [name] = self.pack("index").values(position, "name")
+        return _file_name(name, self.folder)
 
     def names(self) -> list[str]:
         """File names of all images."""
@@ -88,13 +89,13 @@ class Contents:
 
     def content(self, kind: str, position: int) -> bytes:
         """The encoded file of an image (`images`) or of its mask (`masks`)."""
-        content: bytes | None = self.pack(kind).values(position, "content")
+        [content] = self.pack(kind).values(position, "content")
         return content or b""
 
     def size(self, position: int) -> tuple[int, int]:
         """Height, width."""
-        index = self.pack("index")
-        return index.values(position, "height"), index.values(position, "width")
+        height, width = self.pack("index").values(position, "height", "width")
+        return height, width
 
     def objects(self, position: int) -> Objects:
         """Those of one image."""
@@ -102,15 +103,14 @@ class Contents:
         if start == end:
             none = np.zeros(0)
             return Objects(none.astype(np.int32), none.astype(np.bool_), none.reshape(0, 4), none, ())
-        batch, _ = self.pack("objects").rows(start, end - start)
-        number = {name: batch.column(name).to_numpy() for name in batch.schema.names if name != "counts"}
-        boxes = np.stack([number["x"], number["y"], number["width"], number["height"]], axis=1)
-        return Objects(number["label"], number["crowd"].astype(np.bool_), boxes, number["area"], tuple(batch.column("counts").to_pylist()))
+        rows = self.pack("objects").rows(start, end - start)
+        boxes = np.stack([rows["x"], rows["y"], rows["width"], rows["height"]], axis=1)
+        return Objects(rows["label"], rows["crowd"].astype(np.bool_), boxes, rows["area"].copy(), tuple(rows["counts"]))
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
         """(N + 1,): where the objects of each image begin, and the last ones end."""
-        numbers = self.pack("index").numbers("objects")
+        numbers = np.array(self.pack("index").column("objects"), dtype=np.int64)
         ends = np.concatenate([[0], np.cumsum(numbers, dtype=np.int64)])
         if ends[-1] != len(self.pack("objects")) or (numbers < 0).any():
             raise DataError(f"{self.folder} holds objects of other images; {AGAIN}.")

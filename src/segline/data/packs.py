@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from segline import written
 from segline.errors import DataError
@@ -146,42 +145,40 @@ class Pack:
         for file in self._files:
             _require(self._folder / file.name, file)
 
-    def rows(self, start: int, number: int = 1) -> tuple[pa.RecordBatch, Path]:
-        """Rows that were added together, or one row, and the file that holds them."""
-        at = bisect_right(self._ends, start)
-        if at not in self._opened:
-            self._opened[at] = _Opened(self._folder / self._files[at].name, KINDS[self._kind], self._files[at])
-        opened = self._opened[at]
-        return opened.rows(start - (self._ends[at] - self._files[at].rows), number), opened.file
+    def values(self, row: int, *names: str) -> tuple[Any, ...]:
+        """Those of some columns of one row, as Python has them."""
+        columns, first = self._at(row, 1)
+        return tuple(columns[name][first].item() if isinstance(columns[name], np.ndarray) else columns[name][first].as_py() for name in names)
 
-    def values(self, start: int, name: str) -> Any:
-        """One value, as Python has it."""
-        batch, _ = self.rows(start)
-        return batch.column(name)[0].as_py()
+    def rows(self, start: int, number: int) -> dict[str, Any]:
+        """The columns of rows that were added together: numbers as an array that cannot be written to, others as a list."""
+        columns, first = self._at(start, number)
+        cut = slice(first, first + number)
+        return {name: column[cut] if isinstance(column, np.ndarray) else column[cut].to_pylist() for name, column in columns.items()}
 
     def column(self, name: str) -> list[Any]:
-        """The values of one column of all rows."""
-        return [value for batch in self._batches() for value in batch.column(name).to_pylist()]
+        """The values of one column of all rows, as Python has them."""
+        return [value for columns in self._batches() for value in columns[name].tolist()]
 
-    def numbers(self, name: str) -> NDArray[Any]:
-        """A column of numbers of all rows."""
-        parts = [batch.column(name).to_numpy() for batch in self._batches()]
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+    def _at(self, row: int, number: int) -> tuple[dict[str, Any], int]:
+        at = bisect_right(self._ends, row)
+        return self._file(at).rows(row - (self._ends[at] - self._files[at].rows), number)
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        row = 0
-        while row < len(self):
-            self.rows(row)
-            at = bisect_right(self._ends, row)
-            yield from self._opened[at].batches()
-            row = self._ends[at]
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        for at in range(len(self._files)):
+            yield from self._file(at).batches()
+
+    def _file(self, at: int) -> _Opened:
+        if at not in self._opened:
+            self._opened[at] = _Opened(self._folder / self._files[at].name, KINDS[self._kind], self._files[at])
+        return self._opened[at]
 
 
 class _Opened:
     """A file of batches, mapped."""
 
     def __init__(self, file: Path, schema: pa.Schema, expected: PackedFile) -> None:
-        self.file = file
+        self._file = file
         _require(file, expected)
         with _reading(file):
             self._reader = pa.ipc.open_file(pa.memory_map(str(file)))
@@ -190,27 +187,29 @@ class _Opened:
             self._ends = list(accumulate(self._reader.get_batch(i).num_rows for i in range(self._reader.num_record_batches)))
             if not self._ends or self._ends[-1] != expected.rows:
                 raise ValueError(f"it does not hold {expected.rows} rows")
-        self._sound: dict[int, pa.RecordBatch] = {}
+        self._columns: dict[int, dict[str, Any]] = {}
 
-    def rows(self, start: int, number: int) -> pa.RecordBatch:
+    def rows(self, start: int, number: int) -> tuple[dict[str, Any], int]:
+        """The columns of the batch that holds some rows, and the first of these in it."""
         at = bisect_right(self._ends, start)
-        batch = self._batch(at)
-        first = start - (self._ends[at] - batch.num_rows)
-        if first + number > batch.num_rows:
-            raise DataError(f"{self.file} cannot be read (rows of one image stand apart); {AGAIN}.")
-        return batch.slice(first, number)
+        first = start - (self._ends[at - 1] if at else 0)
+        if start + number > self._ends[at]:
+            raise DataError(f"{self._file} cannot be read (rows of one image stand apart); {AGAIN}.")
+        return self._batch(at), first
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[dict[str, Any]]:
         return (self._batch(i) for i in range(len(self._ends)))
 
-    def _batch(self, number: int) -> pa.RecordBatch:
-        if number not in self._sound:
-            with _reading(self.file):
+    def _batch(self, number: int) -> dict[str, Any]:
+        if number not in self._columns:
+            with _reading(self._file):
                 batch = self._reader.get_batch(number)
                 # Looks at where each value begins, not at the values: damage there would be read from memory that is not the file's.
                 batch.validate(full=True)
-                self._sound[number] = batch
-        return self._sound[number]
+                columns = {field.name: batch.column(field.name) for field in batch.schema}
+                numbers = {name: column.to_numpy() for name, column in columns.items() if pa.types.is_primitive(column.type)}
+                self._columns[number] = columns | numbers
+        return self._columns[number]
 
 
 def _require(file: Path, expected: PackedFile) -> None:
