@@ -30,7 +30,7 @@ from pycocotools import mask as rle
 from ruamel.yaml import YAML
 from torch.utils.data import DataLoader
 
-from segline.data.store import PreparedDataset, Split, Truth
+from segline.data.store import EncodedMasks, Instances, PreparedDataset, Split, Truth
 from segline.training.loaders import validation_loader
 from segline_runtime.images import to_array
 
@@ -230,7 +230,7 @@ def _unpack(part: Split, folder: Path) -> None:
             if sample.instances is not None:
                 boxes, labels, areas = sample.instances.boxes.tolist(), sample.instances.labels.tolist(), sample.instances.areas.tolist()
                 said = zip(sample.instances.rles(), boxes, labels, areas, strict=True)
-                found = [{"segmentation": _text(one), "bbox": box, "category_id": label, "area": area} for one, box, label, area in said]
+                found = [{"segmentation": _text(one), "bbox": box, "category_id": label, "area": area, "iscrowd": 0} for one, box, label, area in said]
                 stream.write(json.dumps(found).encode())
             offsets.append((start, stream.tell()))
     np.save(folder / "offsets.npy", offsets)
@@ -261,8 +261,12 @@ def _read_files(part: Split, folder: Path) -> None:
                 found = json.loads(stream.read(offsets[i, 1] - offsets[i, 0]))
             boxes = np.zeros((len(found), 4), dtype=np.float32)
             for k, one in enumerate(found):
-                boxes[k] = one["bbox"]
-            np.array([one["category_id"] for one in found], dtype=np.int64)
+                x, y, width, height = one["bbox"]
+                boxes[k] = x, y, x + width, y + height
+            labels = np.array([one["category_id"] for one in found], dtype=np.int64)
+            crowd = np.array([bool(one["iscrowd"]) for one in found], dtype=np.bool_)
+            areas = np.array([one["area"] for one in found], dtype=np.float64)
+            Instances(EncodedMasks([one["segmentation"] for one in found], (HEIGHT, WIDTH)), boxes, labels, crowd, areas)
 
 
 def main(shares: Sequence[float]) -> None:
