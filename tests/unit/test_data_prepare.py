@@ -147,6 +147,22 @@ def test_changed_truth_changes_the_hash_of_its_split_alone(tmp_path):
     assert before.fingerprint != after.fingerprint
 
 
+def test_an_added_image_changes_the_files_of_its_split_alone(tmp_path):
+    """DVC compares the folders of the splits: who reads another one has nothing to do again."""
+    root = tmp_path / "root"
+    for split, count in (("train", 4), ("val", 2), ("test", 3)):
+        for i in range(count):
+            save(root / split / f"{split}{i}.png", np.random.default_rng([count, i]).integers(0, 255, (H, W, 3)))
+            save(root / f"{split}annot" / f"{split}{i}.png", np.arange(H * W).reshape(H, W) % 11)
+    before = files(run(root, tmp_path / "a", "camvid"))
+    save(root / "test" / "more.png", np.random.default_rng(9).integers(0, 255, (H, W, 3)))
+    save(root / "testannot" / "more.png", np.arange(H * W).reshape(H, W) % 11)
+    after = files(run(root, tmp_path / "b", "camvid"))
+    changed = {name for name in before if before[name] != after[name]}
+    of_test = {f"test/{name}" for name in ("split.json", "index-000.arrow", "images-000.arrow", "masks-000.arrow")}
+    assert before.keys() == after.keys() and changed == {"dataset.json", "check.json"} | of_test
+
+
 def test_other_file_types_become_png(tmp_path):
     root = source(tmp_path / "root", 4)
     rng = np.random.default_rng(1)
