@@ -96,7 +96,7 @@ def _shape(random: np.random.Generator) -> str:
 
 
 def measured(folder: Path, share: float) -> dict[str, Any]:
-    """One share of COCO's size, through the line up to its plan."""
+    """One share of COCO's size, through the data half of the line."""
     start = time.perf_counter()
     source(folder / "coco", share)
     made = time.perf_counter() - start
@@ -104,18 +104,18 @@ def measured(folder: Path, share: float) -> dict[str, Any]:
     subprocess.run(["git", "clone", "-q", str(results.ROOT), str(clone)], check=True)
     _write_parameters(clone / "params.yaml", folder / "coco")
     figures: dict[str, Any] = {"images": round(IMAGES * share), "annotations": round(ANNOTATIONS * share), "source_s": round(made, 1)}
-    for stage in ("params", "download", "prepare", "plan"):
+    for stage in ("params", "download", "prepare"):
         seconds, peak = _watched([sys.executable, f"pipeline/{stage}.py"], clone)
         if stage in ("download", "prepare"):
             figures |= {f"{stage}_s": round(seconds, 1), f"{stage}_peak_mb": round(peak)}
     prepared = clone / "data" / "prepared"
     files = [file for file in prepared.rglob("*") if file.is_file()]
     figures |= {"files": len(files), "prepared_mb": round(sum(file.stat().st_size for file in files) / 2**20, 1)}
-    _dvc(clone, "commit", "--force", "params", "download", "prepare", "plan")
+    _dvc(clone, "commit", "--force", "params", "download", "prepare")
     nothing = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        assert "Running stage" not in _dvc(clone, "repro", "plan")
+        assert "Running stage" not in _dvc(clone, "repro", "prepare")
         nothing.append(time.perf_counter() - start)
     figures["nothing_to_do_s"] = round(min(nothing), 2)
     data = PreparedDataset(prepared)
