@@ -245,7 +245,7 @@ class Split(Sequence[Sample]):
         self.name = folder.name
         self.truths = tuple(truths)
         self.image = image
-        self._contents = contents or Contents(folder)
+        self._contents = Contents(folder) if contents is None else contents
         self._indices = indices
 
     @property
