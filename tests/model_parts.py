@@ -22,7 +22,8 @@ from PIL import Image
 
 from segline import tracking
 from segline.card import ModelCard
-from segline.data.store import SPLIT_VERSION, DatasetInfo, content_hash
+from segline.data.store import DatasetInfo
+from segline.data.writer import SplitWriter
 from segline.layout import ModelFolder
 from segline.provenance import digest, file_digest
 from segline_runtime.specification import METADATA_KEY, ClassInfo, Geometry, ImageKind, Specification
@@ -119,17 +120,26 @@ def card(model: str, *, threshold: float = PERFECT, dataset: str = "ramps") -> M
     )
 
 
-def prepared(path: Path, classes: tuple[str, ...] = CLASSES) -> Path:
-    """Prepared data whose test split holds three ramps of different sizes."""
-    hashes = {}
+def ramps(folder: Path) -> Path:
+    """Three ramps of different sizes, `images/ramp0.png` …, and the truth about them, `masks/ramp0.png` …"""
     for i, (height, width) in enumerate([(32, 256), (40, 256), (33, 512)]):
         ramp = np.tile(np.linspace(0, 255, width).round().astype(np.uint8), (height, 1))
         image = np.stack([ramp, np.full_like(ramp, 40 * i), np.full_like(ramp, 90)], axis=2)
         for name, pixels in (("images", image), ("masks", (ramp > 127).astype(np.uint8))):
-            (path / "test" / name).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path / "test" / name / f"ramp{i}.png")
-        hashes[f"ramp{i}.png"] = content_hash((path / "test" / "images" / f"ramp{i}.png").read_bytes())
-    (path / "test" / "split.json").write_text(json.dumps({"version": SPLIT_VERSION, "images": hashes}))
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name / f"ramp{i}.png")
+    return folder
+
+
+def prepared(path: Path, classes: tuple[str, ...] = CLASSES) -> Path:
+    """Prepared data whose test split holds the ramps; what was there is replaced."""
+    shutil.rmtree(path, ignore_errors=True)
+    writer = SplitWriter(path / "test", ("index",))
+    with tempfile.TemporaryDirectory() as folder:
+        for file in sorted((ramps(Path(folder)) / "images").iterdir()):
+            mask = np.asarray(Image.open(Path(folder) / "masks" / file.name))
+            writer.add(file.stem, file.suffix, file.read_bytes(), (mask.shape[0], mask.shape[1]), mask, ())
+    writer.finish()
     (path / "dataset.json").write_text(json.dumps(_info("ramps", classes).to_dict()))
     return path
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_parts import CLASSES, checkout, fresh_store, instance_onnx, model_folder
+from model_parts import CLASSES, checkout, fresh_store, instance_onnx, model_folder, ramps
 from PIL import Image
 from typer.main import get_command
 
@@ -74,7 +74,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(root: Path) -> Path:
-    return root / "data" / "prepared" / "test" / "images"
+    return ramps(root.parent / "ramps") / "images"
 
 
 @pytest.mark.parametrize("verb", [(), *((verb,) for verb in VERBS)], ids=str)
@@ -128,10 +128,10 @@ def test_predict_from_an_address_works_outside_a_checkout(root: Path, images: Pa
     assert done.returncode == 2 and "not inside a Segline checkout" in done.stderr and "MLFLOW_TRACKING_URI" in done.stderr
 
 
-def test_evaluate_semantic(root: Path, tmp_path: Path) -> None:
+def test_evaluate_semantic(root: Path, images: Path, tmp_path: Path) -> None:
     for name, source in (("val", "images"), ("valannot", "masks")):
         (tmp_path / "own" / name).mkdir(parents=True)
-        for file in (root / "data" / "prepared" / "test" / source).iterdir():
+        for file in (images.parent / source).iterdir():
             (tmp_path / "own" / name / file.name).write_bytes(file.read_bytes())
     done = without((*TORCH, "mlflow"), "evaluate", str(root / "models" / "unet"), "--root", "own", "--format", "camvid", "--out", "f.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

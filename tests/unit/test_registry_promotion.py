@@ -273,7 +273,7 @@ def test_an_incumbent_whose_files_are_gone_is_known_by_its_counts_and_a_candidat
 
 
 def test_images_that_were_learnt_from_take_no_part(house: House) -> None:
-    hashes = list(json.loads((house.root / "prepared" / "test" / "split.json").read_text())["images"].values())
+    hashes = house.dataset.split("test", ()).hashes()
     house.register(127.5, trained_on=[hashes[0], "f" * 16])
     alone = house.promote()
     assert (alone.left_out, alone.notes) == (1, ("1 of 3 images are left out: the version has learnt from them.",))

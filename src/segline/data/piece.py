@@ -1,4 +1,4 @@
-"""One image of a source: read, checked, counted, and written where it belongs. What any process can do for any image, without knowing the others."""
+"""One image of a source: read, checked, counted, and made ready to be stored. What any process can do for any image, without knowing the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from segline.data.sources import Drawn
 from segline.data.statistics import Measured, class_pixels
 from segline.data.store import content_hash
 from segline.data.survey import Look, Seen
-from segline.data.writer import Stored, store
+from segline.data.writer import Stored, Storing
 from segline.errors import DataError
 from segline_runtime.specification import ImageKind
 
@@ -51,7 +51,7 @@ class Reader:
     decoder: Decoder
     drawn: Drawn
     relabelled: Callable[[SourceTruth, Record], SourceTruth]
-    target: Path | None  # folder of the splits; None: nothing is written
+    storing: Storing | None  # None: nothing is to be stored
 
     def __call__(self, number: int) -> Piece:
         record, split = self.records[number], self.assigned[number]
@@ -61,10 +61,10 @@ class Reader:
         except DataError as error:
             return Piece(shown, tuple(Finding(error.kind, shown, sentence, error.place) for sentence in error.problems))
         stored = None
-        if self.target is not None:
+        if self.storing is not None:
             suffix, content = image.stored(self.decoder.kind)
             height, width = image.pixels.shape[:2]
-            stored = store(self.target / split, self.names[number], suffix, content, (height, width), truth.mask, truth.objects)
+            stored = self.storing(self.names[number], suffix, content, (height, width), truth.mask, truth.objects)
         return Piece(
             file=shown,
             seen=_seen(number, shown, split, image, truth),

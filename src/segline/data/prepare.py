@@ -35,7 +35,7 @@ from segline.data.sources import Folder, Shapes, name_of
 from segline.data.statistics import Statistics
 from segline.data.store import BACKDROP, IGNORE, SPLITS, DatasetInfo, PreparedDataset
 from segline.data.survey import Survey
-from segline.data.writer import SplitWriter
+from segline.data.writer import SplitWriter, Storing
 from segline.errors import DataError
 from segline.files import whole
 from segline.progress import progress
@@ -44,6 +44,9 @@ from segline_runtime.specification import ClassInfo, ImageKind
 
 CHECK_VERSION = 1
 """Of `check.json`."""
+
+_SPOOL = "carried"
+"""Folder for what processes hand each other while the data set is written."""
 
 _PALETTE = (
     (230, 25, 75), (60, 180, 75), (0, 130, 200), (255, 225, 25), (245, 130, 48), (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60),
@@ -67,8 +70,8 @@ class _Source:
     copies: Sequence[Refused] = ()  # images that are in two splits
     relabel: dict[int, int] | None = None  # class ids of the source to those of `classes`; ids that it lacks must not occur
 
-    def reader(self, target: Path | None) -> Reader:
-        return Reader(self.root, self.data.records, self.names, self.assigned, self.decoder, self.settings.orientation, self.relabelled, target)
+    def reader(self, storing: Storing | None) -> Reader:
+        return Reader(self.root, self.data.records, self.names, self.assigned, self.decoder, self.settings.orientation, self.relabelled, storing)
 
     def relabelled(self, truth: SourceTruth, record: Record) -> SourceTruth:
         return truth if self.relabel is None else _relabelled(truth, self.relabel, self.data, self.classes, record)
@@ -189,10 +192,12 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
     redrawn: Counter[str] = Counter()
     with whole(target) as folder, ExitStack() as opened:
         folder.mkdir()
-        writers = {split: SplitWriter(folder / split, source.classes, data.truths) for split in SPLITS}
+        spool = folder / _SPOOL
+        spool.mkdir()
+        writers = {split: SplitWriter(folder / split, data.truths) for split in SPLITS}
         for writer in writers.values():
             opened.callback(writer.close)
-        pieces = opened.enter_context(in_order(source.reader(folder), source.order(), _processes(processes, source)))
+        pieces = opened.enter_context(in_order(source.reader(Storing(data.truths, spool)), source.order(), _processes(processes, source)))
         told = opened.enter_context(progress("preparing images", len(source.names)))
         for piece in pieces:
             told(1)
@@ -209,6 +214,7 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
         if shown is not None:
             shown(survey)
         fail([finding.sentence for finding in survey.findings.errors()])
+        spool.rmdir()
         info = _info(data, writers, statistics, name=source.name, classes=source.classes, image=source.decoder.kind, fingerprint=source.fingerprint)
         accepted = {"images": info.counts, "objects": info.instance_counts, "left_out": data.left_out}
         said = {"refused": [asdict(item) for item in refused], "accepted": accepted, "turned": turned, "boxes_redrawn": dict(redrawn)}
