@@ -4,8 +4,9 @@
     version 2   `geometry`, `image`, `version`
     version 3   a semantic file's second output is `logits`, where it was `probabilities`
     version 4   these logits are of the size at which the network saw the image, where they were of the image's own; `crf`, `components`
+    version 5   `context` and `step` of a tile
 
-All are read; version 4 is written. A file of a later version is refused, so that no setting is passed over in silence.
+All are read; version 5 is written. A file of a later version is refused, so that no setting is passed over in silence.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from segline_runtime.errors import InputError
 METADATA_KEY = "segline"
 """Key of the specification in the ONNX file's `metadata_props`."""
 
-VERSION = 4
+VERSION = 5
 
 Dtype = Literal["uint8", "uint16", "float32"]
 Fit = Literal["stretch", "shorter_side", "letterbox", "native"]
@@ -52,6 +53,10 @@ class Tile:
 
     size: tuple[int, int]  # (height, width)
     overlap: int  # pixels that neighbouring windows share at least; below both sides of `size`
+    # Pixels beside a pixel that decide what the network says of it: a window is believed no nearer to where it cuts the image, and nothing is blended.
+    # 0: not known, and windows are blended where they overlap.
+    context: int = 0
+    step: int = 1  # windows begin at multiples of it: where the network's poolings fall in the image as they do in the window
 
 
 @dataclass(frozen=True)
@@ -161,8 +166,15 @@ def _geometry(values: Mapping[str, Any]) -> Geometry:
     return Geometry(
         fit=_fit(values["fit"]),
         size=None if size is None else _size(size),
-        tile=None if tile is None else Tile(_size(tile["size"]), tile["overlap"]),
+        tile=None if tile is None else _tile(tile),
     )
+
+
+def _tile(values: Mapping[str, Any]) -> Tile:
+    found = Tile(_size(values["size"]), values["overlap"], values.get("context", 0), values.get("step", 1))
+    if found.context < 0 or found.step < 1 or (found.context > 0 and min(found.size) <= 2 * found.context + found.step):
+        raise InputError(f"The model's specification cuts images into {dict(values)}, windows that hold nothing but context; export the model anew.")
+    return found
 
 
 def _fit(word: Any) -> Fit:

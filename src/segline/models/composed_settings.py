@@ -32,7 +32,7 @@ class ComposedSettings(Entry):
         tiles = {name: _tile(member, models) for name, member in members.items() if member.task == "semantic"}
         first = next(iter(tiles), None)
         for name, tile in tiles.items():
-            if first is not None and tile != tiles[first]:
+            if first is not None and _cut(tile) != _cut(tiles[first]):
                 yield (
                     f"'{first}' is predicted {_cut(tiles[first])}, and '{name}' {_cut(tile)}; an image is cut for all members alike. "
                     "Give them the same input.tile, or none."
@@ -96,4 +96,7 @@ def _tile(entry: Entry, models: Mapping[str, Entry]) -> Tile | None:
 
 
 def _cut(tile: Tile | None) -> str:
-    return "whole" if tile is None else f"by tiles of {tile.size[0]}×{tile.size[1]} that share {tile.overlap} pixels"
+    if tile is None:
+        return "whole"
+    share = "what an exact overlap takes" if tile.overlap == "exact" else f"{tile.overlap} pixels"
+    return f"by tiles of {tile.size[0]}×{tile.size[1]} that share {share}"

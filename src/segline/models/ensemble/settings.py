@@ -51,4 +51,5 @@ class Settings(ComposedSettings):
 
     def geometry(self, members: Sequence[Geometry]) -> Geometry:
         """The graph takes the image, or a tile of it, as it is; within it each member resizes as its own specification says."""
-        return Geometry("native", None, members[0].tile)
+        tiles = [member.tile for member in members if member.tile is not None]
+        return Geometry("native", None, max(tiles, key=lambda tile: tile.context, default=None))  # of tiles alike, the context that is enough for all
