@@ -8,11 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from segline.data.store import Instances, Sample
+from segline.data.store import Sample
 from segline.models import catalog
 from segline.tasks import catalog as tasks
-from segline.tasks.predictor import GraphPredictor
-from segline_runtime.instance import InstancePrediction
 from segline_runtime.specification import ClassInfo, Geometry, ImageKind, Specification
 
 CLASSES = tuple(ClassInfo(i, f"class {i}", (40 * i, 90, 10), i > 0) for i in range(3))
