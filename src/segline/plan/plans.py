@@ -159,6 +159,10 @@ class Member:
     def to_json(self, *names: str) -> dict[str, Any]:
         return _inferring(self, self.settings, self.members, names)
 
+    def unthresholded(self) -> Member:
+        """With nothing dropped for a low score."""
+        return replace(self, settings=self.settings.unthresholded(), members=tuple(member.unthresholded() for member in self.members))
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Member:
         return cls(values["name"], settings_from(values["settings"]), geometry_from(values["geometry"]), _members_from(values))
@@ -228,7 +232,7 @@ class ExportPlan(InferencePlan):
 
     def unthresholded(self) -> Self:
         """Of the same model with nothing dropped for a low score."""
-        return replace(self, settings=self.settings.unthresholded())
+        return replace(self, settings=self.settings.unthresholded(), members=tuple(member.unthresholded() for member in self.members))
 
 
 @dataclass(frozen=True)
