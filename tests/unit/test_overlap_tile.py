@@ -75,6 +75,14 @@ def test_by_tiles_an_image_is_predicted_as_in_one_pass(changes: dict[str, Any]) 
     assert_same(*(predict(graph.run, graph.specification, picture(*SIZE), probabilities=True) for graph in (tiled, whole)))
 
 
+def test_mirrored_too_where_the_sides_are_multiples_of_the_stride() -> None:
+    model = settings(input={"fit": "native", "tile": {"size": [272, 304]}}, predict={"flips": "both"})
+    tiled, whole = (
+        tasks.with_views("semantic", graph_of(model, geometry), model.predict.views) for geometry in (model.geometry(None), Geometry("native", None))
+    )
+    assert_same(*(predict(graph.run, graph.specification, picture(288, 368), probabilities=True) for graph in (tiled, whole)))
+
+
 def test_tiles_that_are_blended_are_not_the_same() -> None:
     """The measure of the test above: with as much overlap, but blended, an image is not predicted as in one pass."""
     model = settings(input={"fit": "native", "tile": {"size": [264, 300], "overlap": 130}})

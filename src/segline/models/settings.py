@@ -25,7 +25,7 @@ class Tile(Section):
 
     size: Size  # height, width
     # pixels that neighbours share, in which they are blended; exact (unet_2015): as many as it takes that each pixel is predicted from all that the network
-    # sees around it, so that there are no seams
+    # sees around it, as in one pass over the image (with predict.flips too, where the sides of image and tile are multiples of the network's stride)
     overlap: Count | Literal["exact"] = 64
 
     @model_validator(mode="after")
