@@ -18,6 +18,8 @@ class ComposedSettings(Entry):
 
     averages: ClassVar[str]
     """What it makes of its members, for a sentence."""
+    others: ClassVar[str] = ""
+    """What members of another task are for, as a sentence."""
     task_of_members: ClassVar[str] = "semantic"
     """Of which task its members are."""
     one_network: ClassVar[bool] = False
@@ -33,7 +35,7 @@ class ComposedSettings(Entry):
         """Why these members cannot be put together: sentences that go behind the key `of`. `models`: every entry that stands above."""
         for name, member in members.items():
             if member.task != self.task_of_members:
-                yield f"'{name}' is a model of the task {member.task}; only {self.task_of_members} models can be {self.averages}."
+                yield f"'{name}' is a model of the task {member.task}; only {self.task_of_members} models can be {self.averages}. {self.others}".rstrip()
         tiles = {name: _tile(member, models) for name, member in members.items() if member.task == self.task_of_members}
         first = next(iter(tiles), None)
         for name, tile in tiles.items():

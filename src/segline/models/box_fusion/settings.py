@@ -25,6 +25,7 @@ class Settings(WeightedSettings):
     task: ClassVar[str] = "instance"
     task_of_members: ClassVar[str] = "instance"
     averages: ClassVar[str] = "fused"
+    others: ClassVar[str] = "The probabilities of semantic models are averaged by `arch: ensemble`."
     runtime: ClassVar[tuple[str, ...]] = ("segline_runtime.fusion",)
 
     arch: Literal["box_fusion"] = "box_fusion"

@@ -16,6 +16,7 @@ class Settings(WeightedSettings):
 
     task: ClassVar[str] = "semantic"
     averages: ClassVar[str] = "averaged"
+    others: ClassVar[str] = "The detections of instance models are fused by `arch: box_fusion`."
 
     arch: Literal["ensemble"] = "ensemble"
     of: Annotated[list[str], Field(min_length=2)]  # names of models that stand above this entry; ensembles and soups among them, if you like
