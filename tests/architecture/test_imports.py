@@ -41,6 +41,7 @@ LAYERS = {
     "card": 3,
     "models": 4,
     "models.ensemble": 7,  # their graphs are made of the graphs of tasks
+    "models.box_fusion": 7,
     "models.components": 7,
     "metrics": 4,
     "params": 5,

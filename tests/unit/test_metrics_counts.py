@@ -22,7 +22,7 @@ from segline_runtime.specification import ClassInfo
 
 CLASSES = [ClassInfo(i, name, (i, i, i), i > 0) for i, name in enumerate(["ground", "disc", "ring; open"])]
 NAMES = [info.name for info in CLASSES]
-SEMANTIC = ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "class_support")
+SEMANTIC = ("iou", "dice", "pixel_accuracy", "pixel_error", "class_accuracy", "fw_iou", "iou_per_image", "class_support")
 INSTANCE = ("mask_ap", "box_ap", "object_support")
 
 

@@ -140,6 +140,8 @@ def test_a_number_and_another_metric_can_be_asked_for(house: House) -> None:
     assert house.promote(number=1, metric="iou/bright", at_least=0.99).version.number == 1
     with pytest.raises(RegistryError, match=r"no metric 'mask_ap'.*miou.*promote\.unet\.metric"):
         house.promote(metric="mask_ap", at_least=0.5)
+    with pytest.raises(RegistryError, match=r"Of pixel_error less is better, and promotion takes the larger figure\. Name another figure"):
+        house.promote(metric="pixel_error", at_least=0.5)
     with pytest.raises(RegistryError, match="no version 9"):
         house.promote(number=9)
 

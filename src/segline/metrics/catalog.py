@@ -9,6 +9,7 @@ METRICS: dict[str, str] = {
     "iou": "segline.metrics.iou",
     "dice": "segline.metrics.dice",
     "pixel_accuracy": "segline.metrics.pixel_accuracy",
+    "pixel_error": "segline.metrics.pixel_error",
     "class_accuracy": "segline.metrics.class_accuracy",
     "fw_iou": "segline.metrics.fw_iou",
     "iou_per_image": "segline.metrics.iou_per_image",
@@ -18,6 +19,9 @@ METRICS: dict[str, str] = {
     "object_support": "segline.metrics.object_support",
 }
 """Word → module, which holds the metric as `METRIC`."""
+
+LESS_IS_BETTER = frozenset({"pixel_error"})
+"""Those by which nothing can be promoted, as promotion takes the larger figure for the better one."""
 
 
 def get(word: str) -> Metric:

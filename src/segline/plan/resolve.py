@@ -91,7 +91,7 @@ def resolve(
         dataset=info.name,
         seed=params.seed,
         settings=resolved,
-        geometry=resolved.input.geometry(size),
+        geometry=resolved.geometry(size),
         image=info.image,
         classes=info.classes,
         mean=None if statistics is None else statistics[0],
@@ -104,7 +104,7 @@ def resolve(
         code=code.digest(modules.train, without=(*_ONLY_SEEN, *_SCORING, *_REFINING)),
     )
     taken = (sized, cropped, normalised, scored_by)
-    return _with_inference(train, settings, settings.input.geometry(size), (), modules, params=params, info=info, code=code, taken=taken)
+    return _with_inference(train, settings, settings.geometry(size), (), modules, params=params, info=info, code=code, taken=taken)
 
 
 def _composed(
