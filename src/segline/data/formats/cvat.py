@@ -1,6 +1,7 @@
 """CVAT for images 1.1: an XML file (`annotations.xml`, any name) and the images that it names.
 
 Read are polygons, boxes (turned ones, too), ellipses and masks; polylines, points, cuboids, skeletons and tags have no area and are left out, counted.
+Ellipses cover the pixels that CVAT's own exports give them, by whole middles and axes.
 What has a greater `z_order`, or the same one and stands later, lies above. Shapes of one label and one `group_id` are the parts of one object.
 `subset` of an image, or folders called train, val, test, are the splits. Tracks (CVAT for video) are refused.
 """
@@ -17,11 +18,12 @@ import numpy as np
 
 from segline.data.check import brief, fail
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.masks import Box, Ellipse, Outline, Points, Runs, Shape
+from segline.data.masks import Box, Outline, Points, Runs, Shape
 from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
 from segline.data.reading.lookup import Folders, paths, split_of, split_word
 from segline.data.reading.tree import Tree
 from segline.data.reading.typed import text_of
+from segline.data.tool_shapes import FilledEllipse
 from segline.errors import DataError
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
@@ -116,12 +118,13 @@ class _Found:
                 continue
             label, group = drawn.get("label", ""), drawn.get("group_id", "0")
             if group in ("", "0"):
-                objects.append(DrawnObject(label, (shape,), f"{drawn.tag} (shape {i})", depth))
+                objects.append(DrawnObject(label, (shape,), f"{drawn.tag} (shape {i})", (depth,)))
             else:
                 groups.setdefault((label, group), []).append((shape, depth))
         fail(problems)
         for (label, group), parts in groups.items():
-            objects.append(DrawnObject(label, tuple(shape for shape, _ in parts), f"group {brief(group)}", max(depth for _, depth in parts)))
+            above = max(depth for _, depth in parts)
+            objects.append(DrawnObject(label, tuple(shape for shape, _ in parts), f"group {brief(group)}", (above,) * len(parts)))
         try:
             size = None if image.get("width") is None or image.get("height") is None else (_side(image, "height"), _side(image, "width"))
         except ValueError as error:
@@ -153,7 +156,7 @@ def _shape(drawn: ElementTree.Element) -> Shape:
             return box.turned(math.remainder(turn, 360)) if turn else box
         case "ellipse":
             cx, cy, rx, ry = (_number(drawn, key) for key in ("cx", "cy", "rx", "ry"))
-            return Ellipse(cx, cy, rx, ry, math.remainder(_number(drawn, "rotation", 0.0), 360))
+            return FilledEllipse(cx, cy, rx, ry, math.remainder(_number(drawn, "rotation", 0.0), 360))
         case _:
             counts = [_whole(word) for word in drawn.get("rle", "").replace(",", " ").split()]
             left, top, width, height = (_whole(drawn.get(key, "")) for key in ("left", "top", "width", "height"))
