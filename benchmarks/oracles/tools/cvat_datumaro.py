@@ -1,6 +1,8 @@
 """CVAT's files by Datumaro, by which CVAT itself exports masks: polygons and boxes by COCO's rule, in the order of z.
 
-Datumaro does not know the files' ellipses: these are drawn as CVAT's server does before it hands them to Datumaro, by OpenCV with whole middles and axes.
+CVAT has a Datumaro of its own, which keeps points as double numbers of two digits; the one on PyPI rounds them to single ones, by which an edge that runs
+through a pixel's middle falls to its other side, so that they are rounded again here. Datumaro does not know the files' ellipses: these are drawn as
+CVAT's server does before it hands them to Datumaro, by OpenCV with whole middles and axes.
 """
 
 import tempfile
@@ -33,9 +35,8 @@ for file in sorted(place().glob("*.xml")):
             height, width = item.media.size
             found = []
             for one in item.annotations:
-                if one.type == AnnotationType.rotated_bbox:
-                    one = PolygonsToMasks.convert_polygon(one.wrap() if not hasattr(one, "as_polygon") else one, height, width)
-                elif one.type == AnnotationType.polygon:
+                if one.type == AnnotationType.polygon:
+                    one.points = [round(value, 2) for value in one.points]
                     one = PolygonsToMasks.convert_polygon(one, height, width)
                 elif one.type == AnnotationType.bbox:
                     one = BoxesToMasks.convert_bbox(one, height, width)
