@@ -8,6 +8,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,13 @@ def turned(random: Random, size: tuple[int, int]) -> Points:
     down = np.array([-across[1], across[0]])
     middle = random.uniform((0, 0), size[::-1])
     corners = [middle + a * half[0] * across + b * half[1] * down for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
-    return rounded(np.array(corners), random).tolist()  # type: ignore[no-any-return]
+    return rounded(np.array(corners), random).tolist()
 
 
 def cityscapes(root: Path, number: int, random: Random) -> None:
-    names = ("road", "sky", "car", "cargroup", "person", "license plate", "rider", "building", "car", "persongroup", "out of roi", "bicycle", "terrain", "person")
+    names = (
+        "road", "sky", "car", "cargroup", "person", "license plate", "rider", "building", "car", "persongroup", "out of roi", "bicycle", "terrain", "person",
+    )  # fmt: skip
     for split, stem, size in of_images(number, random):
         objects: list[dict[str, Any]] = [{"label": name, "polygon": polygon(random, size)} for name in names]
         objects.append({"label": "train", "polygon": polygon(random, size), "deleted": 1})
@@ -146,8 +149,7 @@ def cvat(root: Path, number: int, random: Random) -> None:
                 drawn.append(f'<ellipse {head} cx="{cx:.2f}" cy="{cy:.2f}" rx="{rx:.2f}" ry="{ry:.2f}"{turn}/>')
             else:
                 part, x, y = blob(random, size)
-                counts = rle.encode(np.asfortranarray(part.T))  # row by row
-                runs = ", ".join(str(run) for run in _counts(rle.decode(counts).T))
+                runs = ", ".join(str(run) for run in _counts(part))
                 drawn.append(f'<mask {head} rle="{runs}" left="{x}" top="{y}" width="{part.shape[1]}" height="{part.shape[0]}"/>')
         images.append(f'<image id="{i}" name="{stem}.png" width="{size[1]}" height="{size[0]}">{"".join(drawn)}</image>')
         picture(root / "images" / f"{stem}.png", size)
@@ -156,11 +158,11 @@ def cvat(root: Path, number: int, random: Random) -> None:
     write(root / "annotations.xml", f"<annotations>{head}{''.join(images)}</annotations>")
 
 
-def _counts(mask: NDArray[np.uint8]) -> list[int]:
+def _counts(mask: NDArray[Any]) -> list[int]:
     """Run lengths row by row, beginning with 0."""
     flat = mask.ravel()
     edges = [0, *(np.flatnonzero(flat[1:] != flat[:-1]) + 1).tolist(), len(flat)]
-    found = [end - start for start, end in zip(edges[:-1], edges[1:], strict=True)]
+    found = [end - start for start, end in pairwise(edges)]
     return [0, *found] if flat[0] else found
 
 

@@ -50,7 +50,7 @@ for file in sorted(place().glob("*.xml")):
             for i in sorted(range(len(found)), key=lambda i: found[i][0]):
                 top[found[i][2]] = i
             seen = {}
-            for i, (_, name, mask) in enumerate(found):
+            for i, (_, name, _) in enumerate(found):
                 seen[name] = seen.get(name, False) | (top == i)
             images[item.id] = [(name, mask) for _, name, mask in found], seen
 tell(f"Datumaro {version('datumaro')} and OpenCV {cv2.__version__}", images)

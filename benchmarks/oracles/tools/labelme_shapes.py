@@ -4,11 +4,10 @@ import base64
 import io
 import json
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from labelme.utils import shape
+from PIL import Image
 from result import place, tell
 
 images = {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from segline.data.masks import Box, Ellipse, Mask, Outline, Points, clipped
@@ -25,11 +26,11 @@ class Touched(Outline):
     """A polygon as Pillow draws it."""
 
     def draw(self, size: tuple[int, int]) -> Mask:
-        image = Image.new("1", size[::-1])
+        image = Image.new("L", size[::-1])
         points = _near(self.corners(size), size)
         if len(points) >= 3:
             ImageDraw.Draw(image).polygon([(x, y) for x, y in points.tolist()], outline=1, fill=1)
-        return np.array(image, dtype=np.bool_)
+        return np.asarray(image) > 0
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class TouchedCircle:
     rim_y: float
 
     def draw(self, size: tuple[int, int]) -> Mask:
-        image = Image.new("1", size[::-1])
+        image = Image.new("L", size[::-1])
         radius = math.hypot(self.rim_x - self.x, self.rim_y - self.y)
         if max(abs(self.x), abs(self.y), radius) > _FARTHEST:
             raise ValueError(
                 f"its circle has a radius of {radius:.3g} pixels around ({self.x:.3g}, {self.y:.3g}), which no image has; draw it again or remove it"
             )
         ImageDraw.Draw(image).ellipse([self.x - radius, self.y - radius, self.x + radius, self.y + radius], outline=1, fill=1)
-        return np.array(image, dtype=np.bool_)
+        return np.asarray(image) > 0
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ class TouchedBox(Box):
     """A rectangle as Pillow draws it."""
 
     def draw(self, size: tuple[int, int]) -> Mask:
-        image = Image.new("1", size[::-1])
+        image = Image.new("L", size[::-1])
         here = self.at(size)
         corners = [here.x, here.y, here.x + here.width, here.y + here.height]
         ImageDraw.Draw(image).rectangle([max(-_FARTHEST, min(_FARTHEST, side)) for side in corners], outline=1, fill=1)
-        return np.array(image, dtype=np.bool_)
+        return np.asarray(image) > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class Filled(Outline):
             cv2.fillPoly(canvas, holes, (0,))
         return canvas.astype(np.bool_)
 
-    def _whole(self, polygons: Sequence[Points], size: tuple[int, int]) -> list[np.ndarray]:
+    def _whole(self, polygons: Sequence[Points], size: tuple[int, int]) -> list[NDArray[np.int32]]:
         near = [_near(polygon, size) for polygon in polygons]
         rounded = np.floor if self.whole == "floor" else np.trunc
         return [rounded(polygon).astype(np.int32) for polygon in near if len(polygon) >= 3]
