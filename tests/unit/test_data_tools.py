@@ -501,6 +501,14 @@ def test_cvat_ellipses_and_turned_boxes(cvat):
     np.testing.assert_array_equal(found[1], tools.rect(7, 1, 11, 11))
 
 
+def test_cvat_labels_of_what_has_no_area_and_objects_without_a_label(cvat):
+    replaced(cvat, "<labels>", "<labels><label><name>nose</name><type>points</type></label><label><name>cow</name><type>any</type></label>")
+    replaced(cvat, '<box label="dog"', '<box label=""')
+    source = read("cvat", cvat)
+    assert [one.name for one in source.classes] == ["background", "cow", "cat", "dog"]
+    assert source.left_out == {"points (drawn, but no area)": 1, "(without a label)": 1}
+
+
 def test_cvat_images_of_one_name_in_two_subsets(cvat):
     replaced(cvat, 'name="b.png"', 'name="a.png"')
     (cvat / "images" / "val" / "b.png").rename(cvat / "images" / "val" / "a.png")

@@ -3,7 +3,7 @@
 Read are polygons, boxes (turned ones, too), ellipses and masks; polylines, points, cuboids, skeletons and tags have no area and are left out, counted.
 Ellipses cover the pixels that CVAT's own exports give them, by whole middles and axes.
 What has a greater `z_order`, or the same one and stands later, lies above. Shapes of one label and one `group_id` are the parts of one object.
-`subset` of an image, or folders called train, val, test, are the splits. Tracks (CVAT for video) are refused.
+Objects without a label are left out, counted; labels of what has no area (points, skeletons) are no classes. `subset` of an image, or folders called train, val, test, are the splits. Tracks (CVAT for video) are refused.
 """
 
 from __future__ import annotations
@@ -47,8 +47,17 @@ class Cvat:
 
     def read(self, root: Path, settings: Settings) -> SourceData:
         found = _Found(root)
-        classes, problems = settings.classes, found.problems
-        return source_of(root, found.drawings, classes, files=found.files, listed=list(found.labels), ordered=True, skipped=found.skipped, problems=problems)
+        return source_of(
+            root,
+            found.drawings,
+            settings.classes,
+            files=found.files,
+            listed=list(found.labels),
+            ordered=True,
+            skipped=found.skipped,
+            unnamed=found.unnamed,
+            problems=found.problems,
+        )
 
     def recognise(self, tree: Tree) -> Sighting | None:
         for file in tree.of_type(".xml")[:50]:
@@ -69,6 +78,7 @@ class _Found:
         self.files: list[PurePosixPath] = []
         self.labels: dict[str, None] = {}
         self.skipped: Counter[str] = Counter()
+        self.unnamed = 0
         self.problems: list[str] = []
         self._folders = Folders(root)
         for file in self._folders.of_type(".xml"):
@@ -86,8 +96,9 @@ class _Found:
     def _read(self, file: PurePosixPath, top: ElementTree.Element) -> None:
         if top.find("track") is not None:
             raise DataError(f"{file} holds tracks (CVAT for video); export the task as 'CVAT for images 1.1'.")
-        for label in top.iterfind("meta//labels/label/name"):
-            self.labels.setdefault((label.text or "").strip())
+        for label in top.iterfind("meta//labels/label"):
+            if label.findtext("type", "any").strip() not in _NO_AREA:  # nothing with an area is ever called so
+                self.labels.setdefault(label.findtext("name", "").strip())
         for image in top.iterfind("image"):
             try:
                 self._add(file, image)
@@ -117,6 +128,9 @@ class _Found:
                 problems.append(f"{where}, {drawn.tag} (shape {i}): {error}.")
                 continue
             label, group = drawn.get("label", ""), drawn.get("group_id", "0")
+            if not label:
+                self.unnamed += 1
+                continue
             if group in ("", "0"):
                 objects.append(DrawnObject(label, (shape,), f"{drawn.tag} (shape {i})", (depth,)))
             else:

@@ -75,11 +75,13 @@ def source_of(
     ordered: bool = False,
     refused: Sequence[Refused] = (),
     skipped: Counter[str] | None = None,
+    unnamed: int = 0,
     licence: str = "unknown",
     problems: Sequence[str] = (),
 ) -> SourceData:
     """`classes`: `data.classes`. `files`: the annotation files. `listed`: names that the annotations list, in the order of their ids; others follow.
-    `ordered`: whether the objects' order says which lies above. `skipped`: kinds of drawings that are no objects (lines, points), counted.
+    `ordered`: whether the objects' order says which lies above. `skipped`: kinds of drawings that are no objects (lines, points), counted. `unnamed`: how many
+    were left out as nobody named their class.
 
     Raises DataError with `problems` and all that are found here.
     """
@@ -91,6 +93,8 @@ def source_of(
     names = chosen_names(known, classes)
     ids = {name: i for i, name in enumerate(names)}
     left_out = Counter({f"{kind} (drawn, but no area)": number for kind, number in (skipped or {}).items()})
+    if unnamed:
+        left_out["(without a label)"] = unnamed
     boxes = _only_boxes(drawings)
     records = []
     for drawing, split in zip(drawings, settled([drawing.split for drawing in drawings]), strict=True):
