@@ -3,7 +3,8 @@
 Read are polygons, boxes (turned ones, too), ellipses and masks; polylines, points, cuboids, skeletons and tags have no area and are left out, counted.
 Ellipses cover the pixels that CVAT's own exports give them, by whole middles and axes.
 What has a greater `z_order`, or the same one and stands later, lies above. Shapes of one label and one `group_id` are the parts of one object.
-Objects without a label are left out, counted; labels of what has no area (points, skeletons) are no classes. `subset` of an image, or folders called train, val, test, are the splits. Tracks (CVAT for video) are refused.
+Objects without a label are left out, counted; labels of what has no area (points, skeletons) are no classes.
+`subset` of an image, or folders called train, val, test, are the splits. Tracks (CVAT for video) are refused.
 """
 
 from __future__ import annotations
