@@ -73,7 +73,7 @@ class Isbi2012:
         looked = [_seen(tree, files) for files in (images, masks)]
         if not all(picture is not None for picture in looked[0]) or not all(mask is not None and _is_net(mask) for mask in looked[1]):
             return None
-        seen = f"{IMAGES}/ and {MASKS}/ with {len(masks)} grey sections of {_SIDE}x{_SIDE}, whose masks are a black net of membranes (0) around white cells (255)"
+        seen = f"{IMAGES}/ and {MASKS}/ with {len(masks)} sections of {_SIDE}x{_SIDE}, whose masks are a black net (membranes) around white cells"
         return Sighting(0.9, {}, seen)
 
 
