@@ -12,9 +12,10 @@ answers    what a local store answered, while it is unchanged
 """
 
 from segline.tracking.address import store_uri
+from segline.tracking.contents import DataPages
 from segline.tracking.live import LiveRun, following
 from segline.tracking.recording import record, sync
 from segline.tracking.runs import Recorded
 from segline.tracking.store import connect, experiment_id, run_id
 
-__all__ = ["LiveRun", "Recorded", "connect", "experiment_id", "following", "record", "run_id", "store_uri", "sync"]
+__all__ = ["DataPages", "LiveRun", "Recorded", "connect", "experiment_id", "following", "record", "run_id", "store_uri", "sync"]
