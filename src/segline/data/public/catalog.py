@@ -182,7 +182,8 @@ PUBLIC: dict[str, PublicSet] = {
                 checksum="sha256:832fed2d05bb7488cf9c51a2994b75f8f3f53b3c3098856211f2d39023c34e1a",
             ),
         ),
-        note="Frames of one film are near-duplicates; `splits: {group: '^(\\d+)/', folds: 2}` trains on one film and scores the other.",
+        keys={"splits": {"group": r"^(\d+)/", "val": 0}},
+        note="Frames of one film are near-duplicates, so one film is trained on and the other one is scored.",
     ),
     "balloon": PublicSet(
         title="Balloons of the Mask R-CNN tutorial",

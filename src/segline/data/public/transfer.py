@@ -1,13 +1,15 @@
 """One file over HTTP, the right one or a sentence: resumed where it stopped, asked for again while that helps, and verified before it gets its name.
 
-What has come lies beside its place as `<name>.part`, and `<name>.json` says of which address and which version of the file it is a part. A part is gone on with
-(Range) when the server says that the file is still the same (If-Range with the ETag or the date), or when a checksum will tell in the end; else it starts anew.
+What has come lies beside its place as `<name>.part`, and `<name>.part.json` says of which address and which version of the file it is a part. It is gone on
+with (Range) when the server says that the file is still the same (If-Range with the ETag or the date), or when a checksum will tell in the end; else it starts
+anew.
 requests sends and reads; no kept library of Python's resumes a file (pooch, parfive and torch.hub begin anew).
 """
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -116,8 +118,13 @@ def wrong(file: Path, size: int | None, checksum: str | None) -> str | None:
 
 
 def origin_file(target: Path) -> Path:
-    """Where a fetched file's origin is written down; what somebody has put there by hand has none."""
+    """Where the origin of a file is written down that was fetched; what somebody has put there by hand has none."""
     return target.with_name(f"{target.name}.json")
+
+
+def part_origin(target: Path) -> Path:
+    """As `origin_file`, of the part that has come so far."""
+    return target.with_name(f"{target.name}.part.json")
 
 
 class _Transfer:
@@ -148,7 +155,9 @@ class _Transfer:
             if reason is not None:
                 self._discard()
                 raise _FinalError(f"what it gives is not the published file, twice: {reason}")
+        write_json(origin_file(self._target), {"address": self._address})  # before the file has its name: without it, it would be somebody's own
         self._part.replace(self._target)
+        part_origin(self._target).unlink(missing_ok=True)
 
     def _persist(self, session: requests.Session) -> None:
         """Ask until the part is the whole file."""
@@ -230,17 +239,18 @@ class _Transfer:
     def _beginning(self, headers: Mapping[str, str]) -> int | None:
         """Bytes of the whole file. The part is begun anew."""
         length = headers.get("Content-Length", "")
-        total = self._as_published(int(length) if length.isdecimal() else None)
+        ends = headers.get("Transfer-Encoding", "").lower() == "chunked"
+        total = self._as_published(int(length) if length.isdecimal() else None, ends=ends)
         self._discard()
-        write_json(origin_file(self._target), asdict(_Origin(self._address, _strong(headers.get("ETag")), headers.get("Last-Modified"))))
+        write_json(part_origin(self._target), asdict(_Origin(self._address, _strong(headers.get("ETag")), headers.get("Last-Modified"))))
         return total
 
-    def _as_published(self, total: int | None) -> int | None:
-        """Raises _FinalError where the file cannot be the published one, or nothing would tell whether it came whole."""
+    def _as_published(self, total: int | None, *, ends: bool = False) -> int | None:
+        """`ends`: the answer itself says where it ends. Raises _FinalError where it cannot be the published file, or nothing would tell whether it is whole."""
         if total is not None and self._size is not None and total != self._size:
             self._discard()
             raise _FinalError(f"the server has a file of {total} bytes, and the published one has {self._size}")
-        if total is None and self._size is None and self._checksum is None:
+        if total is None and self._size is None and self._checksum is None and not ends:
             raise _FinalError("the server does not say how long the file is, and no size or checksum is published: nobody could tell whether it came whole")
         return total if total is not None else self._size
 
@@ -254,7 +264,7 @@ class _Transfer:
 
     def _receive(self, response: requests.Response, have: int, total: int | None) -> None:
         """Append the body to the part. Raises _PassingError where it ends early or stops coming."""
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError, IncompleteRead, ReadTimeoutError
 
         self._tell(have, total)
         since, counted = time.monotonic(), have
@@ -267,14 +277,17 @@ class _Transfer:
                     now = time.monotonic()
                     if now - since > self._patience.silence:
                         if have - counted < self._patience.worthwhile:
-                            raise _PassingError(f"hardly anything came for {self._patience.silence:.0f} s")
+                            raise _PassingError(f"hardly anything came for {self._patience.silence:g} s")
                         since, counted = now, have
                 part.flush()
                 os.fsync(part.fileno())
-        except (HTTPError, ConnectionError, TimeoutError) as error:
-            raise _PassingError(_why(error)) from None
+        except (ReadTimeoutError, TimeoutError):
+            raise _PassingError(f"nothing came for {self._patience.silence:g} s") from None
+        except (HTTPError, ConnectionError) as error:
+            early = isinstance(error, IncompleteRead) or isinstance(error.__cause__, http.client.IncompleteRead)
+            raise _PassingError(_early(have, total) if early else _why(error)) from None
         if total is not None and have < total:
-            raise _PassingError(f"the connection ended after {have} of {total} bytes")
+            raise _PassingError(_early(have, total))
         if total is not None and have > total:
             self._discard()
             raise _PassingError(f"the server sent more than the {total} bytes that it had named")
@@ -290,7 +303,7 @@ class _Transfer:
     def _resumable(self) -> tuple[_Origin | None, int]:
         """What is there, and how many bytes of it can be gone on with; what cannot is removed."""
         have = self._have()
-        origin = _read_origin(origin_file(self._target))
+        origin = _read_origin(part_origin(self._target))
         same = origin is not None and origin.address == self._address and origin.validator is not None
         if have and not same and self._checksum is None:
             self._discard()
@@ -302,7 +315,7 @@ class _Transfer:
 
     def _discard(self) -> None:
         self._part.unlink(missing_ok=True)
-        origin_file(self._target).unlink(missing_ok=True)
+        part_origin(self._target).unlink(missing_ok=True)
 
 
 def _read_origin(file: Path) -> _Origin | None:
@@ -310,6 +323,10 @@ def _read_origin(file: Path) -> _Origin | None:
         return _Origin(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None  # none, or damaged: then nothing is known of the part
+
+
+def _early(have: int, total: int | None) -> str:
+    return f"the connection ended after {have} bytes" + ("" if total is None else f" of {total}")
 
 
 def _strong(etag: str | None) -> str | None:
