@@ -96,7 +96,7 @@ def test_a_boundary_is_where_enough_people_drew_it(tmp_path, agree, rows):
     [
         (b"no file of MATLAB's", "is no file of MATLAB's of version 5 to 7"),
         ({"other": 1}, "holds no groundTruth"),
-        ({"groundTruth": np.zeros((2, 2))}, "holds no groundTruth.Boundaries"),
+        ({"groundTruth": np.array([[1, 2]], object)}, "holds no groundTruth.Boundaries"),
     ],
 )
 def test_truth_of_matlab_that_is_damaged(tmp_path, content, sentence):

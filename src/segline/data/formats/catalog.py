@@ -32,8 +32,8 @@ FORMATS: dict[str, str] = {
     "roboflow": "segline.data.formats.roboflow",
     "supervisely": "segline.data.formats.supervisely",
     "via": "segline.data.formats.via",
+    "voc_sbd": "segline.data.formats.voc_sbd",  # before voc: who has SBD beside it means both
     "voc": "segline.data.formats.voc",
-    "voc_sbd": "segline.data.formats.voc_sbd",
     "yolo": "segline.data.formats.yolo",
     "auto": "segline.data.formats.auto",
 }

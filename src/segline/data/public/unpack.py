@@ -119,7 +119,7 @@ def _unzip(archive: Path, target: Path, only: str, seen: Unpacked) -> None:
 
 
 def _untar(archive: Path, target: Path, only: str, seen: Unpacked) -> None:
-    with tarfile.open(archive) as opened:
+    with tarfile.open(archive, tarinfo=_Member) as opened:
         for member in opened:
             place = _place(archive, target, member.name)
             seen.member(archive)
@@ -138,6 +138,23 @@ def _untar(archive: Path, target: Path, only: str, seen: Unpacked) -> None:
                 with content:
                     _write(content, place, archive, seen)
                 _set_time(place, member.mtime)
+        rest = opened.fileobj
+        assert rest is not None
+        while block := rest.read(_BLOCK):  # zeros; behind them stands the sum by which gzip knows that all was right
+            seen.read(archive, len(block))
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header is sound: where one is not, tarfile takes it for the end, and the rest would be missing without a word."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # of tarfile, and known to no stub
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"a member's header is wrong or missing: {error}") from None
 
 
 def _meant(name: str, only: str) -> bool:
