@@ -18,7 +18,19 @@ def _save(file: Path, array: np.ndarray, **keys: object) -> None:
 
 
 def _picture(file: Path) -> None:
-    _save(file, np.random.default_rng(len(file.name)).integers(0, 255, (H, W, 3), dtype=np.uint8))
+    _save(file, np.random.default_rng(sum(file.name.encode())).integers(0, 255, (H, W, 3), dtype=np.uint8))
+
+
+def make_camvid(root: Path) -> Path:
+    """SegNet's CamVid, whose lists name the folders of another machine."""
+    for split, names in (("train", "ab"), ("val", "c")):
+        for name in names:
+            _picture(root / split / f"{name * 3}{split}.png")
+            _save(root / f"{split}annot" / f"{name * 3}{split}.png", np.full((H, W), ord(name) % 12, np.uint8))
+        (root / f"{split}.txt").write_text(
+            "".join(f"/SegNet/CamVid/{split}/{n * 3}{split}.png /SegNet/CamVid/{split}annot/{n * 3}{split}.png\n" for n in names)
+        )
+    return root
 
 
 def make_oxford_pet(root: Path) -> Path:

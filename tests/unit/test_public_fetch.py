@@ -10,8 +10,8 @@ from pathlib import Path
 
 import http_files as answers
 import pytest
+from archives import content_of, make
 from public_sources import make_carvana, make_oxford_pet
-from test_public_unpack import make
 
 from segline import params
 from segline.data.formats import catalog as formats
@@ -27,10 +27,6 @@ QUICK = Patience(attempts=2, first_wait=0.001, longest_wait=0.01, connect=5, sil
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 
 
-def archived(root, archive):
-    return make(archive, {file.relative_to(root).as_posix(): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()})
-
-
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     """The archives of a tiny Oxford-IIIT Pet, by name."""
@@ -38,7 +34,7 @@ def content(tmp_path_factory):
     make_oxford_pet(folder / "pets")
     found = {}
     for part in ("images", "annotations"):
-        files = {file.relative_to(folder / "pets").as_posix(): file.read_bytes() for file in sorted((folder / "pets" / part).rglob("*")) if file.is_file()}
+        files = {f"{part}/{name}": data for name, data in content_of(folder / "pets" / part).items()}
         found[f"{part}.tar.gz"] = make(folder / f"{part}.tar.gz", files).read_bytes()
     return found
 
@@ -246,7 +242,7 @@ def test_archives_that_somebody_has_to_bring(place, tmp_path, monkeypatch):
     place.archives.mkdir(parents=True)
     published = []
     for part in ("train", "train_masks"):
-        files = {file.relative_to(root).as_posix(): file.read_bytes() for file in sorted((root / part).iterdir())}
+        files = {f"{part}/{name}": data for name, data in content_of(root / part).items()}
         data = make(place.archives / f"{part}.zip", files).read_bytes()
         published.append(Archive(f"{part}.zip", size=len(data), checksum=answers.sha256(data)))
     with pytest.raises(DataError, match=r"train.zip is not the file that was published.*Fetch it once more, and put it there"):
