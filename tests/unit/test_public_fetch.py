@@ -12,8 +12,10 @@ import http_files as answers
 import pytest
 from archives import content_of, make
 from public_sources import make_carvana, make_oxford_pet
+from typer.testing import CliRunner
 
 from segline import params
+from segline.cli.app import app
 from segline.data.formats import catalog as formats
 from segline.data.public import catalog, fetch, telling
 from segline.data.public.base import Archive, PublicSet
@@ -21,7 +23,7 @@ from segline.data.public.fetch import fetched, folder_in
 from segline.data.public.transfer import Patience
 from segline.data.sources import SHAPES
 from segline.errors import DataError, ParametersError
-from segline.layout import PublicFolder
+from segline.layout import Checkout, PublicFolder
 
 QUICK = Patience(attempts=2, first_wait=0.001, longest_wait=0.01, connect=5, silence=0.3, worthwhile=1)
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
@@ -275,3 +277,43 @@ def test_the_folder_that_a_format_reads_is_found(tmp_path):
     assert folder_in(tmp_path, entry) is None
     (tmp_path / "a/b/c/y").touch()
     assert folder_in(tmp_path, entry) == tmp_path / "a/b/c"
+
+
+# segline datasets ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+def say(*words):
+    done = CliRunner().invoke(app, ["datasets", *words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0
+    return done.stdout
+
+
+def test_the_verb_lists_all(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    listed = say()
+    assert all(f" {name} " in listed for name in catalog.PUBLIC)
+    assert [one["name"] for one in json.loads(say("--json"))] == list(catalog.PUBLIC)
+
+
+@pytest.mark.usefixtures("entry")
+def test_the_verb_tells_of_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    told = say("oxford_pet")
+    assert "CC BY-SA 4.0" in told and "Cats and Dogs. CVPR 2012" in told and "sha256 published" in told and "not known outside of a checkout" in told
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / "dvc.yaml").touch()
+    assert "Here:     not fetched yet" in say("oxford_pet")
+    get(Checkout(tmp_path).public("oxford_pet"))
+    assert "files, fetched" in say("oxford_pet")
+    assert json.loads(say("oxford_pet", "--json"))["archives"][0]["checksum"].startswith("sha256:")
+    with pytest.raises(DataError, match=r"no public data set 'oxfordpet' in the catalogue. Did you mean oxford_pet\?"):
+        say("oxfordpet")
+
+
+def test_the_verb_writes_pages(tmp_path):
+    say("--out", str(tmp_path / "data"))
+    assert {page.parent.name for page in (tmp_path / "data").rglob("README.md")} == set(catalog.PUBLIC)
+    with pytest.raises(DataError, match="one of the two"):
+        say("--out", str(tmp_path), "--json")

@@ -91,12 +91,13 @@ def test_no_links_of_a_zip(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bombs(tmp_path, kind):
-    archive = make(tmp_path / f"x.{kind}", {f"{i}.bin": bytes(10**6) for i in range(20)})
+    archive = make(tmp_path / f"x.{kind}", {f"{i}.bin": bytes(4 * 10**5) for i in range(20)})
     assert archive.stat().st_size < 10**6 or kind == "tar"
-    refused(tmp_path, archive, "unpacks to more than 0.0 GB", most_bytes=5 * 10**6)
+    refused(tmp_path, archive, "unpacks to more than 0.0 GB", most_bytes=2 * 10**6)
     refused(tmp_path, archive, "more than 7 files", most_files=7, most_bytes=10**9)
-    refused(tmp_path, archive, "unpacks to more than" if "tar" in kind or kind == "tgz" else "no such", only="nothing") if kind != "zip" else None
-    assert sum(file.stat().st_size for file in (tmp_path / "target").rglob("*.bin")) <= 8 * 10**6
+    if kind != "zip":  # a tar has to be read through, also for what is passed by
+        refused(tmp_path, archive, "unpacks to more than", only="nothing", most_bytes=2 * 10**6)
+    assert sum(file.stat().st_size for file in (tmp_path / "target").rglob("*.bin")) <= 4 * 10**6
 
 
 def test_a_bomb_of_one_file(tmp_path):

@@ -33,9 +33,8 @@ class Settings(Folder):
 
     format: Literal["oxford_pet"] = "oxford_pet"
     labels: Literal["pet", "species", "breed"] = "pet"  # what a pet's pixels are: pet, cat or dog, or one of the 37 breeds
-    rim: Literal["ignore", "pet", "class"] = (
-        "ignore"  # what the rim between pet and background is: not scored, part of the pet, or a class of its own, the last
-    )
+    # what the rim between pet and background is: not scored, part of the pet, or a class of its own, the last one
+    rim: Literal["ignore", "pet", "class"] = "ignore"
     classes: list[str] | None = None  # other names for the classes, by id
 
 
