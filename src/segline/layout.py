@@ -133,6 +133,33 @@ class PlanFolder:
 
 
 @dataclass(frozen=True)
+class PublicFolder:
+    """`data/<name>/fetched/`: a public data set as it was fetched. Neither git nor DVC looks into it: its content is said by the catalogue."""
+
+    path: Path
+
+    @property
+    def archives(self) -> Path:
+        """What is being fetched, and what somebody put there by hand."""
+        return self.path / "archives"
+
+    @property
+    def files(self) -> Path:
+        """The unpacked archives; or a link to where they are."""
+        return self.path / "files"
+
+    @property
+    def receipt(self) -> Path:
+        """Of which version of the catalogue's entry the files are."""
+        return self.path / "receipt.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the files are made."""
+        return self.path / ".lock"
+
+
+@dataclass(frozen=True)
 class Checkout:
     """One checkout of the project: the main one, or a temporary copy that DVC made of it for an experiment."""
 
@@ -175,6 +202,10 @@ class Checkout:
     def raw(self) -> Path:
         """download: `manifest.json` (path, size, hash of each source file) and, for data sets that Segline fetches or makes, their files."""
         return self.root / "data" / "raw"
+
+    def public(self, name: str) -> PublicFolder:
+        """Where a public data set is kept: in the main checkout, for its temporary copies too."""
+        return PublicFolder(self.main / "data" / name / "fetched")
 
     @property
     def prepared(self) -> Path:

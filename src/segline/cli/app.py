@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import check, convert, evaluate, init, models, parameters, predict, promote, recipes, status, store
+from segline.cli import check, convert, datasets, evaluate, init, models, parameters, predict, promote, recipes, status, store
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -28,6 +28,7 @@ def segline(version: Annotated[bool, typer.Option("--version", callback=_version
 # In the order of `segline --help`.
 app.command()(init.init)
 app.command()(check.check)
+app.command()(datasets.datasets)
 app.command()(promote.promote)
 app.command()(promote.rollback)
 app.command()(models.models)

@@ -1,6 +1,7 @@
-"""The section `data` of params.yaml: what the line is fed with, by the value of `source`: `shapes`, or a folder of annotated images.
+"""The section `data` of params.yaml: what the line is fed with, by the value of `source`: `shapes`, a public data set, or a folder of annotated images.
 
 source: shapes      → Shapes: images made by the line itself
+source: <name>      → of the catalogue of public data sets (`segline.data.public.catalog`): as a folder, in the format and with the keys that the catalogue says
 source: <folder>    → the chosen format's `Settings`, a Folder with that format's own keys (see `segline.data.formats.catalog`)
 """
 
@@ -13,6 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from segline.data.public.catalog import PUBLIC
 from segline.errors import DataError
 from segline.layout import expanded
 from segline.settings import Count, Fraction, Section, Size
@@ -110,6 +112,9 @@ class Folder(Section):
     """A folder of annotated images. Each format adds its own keys."""
 
     source: str  # absolute, or relative to the folder data/ of the checkout; DVC watches it, and nothing is changed in it
+    # of a public data set: a folder that holds its archives or its unpacked files, absolute or relative to data/, or an http address below which its archives
+    # are; default: the catalogue's addresses. No result depends on it
+    mirror: str | None = None
     format: str  # the layout in which it is annotated
     # of the data set, in the registry: a lower-case letter or digit, then also _; default: the name of the folder
     name: Name | None = None
@@ -122,9 +127,25 @@ class Folder(Section):
     on_error: OnError = "fail"
     most_skipped: Fraction = 0.05  # share of the images that `skip` may leave out; beyond it `prepare` stops
 
+    @model_validator(mode="after")
+    def _mirrors_something(self) -> Self:
+        if self.mirror is not None and not is_public(self.source):
+            raise ValueError(f"mirror says where the files of a public data set are, and '{self.source}' is none; remove it")
+        return self
+
     def for_model(self, names: Sequence[str]) -> Self:  # noqa: ARG002
         """These settings, to score a model whose classes have these names: they are meant where neither the data nor the settings name any."""
         return self
+
+
+def is_public(source: object) -> bool:
+    """Whether `data.source` names a public data set; a folder of such a name is written `./<name>`."""
+    return isinstance(source, str) and source in PUBLIC
+
+
+def is_address(mirror: str) -> bool:
+    """Whether `data.mirror` is asked over the network; else it is a folder."""
+    return mirror.startswith(("http://", "https://"))
 
 
 def locate(source: str, *checkouts: Path) -> Path:
