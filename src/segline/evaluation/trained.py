@@ -34,6 +34,11 @@ class Trained:
         """Images `(H, W, C)` → predictions at their own sizes."""
         return GraphPredictor(self.graph, self.specification)
 
+    @property
+    def predict_in_detail(self) -> GraphPredictor:
+        """As `predict`, with class probabilities."""
+        return GraphPredictor(self.graph, self.specification, probabilities=True)
+
 
 def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trained:
     """Load `models/<model>/`.

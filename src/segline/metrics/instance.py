@@ -14,6 +14,7 @@ from segline.drawing.precision_recall import precision_recall_picture
 from segline.drawing.tables import class_picture, write_class_table, write_csv
 from segline.metrics import box_ap, mask_ap, object_support
 from segline.metrics.average_precision import Precision, precision
+from segline.metrics.details import Detail, rows_of
 from segline.metrics.detection_counts import DetectionCounts
 from segline.metrics.detection_matching import record
 from segline.metrics.figures import figures
@@ -32,15 +33,18 @@ _LEVELS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.9)  # IoU of the drawn curves
 class InstanceScorer:
     """See `segline.metrics.scorer`."""
 
-    def __init__(self, classes: Sequence[ClassInfo]) -> None:
+    def __init__(self, classes: Sequence[ClassInfo], details: Sequence[Detail] = ()) -> None:
+        """details: what is counted beside what always is."""
         self.classes = tuple(classes)
+        self.details = tuple(details)
         self._images: State = {}
 
     def add(self, prediction: Prediction, truth: Sample) -> float:
         """Take one image in; return its panoptic quality, see `segline.metrics.matching.Matching.score`."""
         assert isinstance(prediction, InstancePrediction) and truth.instances is not None
         overlaps = mask_overlaps(truth.instances, prediction)
-        self._images[truth.image_id] = (truth.name, record(truth.instances, prediction, overlaps))
+        rows = {**record(truth.instances, prediction, overlaps), **rows_of(self.details, prediction, truth, len(self.classes))}
+        self._images[truth.image_id] = (truth.name, rows)
         return match(truth.instances, prediction, overlaps).score
 
     def counts(self) -> DetectionCounts:
