@@ -70,6 +70,12 @@ class DetectionCounts(PerImage):
         """Index of the image of each detection `(D,)`."""
         return self.tables["found"].image
 
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """Of each detection among those of its class in its image, the best one's is 0 `(D,)`."""
+        of_class = self.image * len(self.classes) + self.label  # rows stand in this order
+        return np.arange(len(of_class)) - np.searchsorted(of_class, of_class)
+
     def hit(self, kind: str) -> NDArray[np.bool_]:
         """Whether each detection is right `(D, A, T)`."""
         found: NDArray[np.bool_] = self.tables["found"].columns["hit"][:, KINDS.index(kind)]

@@ -30,16 +30,21 @@ _ENOUGH = np.minimum(THRESHOLDS, 1 - 1e-10).tolist()
 
 Flags = NDArray[np.bool_]
 
+_Near = list[tuple[int, list[tuple[float, int]]]]
+"""Detections, the best first, each with the true objects that it may take: (overlap, index)."""
 
-def record(truth: Instances, prediction: InstancePrediction, mask_overlaps: NDArray[np.float64]) -> dict[str, dict[str, NDArray[Any]]]:
-    """The rows of one image in the tables of `DetectionCounts`; mask_overlaps `(D, G)`: see `segline.metrics.overlaps`.
+
+def record(
+    truth: Instances, prediction: InstancePrediction, mask_overlaps: NDArray[np.float64], mask_areas: NDArray[np.float64]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """The rows of one image in the tables of `DetectionCounts`; mask_overlaps `(D, G)` and mask_areas `(D,)`: see `segline.metrics.overlaps`.
 
     Detections are in pycocotools' order: by class, the best first, at most MAX_DETECTIONS of each; equal scores as they were given.
     """
     ranked = _ranked(prediction)
     boxes = box_xywh(prediction.boxes)
     kinds = (  # in the order of KINDS; a detection's area is that of what overlaps
-        (mask_overlaps, np.array([np.count_nonzero(mask) for mask in prediction.masks], dtype=np.float64)),
+        (mask_overlaps, mask_areas),
         (box_overlaps(truth, prediction), boxes[:, 2] * boxes[:, 3]),
     )
     counted = ~truth.crowd[:, None] & _within(truth.areas)
@@ -77,27 +82,58 @@ def _matched(overlaps: NDArray[np.float64], outside: Flags, counted: Flags, crow
 
     overlaps `(D, G)`, 0 between classes; outside `(D, A)`: whether the detection is out of the range; counted `(G, A)`: whether the object is to be found.
     """
-    hit = np.zeros((len(overlaps), len(AREAS), len(THRESHOLDS)), dtype=np.bool_)
-    ignored = np.repeat(outside[:, :, None], len(THRESHOLDS), axis=2)
+    shape = (len(overlaps), len(AREAS), len(THRESHOLDS))
+    hit, ignored = np.zeros(shape, dtype=np.bool_), np.repeat(outside[:, :, None], len(THRESHOLDS), axis=2)
     near = _near(overlaps)
-    crowds = crowd.tolist()
+    if not near:
+        return hit, ignored
+    outcomes: list[list[tuple[int, bool]]] = []
+    hits: list[tuple[int, int, int]] = []
+    vain: list[tuple[int, int, int]] = []
+    crowds, to_find = crowd.tolist(), counted.T.tolist()
+    alike = _alike(counted[np.unique([g for _, candidates in near for _, g in candidates]).astype(np.int64)])
+    for t, enough in enumerate(_ENOUGH):
+        left = [(d, still) for d, candidates in near if (still := [one for one in candidates if one[0] >= enough])]
+        if not left:
+            break
+        if t == 0 or left != near:  # else they choose as they did
+            outcomes = [_outcome(left, to_find[ranges[0]], crowds) for ranges in alike]
+            near = left
+        for ranges, outcome in zip(alike, outcomes, strict=True):
+            for d, right in outcome:
+                (hits if right else vain).extend((d, a, t) for a in ranges)
+    for flags, rows in ((hit, hits), (ignored, vain)):
+        flags[tuple(np.array(rows, dtype=np.int64).reshape(-1, 3).T)] = True
+    return hit, ignored & ~hit
+
+
+def _outcome(near: _Near, to_find: list[bool], crowds: list[bool]) -> list[tuple[int, bool]]:
+    """The detections that take an object, and whether it is one that is to be found."""
+    outcome: list[tuple[int, bool]] = []
+    taken: set[int] = set()
+    for d, candidates in near:
+        best: tuple[bool, float, int] | None = None
+        for overlap, g in candidates:
+            if g not in taken and (best is None or (to_find[g], overlap, g) > best):
+                best = (to_find[g], overlap, g)
+        if best is None:
+            continue
+        outcome.append((d, best[0]))
+        if not crowds[best[2]]:
+            taken.add(best[2])
+    return outcome
+
+
+def _alike(counted: Flags) -> list[list[int]]:
+    """Ranges of area that count the same of some objects `(g, A)`: in each group the detections choose alike."""
+    groups: dict[bytes, list[int]] = {}
     for a in range(len(AREAS)):
-        to_find = counted[:, a].tolist()
-        for t, enough in enumerate(_ENOUGH):
-            taken: set[int] = set()
-            for d, candidates in near:
-                best = max(((to_find[g], overlap, g) for overlap, g in candidates if overlap >= enough and g not in taken), default=None)
-                if best is None:
-                    continue
-                right, _, g = best
-                hit[d, a, t], ignored[d, a, t] = right, not right
-                if not crowds[g]:
-                    taken.add(g)
-    return hit, ignored
+        groups.setdefault(counted[:, a].tobytes(), []).append(a)
+    return list(groups.values())
 
 
-def _near(overlaps: NDArray[np.float64]) -> list[tuple[int, list[tuple[float, int]]]]:
-    """Each detection that some true object overlaps enough at the lowest threshold, with all such: (overlap, index)."""
+def _near(overlaps: NDArray[np.float64]) -> _Near:
+    """Each detection that some true object overlaps enough at the lowest threshold, with all such."""
     near: dict[int, list[tuple[float, int]]] = {}
     for d, g in np.argwhere(overlaps >= _ENOUGH[0]).tolist():
         near.setdefault(d, []).append((float(overlaps[d, g]), g))

@@ -20,7 +20,7 @@ from segline.metrics.detection_matching import record
 from segline.metrics.figures import figures
 from segline.metrics.matching import match
 from segline.metrics.names import class_keys
-from segline.metrics.overlaps import mask_overlaps
+from segline.metrics.overlaps import mask_overlaps, outlines
 from segline_runtime.predictions import InstancePrediction, Prediction
 from segline_runtime.specification import ClassInfo
 
@@ -42,8 +42,9 @@ class InstanceScorer:
     def add(self, prediction: Prediction, truth: Sample) -> float:
         """Take one image in; return its panoptic quality, see `segline.metrics.matching.Matching.score`."""
         assert isinstance(prediction, InstancePrediction) and truth.instances is not None
-        overlaps = mask_overlaps(truth.instances, prediction)
-        rows = {**record(truth.instances, prediction, overlaps), **rows_of(self.details, prediction, truth, len(self.classes))}
+        around = outlines(prediction)
+        overlaps = mask_overlaps(truth.instances, prediction, around)
+        rows = {**record(truth.instances, prediction, overlaps, around.areas), **rows_of(self.details, prediction, truth, len(self.classes))}
         self._images[truth.image_id] = (truth.name, rows)
         return match(truth.instances, prediction, overlaps).score
 
