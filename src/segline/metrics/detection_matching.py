@@ -84,9 +84,27 @@ def _matched(overlaps: NDArray[np.float64], outside: Flags, counted: Flags, crow
     """
     shape = (len(overlaps), len(AREAS), len(THRESHOLDS))
     hit, ignored = np.zeros(shape, dtype=np.bool_), np.repeat(outside[:, :, None], len(THRESHOLDS), axis=2)
-    near = _near(overlaps)
-    if not near:
-        return hit, ignored
+    pairs = np.argwhere(overlaps >= _ENOUGH[0])
+    alone = _uncontested(pairs, overlaps.shape, crowd)
+    d, g = pairs[alone].T
+    taken = overlaps[d, g][:, None, None] >= np.array(_ENOUGH)
+    hit[d], ignored[d] = taken & counted[g][:, :, None], np.where(taken, ~counted[g][:, :, None], ignored[d])
+    contested = _contested(pairs[~alone], overlaps)
+    if contested:
+        _take_in_turn(contested, counted, crowd, hit, ignored)
+    return hit, ignored
+
+
+def _uncontested(pairs: NDArray[np.int64], size: tuple[int, ...], crowd: Flags) -> Flags:
+    """Which of the pairs (detection, object) `(P, 2)` are of a detection that may take no other object, which no other detection may take or which is a crowd."""
+    choices = np.bincount(pairs[:, 0], minlength=size[0])
+    rivals = np.bincount(pairs[:, 1], minlength=size[1])
+    lonely = (choices[pairs[:, 0]] == 1) & ((rivals[pairs[:, 1]] == 1) | crowd[pairs[:, 1]])
+    return np.asarray(lonely)
+
+
+def _take_in_turn(near: _Near, counted: Flags, crowd: Flags, hit: Flags, ignored: Flags) -> None:
+    """Let detections that contest objects choose, and write what becomes of them."""
     outcomes: list[list[tuple[int, bool]]] = []
     hits: list[tuple[int, int, int]] = []
     vain: list[tuple[int, int, int]] = []
@@ -102,9 +120,9 @@ def _matched(overlaps: NDArray[np.float64], outside: Flags, counted: Flags, crow
         for ranges, outcome in zip(alike, outcomes, strict=True):
             for d, right in outcome:
                 (hits if right else vain).extend((d, a, t) for a in ranges)
-    for flags, rows in ((hit, hits), (ignored, vain)):
-        flags[tuple(np.array(rows, dtype=np.int64).reshape(-1, 3).T)] = True
-    return hit, ignored & ~hit
+    for rows, right in ((hits, True), (vain, False)):
+        places = tuple(np.array(rows, dtype=np.int64).reshape(-1, 3).T)
+        hit[places], ignored[places] = right, not right
 
 
 def _outcome(near: _Near, to_find: list[bool], crowds: list[bool]) -> list[tuple[int, bool]]:
@@ -132,9 +150,9 @@ def _alike(counted: Flags) -> list[list[int]]:
     return list(groups.values())
 
 
-def _near(overlaps: NDArray[np.float64]) -> _Near:
-    """Each detection that some true object overlaps enough at the lowest threshold, with all such."""
+def _contested(pairs: NDArray[np.int64], overlaps: NDArray[np.float64]) -> _Near:
+    """Each detection of the pairs (detection, object) `(P, 2)`, with its objects."""
     near: dict[int, list[tuple[float, int]]] = {}
-    for d, g in np.argwhere(overlaps >= _ENOUGH[0]).tolist():
-        near.setdefault(d, []).append((float(overlaps[d, g]), g))
+    for (d, g), overlap in zip(pairs.tolist(), overlaps[tuple(pairs.T)].tolist(), strict=True):
+        near.setdefault(d, []).append((overlap, g))
     return list(near.items())

@@ -47,11 +47,10 @@ def mask_overlaps(truth: Instances, prediction: InstancePrediction, around: Outl
     within = (around or outlines(prediction)).within
     true_codes = truth.rles()
     near = (prediction.labels[:, None] == truth.labels) & _meet(within, rle.toBbox(true_codes))
-    for label in np.unique(prediction.labels[near.any(axis=1)]):
-        of_class = near & (truth.labels == label)
-        ours, theirs = np.flatnonzero(of_class.any(axis=1)), np.flatnonzero(of_class.any(axis=0))
-        codes = [encode(prediction.masks[i], within[i]) for i in ours]
-        found[np.ix_(ours, theirs)] = rle.iou(codes, [true_codes[j] for j in theirs], truth.crowd[theirs].tolist())
+    ours = np.flatnonzero(near.any(axis=1))
+    if len(ours):
+        codes = [encode(prediction.masks[i], within[i]) for i in ours.tolist()]
+        found[ours] = np.where(near[ours], rle.iou(codes, true_codes, truth.crowd.tolist()), 0.0)
     return found
 
 
