@@ -80,8 +80,9 @@ class AveragePrecision:
     """COCO's twelve figures, for masks or for boxes: AP, AP50, AP75, AP by size, AR at 1, 10 and 100 detections of a class in an image, AR by size.
 
     Keys, with `<kind>` mask or box: <kind>_ap, <kind>_ap50, <kind>_ap75, <kind>_ap_small, <kind>_ap_medium, <kind>_ap_large, <kind>_ar1, <kind>_ar10,
-    <kind>_ar (at 100), <kind>_ar_small, <kind>_ar_medium, <kind>_ar_large, <kind>_ap/<class>, <kind>_ap50/<class>. A figure that has no truth (a class or a size that the split lacks) is left out, and takes no part in a mean: that is COCO's
-    rule. Sizes are by the area of the true mask, also for boxes. Crowds are neither to be found nor wrong when found.
+    <kind>_ar (at 100), <kind>_ar_small, <kind>_ar_medium, <kind>_ar_large, <kind>_ap/<class>, <kind>_ap50/<class>. A figure that has no truth (a class or
+    a size that the split lacks) is left out, and takes no part in a mean: that is COCO's rule. Sizes are by the area of the true mask, also for boxes.
+    Crowds are neither to be found nor wrong when found.
     """
 
     counts = "detections"

@@ -96,7 +96,7 @@ def _matched(overlaps: NDArray[np.float64], outside: Flags, counted: Flags, crow
 
 
 def _uncontested(pairs: NDArray[np.int64], size: tuple[int, ...], crowd: Flags) -> Flags:
-    """Which of the pairs (detection, object) `(P, 2)` are of a detection that may take no other object, which no other detection may take or which is a crowd."""
+    """Which of the pairs (detection, object) `(P, 2)` are of a detection that may take no other object, and of a crowd or an object that no other may take."""
     choices = np.bincount(pairs[:, 0], minlength=size[0])
     rivals = np.bincount(pairs[:, 1], minlength=size[1])
     lonely = (choices[pairs[:, 0]] == 1) & ((rivals[pairs[:, 1]] == 1) | crowd[pairs[:, 1]])
