@@ -36,6 +36,14 @@ class Detailed(Protocol):
 
 
 @runtime_checkable
+class Particular(Protocol):
+    """A metric that not all classes can be scored by."""
+
+    def misfit(self, classes: Sequence[ClassInfo]) -> str | None:
+        """Why these classes have no figures, as the end of a sentence that begins with the metric's word; None where they have."""
+
+
+@runtime_checkable
 class Pictured(Protocol):
     """A metric that has a picture or a table of its own."""
 

@@ -33,6 +33,9 @@ class Thresholds:
     headline = "best_threshold_iou"
     details = (THRESHOLD,)
 
+    def misfit(self, classes: Sequence[ClassInfo]) -> str | None:
+        return None if len(classes) == 2 else f"is for data of two classes, and this has {len(classes)}"
+
     def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:  # noqa: ARG002
         if not _counted(counts):
             return {}
