@@ -47,8 +47,8 @@ def precision(counts: DetectionCounts, kind: str) -> Precision:
             continue
         order = counts.ranked(k)
         shape = (len(there), len(THRESHOLDS))
-        flags = [np.ascontiguousarray(some[order][:, there].reshape(len(order), len(there) * len(THRESHOLDS)).T) for some in (hit, ignored)]
-        curves, recalls = _curves(*flags, np.repeat(to_find[k, there], len(THRESHOLDS)))
+        hits, out = [np.ascontiguousarray(some[order][:, there].reshape(len(order), len(there) * len(THRESHOLDS)).T) for some in (hit, ignored)]
+        curves, recalls = _curves(hits, out, np.repeat(to_find[k, there], len(THRESHOLDS)))
         by_recall[:, :, k, there] = curves.reshape(*shape, -1).transpose(1, 2, 0)
         largest[:, k, there] = recalls.reshape(shape).T
         for number, values in of_best.items():
