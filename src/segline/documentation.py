@@ -61,7 +61,9 @@ _TEXTS = {
     "Who gives `input.size` decides for `fit` and `crop`, too. How long is trained is not in a recipe; what depends on it is a share. "
     "`data/plan/<model>/decisions.json` says which keys a model has from its recipe. `segline recipes` prints the same.",
     "evaluate.metrics": "The words that `evaluate.metrics` can name; of a list, a model is scored by those of its task. "
-    "metrics.json holds the figure with an interval also as `<figure>_low` and `<figure>_high`.",
+    "metrics.json holds the figure with an interval also as `<figure>_low` and `<figure>_high`, and as `ceiling_<figure>` what a network would reach that "
+    "gave back its targets exactly: the truth, sent through the model's resizing, its targets and its pasting. What is not in `auto` is counted "
+    "when it is asked for; `ece` and `thresholds` then predict with class probabilities, one image at a time.",
 }
 
 
