@@ -204,6 +204,11 @@ class Checkout:
         return self.main / ".segline" / "counts"
 
     @property
+    def image_facts(self) -> Path:
+        """Size, brightness and objects of scored images, by which comparisons group them (see `segline.comparison.facts`). It may be removed at any time."""
+        return self.main / ".segline" / "facts"
+
+    @property
     def truth_maps(self) -> Path:
         """Maps of the truth that losses read, by the content that they are made of (see `segline.training.truth_maps`). It may be removed at any time."""
         return self.main / ".segline" / "maps"
