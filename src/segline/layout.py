@@ -63,7 +63,7 @@ class ModelFolder:
 
     @property
     def parity(self) -> Path:
-        """export: proof that the ONNX model is the trained one, and its latency."""
+        """export: proof that the ONNX model is the trained one; its latency, what the model costs otherwise, and its licences."""
         return self.path / "parity.json"
 
     @property

@@ -94,7 +94,7 @@ def compare(
     both = common(first, second, some=some)
     own = tasks.get(first.task).metric
     wanted = own if key is None else key
-    metric = _metric(wanted, both.first, first.classes)
+    metric = metric_of(wanted, both.first, first.classes)
     pair = _Pair(both.first, both.second, metric, first.classes, resampling)
     rows = [pair.row("figure", "", wanted, wanted)]
     there = _defined(metric, both.first, first.classes) | _defined(metric, both.second, first.classes)
@@ -124,7 +124,7 @@ class _Pair:
         return Row(kind, by, name, key, len(self.first), *values, comparison)
 
 
-def _metric(key: str, counts: Counts, classes: Sequence[ClassInfo]) -> Metric:
+def metric_of(key: str, counts: Counts, classes: Sequence[ClassInfo]) -> Metric:
     """The metric that has a figure of this key. Raises DataError, naming the nearest keys."""
     there: list[str] = []
     for metric in (catalog.get(word) for word in catalog.METRICS):

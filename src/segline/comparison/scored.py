@@ -58,15 +58,16 @@ def scored(word: str, where: Surroundings) -> Scored:
     path = expanded(word)
     there = [] if where.checkout is None else [folder.name for folder in model_folders(where.checkout.models)]
     if where.checkout is not None and word in there and not ModelFolder(path).card.is_file():
-        return _of_folder(where.checkout.model(word))
+        return of_folder(where.checkout.model(word))
     if path.is_dir():
-        return _of_folder(ModelFolder(path.resolve()))
+        return of_folder(ModelFolder(path.resolve()))
     if not there:
         raise ModelError(f"There is no model '{word[:80]}', nor any trained one here: run `dvc repro`, or give a model folder or models:/<name>@<alias>.")
     raise ModelError(f"There is no model '{word[:80]}'. {hint(word, there)} A model folder, models:/<name>@<alias> and the id of a run can be given as well.")
 
 
-def _of_folder(folder: ModelFolder) -> Scored:
+def of_folder(folder: ModelFolder) -> Scored:
+    """A model as its folder has it. Raises ModelError where it was not evaluated, or a file cannot be read."""
     card = ModelCard.read(folder.card)
     counts = counts_file.load(folder.counts)
     measured = mapping(folder.metrics, "evaluate")
@@ -108,7 +109,7 @@ def _of_run(word: str, where: Surroundings) -> Scored:
     folders = [] if where.checkout is None else model_folders(where.checkout.models)
     for folder in folders:
         if run.key is not None and folder.counts.is_file() and ModelCard.read(folder.card).key == run.key:
-            return _of_folder(folder)
+            return of_folder(folder)
     if run.version is None:
         raise RegistryError(
             f"The run {matched[1]} ('{run.name}') has no registered version, and no model folder here is its own, so nothing counts what it finds. "
