@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import check, compare, convert, evaluate, init, leaderboard, models, parameters, predict, promote, recipes, status, store
+from segline.cli import check, compare, convert, evaluate, init, leaderboard, models, parameters, predict, profile, promote, recipes, status, store
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -38,6 +38,7 @@ app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(leaderboard.leaderboard)
+app.command()(profile.profile)
 app.command()(convert.convert)
 app.command()(parameters.parameters)
 app.command()(recipes.recipes)

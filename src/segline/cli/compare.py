@@ -66,7 +66,9 @@ def _grouping(here: Checkout | None, table: Path | None) -> Callable[[Counts], S
     def grouped(counts: Counts) -> Slices:
         found = Slices() if table is None else of_table(table, counts.images)
         if here is None or not here.prepared.is_dir():
-            return found + Slices(notes=("There is no prepared data here, so images are not grouped by size, brightness and objects; run `dvc repro prepare`.",))
+            return found + Slices(
+                notes=("There is no prepared data here, so images are not grouped by size, brightness and objects; run `dvc repro prepare`.",)
+            )
         dataset = PreparedDataset(here.prepared)
         return by_facts(counts.hashes, facts(dataset, here.image_facts, progress=progress_wanted())) + found
 

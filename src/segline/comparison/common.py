@@ -59,7 +59,9 @@ def common(first: Scored, second: Scored, *, some: bool = False) -> Common:
     pairs, seen = _unseen(first, second, pairs)
     if seen:
         notes.append(f"{_images(seen)} left out: one of the two models has learnt from {'it' if seen == 1 else 'them'}.")
-    notes += [f"What '{side.name}' has learnt from is not known, so no image is left out on its account." for side in (first, second) if side.trained_on is None]
+    notes += [
+        f"What '{side.name}' has learnt from is not known, so no image is left out on its account." for side in (first, second) if side.trained_on is None
+    ]
     if not pairs:
         raise DataError(f"'{first.name}' and '{second.name}' have no image in common that can be compared.", *notes, _again(first, second))
     mine, others = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))

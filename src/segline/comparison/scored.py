@@ -86,7 +86,9 @@ def of_folder(folder: ModelFolder) -> Scored:
 def _of_version(version: Version, where: Surroundings) -> Scored:
     """Its ONNX model is run on the prepared images; what it counts is kept, as promotion keeps it."""
     if where.checkout is None:
-        raise RegistryError(f"To count what {version.uri} finds, prepared data is needed, and no checkout is around. Change into one, and run `dvc repro prepare`.")
+        raise RegistryError(
+            f"To count what {version.uri} finds, prepared data is needed, and no checkout is around. Change into one, and run `dvc repro prepare`."
+        )
     dataset = PreparedDataset(where.checkout.prepared)
     store = where.store()
     counts = candidate_counts(store, version, dataset, where.checkout.counts, progress=where.progress)
@@ -95,9 +97,7 @@ def _of_version(version: Version, where: Surroundings) -> Scored:
         raise RegistryError(f"{version.uri} cannot be compared on this data. {sentence}. Choose another version, or prepare the data that it is for.")
     split = dataset.info.scored
     learnt = registry.trained_on(store=store, version=version)
-    return Scored(
-        f"{version.name} version {version.number}", version.task, counts, dataset.info.classes, split, dataset.info.split_hashes.get(split), learnt
-    )
+    return Scored(f"{version.name} version {version.number}", version.task, counts, dataset.info.classes, split, dataset.info.split_hashes.get(split), learnt)
 
 
 def _of_run(word: str, where: Surroundings) -> Scored:

@@ -27,7 +27,7 @@ def cost(graph: EvalGraph, image: NDArray[Any], runs: int) -> dict[str, Any]:
     multiply_adds: of convolutions and matrix products in all looks that the prediction takes (windows, mirrored views, members); other work counts nothing.
     memory_bytes: weights, and the tensors that are alive at the same time at most; what a library needs within one operation is not seen.
     """
-    weights = {_storage(value): value.untyped_storage().nbytes() for value in (*graph.parameters(), *graph.buffers())}
+    weights = {storage(value): value.untypedstorage().nbytes() for value in (*graph.parameters(), *graph.buffers())}
     with FlopCounterMode(display=False) as operations, PeakBytes(known=set(weights)) as tensors:
         predict(graph.run, graph.specification, image)
     return {
@@ -61,7 +61,7 @@ class PeakBytes(TorchDispatchMode):
         self._alive: dict[int, int] = {}
         self._now = self.peak = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         for value in tree_leaves(found):
             if isinstance(value, Tensor):
@@ -69,10 +69,10 @@ class PeakBytes(TorchDispatchMode):
         return found
 
     def _follow(self, value: Tensor) -> None:
-        key = _storage(value)
+        key = storage(value)
         if key in self._known or key in self._alive:
             return
-        storage = value.untyped_storage()
+        storage = value.untypedstorage()
         self._alive[key] = storage.nbytes()
         self._now += storage.nbytes()
         self.peak = max(self.peak, self._now)
@@ -80,7 +80,3 @@ class PeakBytes(TorchDispatchMode):
 
     def _ended(self, key: int) -> None:
         self._now -= self._alive.pop(key)
-
-
-def _storage(value: Tensor) -> int:
-    return value.untyped_storage()._cdata

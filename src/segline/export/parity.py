@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segline import progress as told
 from segline.data.store import Split
 from segline.errors import ExportError
-from segline.export.cost import timed
 from segline.export.comparison import Comparison, Pair, Pixels, above_limits, beyond_rounding
+from segline.export.cost import timed
 from segline.export.onnx import differ_in_zeroed_scalars_alone
 from segline.machine import cores
 from segline.metrics.base import Metric
