@@ -78,7 +78,7 @@ def _require_alike(first: Scored, second: Scored) -> None:
     if first.counts.classes != second.counts.classes:
         one, other = (", ".join(side.counts.classes) for side in (first, second))
         raise DataError(
-            f"'{first.name}' knows the classes {one}; '{second.name}' knows {other}. Figures of different classes cannot be compared: train both on the same ones."
+            f"'{first.name}' knows the classes {one}; '{second.name}' knows {other}. Figures of different classes cannot be compared; train both on the same."
         )
 
 

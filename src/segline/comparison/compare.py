@@ -120,8 +120,8 @@ class _Pair:
 
     def row(self, kind: Kind, by: str, name: str, key: str) -> Row:
         comparison = paired(self.second, self.first, self.metric, self.resampling, key=key, classes=self.classes)
-        values = [_defined(self.metric, counts, self.classes).get(key) for counts in (self.first, self.second)]
-        return Row(kind, by, name, key, len(self.first), *values, comparison)
+        first, second = (_defined(self.metric, counts, self.classes).get(key) for counts in (self.first, self.second))
+        return Row(kind, by, name, key, len(self.first), first, second, comparison)
 
 
 def metric_of(key: str, counts: Counts, classes: Sequence[ClassInfo]) -> Metric:

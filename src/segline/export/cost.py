@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from segline.memory import storage
 from segline.tasks.graph import EvalGraph
 from segline_runtime.predict import predict
 
@@ -27,7 +28,7 @@ def cost(graph: EvalGraph, image: NDArray[Any], runs: int) -> dict[str, Any]:
     multiply_adds: of convolutions and matrix products in all looks that the prediction takes (windows, mirrored views, members); other work counts nothing.
     memory_bytes: weights, and the tensors that are alive at the same time at most; what a library needs within one operation is not seen.
     """
-    weights = {storage(value): value.untypedstorage().nbytes() for value in (*graph.parameters(), *graph.buffers())}
+    weights = {storage(value): value.untyped_storage().nbytes() for value in (*graph.parameters(), *graph.buffers())}
     with FlopCounterMode(display=False) as operations, PeakBytes(known=set(weights)) as tensors:
         predict(graph.run, graph.specification, image)
     return {
@@ -51,12 +52,12 @@ def timed(call: Callable[[], object], image: NDArray[Any], runs: int) -> dict[st
     return {"median_ms": median, "p95_ms": p95, "runs": runs, "batch": 1, "image_size": list(image.shape[:2])}
 
 
-class PeakBytes(TorchDispatchMode):
+class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the storages that operations make within the block; `peak` is how many bytes of them were alive at the same time."""
 
     def __init__(self, known: set[int]) -> None:
         """known: storages that were there before, such as the weights'."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._known = known
         self._alive: dict[int, int] = {}
         self._now = self.peak = 0
@@ -72,11 +73,11 @@ class PeakBytes(TorchDispatchMode):
         key = storage(value)
         if key in self._known or key in self._alive:
             return
-        storage = value.untypedstorage()
-        self._alive[key] = storage.nbytes()
-        self._now += storage.nbytes()
+        behind = value.untyped_storage()
+        self._alive[key] = behind.nbytes()
+        self._now += behind.nbytes()
         self.peak = max(self.peak, self._now)
-        weakref.finalize(storage, self._ended, key).atexit = False
+        weakref.finalize(behind, self._ended, key).atexit = False
 
     def _ended(self, key: int) -> None:
         self._now -= self._alive.pop(key)

@@ -75,7 +75,7 @@ def _of_timm(name: str) -> str:
 
     config = timm.get_pretrained_cfg(name)
     declared = None if config is None else config.license
-    return f"{declared} (timm {name}.{config.tag})" if declared and declared != UNKNOWN else f"{UNKNOWN}: timm declares none for {name}"
+    return f"{declared} (timm {name})" if declared and declared != UNKNOWN else f"{UNKNOWN}: timm declares none for {name}"
 
 
 def _offered_by(settings: ModelSettings, encoder: str) -> str:
@@ -95,7 +95,7 @@ def _declared(package: str) -> str:
         about = metadata.metadata(distributions[0])
     except metadata.PackageNotFoundError:
         return UNKNOWN
-    expression = about.get("License-Expression") or about.get("License") or ""
+    expression = next((about[field] for field in ("License-Expression", "License") if field in about), "")
     if expression and len(expression) <= _LONGEST and "\n" not in expression:
         return str(expression)
     classified = [line.rpartition("::")[2].strip() for line in about.get_all("Classifier") or () if line.startswith("License ::")]

@@ -47,7 +47,7 @@ class Kept:
         if key not in self._seen:
             self._seen.add(key)
             self._alive.append(value)  # so that no later storage gets its place
-            self.by_owner[self._owner()] += value.untypedstorage().nbytes()
+            self.by_owner[self._owner()] += value.untyped_storage().nbytes()
         return value
 
 
