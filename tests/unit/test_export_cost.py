@@ -12,12 +12,9 @@ import torch
 from torch import nn
 
 from segline.export.cost import PeakBytes, cost, timed
-from segline.export.stage import export
-from segline.layout import ModelFolder
 from segline.memory import storage
 from segline.models import catalog, licences
 from segline.models.semantic import SemanticNetwork
-from segline.params import Export
 from segline.tasks import catalog as tasks
 from segline.tasks.graph import EvalGraph
 from segline_runtime.specification import Geometry, Specification, Tile
@@ -64,25 +61,6 @@ class TestCost:
         calls: list[int] = []
         found = timed(lambda: calls.append(1), IMAGE, 5)
         assert len(calls) == 8 and found["runs"] == 5 and found["median_ms"] <= found["p95_ms"]
-
-
-@pytest.mark.parametrize("arch", ["unet", "maskrcnn"])
-def test_export_writes_them_into_the_proof(arch: str, tmp_path: Path) -> None:
-    dataset = factories.squares_dataset(tmp_path / "data", [(64, 64), (64, 72)])
-    changes = {} if arch == "unet" else {"predict": {"max_detections": 5, "score_threshold": 0.0}}
-    plans = factories.plans("m", factories.settings(arch, **changes), dataset, export=Export(latency_runs=1, tolerance=0.01))
-    folder = ModelFolder(tmp_path / "m")
-    factories.untrained(folder, plans.train, dataset)  # type: ignore[arg-type]
-    export(plans.export, folder, dataset, progress=False)
-    proof = json.loads(folder.parity.read_text())
-    state = torch.load(folder.weights, weights_only=True)
-    learnt = sum(value.numel() for name, value in state.items() if not name.endswith(("running_mean", "running_var", "num_batches_tracked")))
-    assert proof["cost"]["parameters"] == learnt and proof["cost"]["multiply_adds"] > 1e6
-    assert proof["cost"]["memory_bytes"] > 4 * learnt
-    assert proof["licences"]["weights"] == "none needed: trained from scratch" and "(torchvision)" in proof["licences"]["code"] + " (torchvision)" * (
-        arch == "unet"
-    )
-    assert proof["version"] == 1 and proof["passed"] is True
 
 
 class TestLicences:

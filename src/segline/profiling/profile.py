@@ -79,14 +79,12 @@ def profile(plan: TrainPlan, *, images: int, size: tuple[int, int], device: torc
 
     Raises ModelError where memory is too small, or the network cannot train on so few images of that size.
     """
-    height, width = size
-    with memory.told(f"to profile '{plan.model}' on {images} images of {height}×{width}", device.type):
+    what = f"{images} image{'' if images == 1 else 's'} of {size[0]}×{size[1]}"
+    with memory.told(f"to profile '{plan.model}' on {what}", device.type):
         try:
             return _profile(step(plan, images=images, size=size, device=device), plan, images, size, device, runs)
         except ValueError as error:
-            raise ModelError(
-                f"'{plan.model}' cannot train on {images} images of {height}×{width} ({reason(error)}). Give --batch or --size a larger value."
-            ) from None
+            raise ModelError(f"'{plan.model}' cannot train on {what} ({reason(error)}). Give --batch or --size a larger value.") from None
 
 
 def _profile(trained: Step, plan: TrainPlan, images: int, size: tuple[int, int], device: torch.device, runs: int) -> Profile:
