@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_parts import checkout, evaluated, model_folder
+from model_parts import checkout, evaluated, fresh_store, model_folder
 from PIL import Image
 
+from segline import tracking
 from segline.cli import main
 from segline.errors import ModelError
 from segline.layout import ModelFolder
@@ -134,6 +135,18 @@ def test_the_command(root: Path, segline: Callable[..., tuple[int, str, str]]) -
     code, out, _ = segline("--json")
     values = json.loads(out)
     assert values["version"] == 1 and values["groups"][0]["models"][1]["behind"]["shown"] is True
+
+
+def test_it_is_kept_in_one_run_of_the_data_set(root: Path, segline: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = fresh_store(root)
+    for _ in range(2):
+        code, out, err = segline("--log", "--json")
+        assert code == 0 and json.loads(out)["groups"] and "experiment 'ramps', run " in err
+    client = tracking.connect(store)
+    [run] = client.search_runs([tracking.experiment_id(client, "ramps")])
+    assert run.info.run_id in err and run.info.status == "FINISHED"
+    assert [artifact.path for artifact in client.list_artifacts(run.info.run_id)] == ["leaderboard.csv", "leaderboard.json", "leaderboard.png"]
 
 
 def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root: Path, segline: Callable[..., tuple[int, str, str]]) -> None:

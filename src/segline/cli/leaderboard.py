@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segline.cli.console import console
-from segline.cli.surroundings import checkout
+from segline.cli.surroundings import checkout, tracking_store
 from segline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ def leaderboard(
     metric: Annotated[str | None, typer.Option("--metric", help="The figure of metrics.json that counts; default: each task's own.")] = None,
     table: Annotated[Path | None, typer.Option("--csv", help="Write everything that is known into this CSV table.")] = None,
     picture: Annotated[Path | None, typer.Option("--picture", "-p", help="Draw the figure against the time of a prediction into this PNG.")] = None,
+    log: Annotated[bool, typer.Option("--log", help="Keep table, picture and JSON in MLflow, in the run `leaderboard` of the data set.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the leaderboard as JSON.")] = False,
 ) -> None:
     """All trained models: figure with interval, size, multiply-adds, time in PyTorch and ONNX Runtime, memory, training time, licences."""
@@ -36,6 +39,8 @@ def leaderboard(
     found = board(folders, metric=metric, resampling=USUAL)
     _write(table, "--csv", "leaderboard.csv", lambda file: write_table(found, file))
     _write(picture, "--picture", "leaderboard.png", lambda file: write_picture(found, file))
+    if log:
+        _log(found)
     if as_json:
         print(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     else:
@@ -55,6 +60,24 @@ def _write(file: Path | None, option: str, example: str, write: Callable[[Path],
         raise ModelError(f"{file} cannot be written to ({error}); give {option} a place of your own.") from None
 
 
+def _log(found: Board) -> None:
+    """Told on stderr, so that --json stays JSON."""
+    from segline.files import write_json
+    from segline.leaderboard.tables import write_picture, write_table
+    from segline.tracking import log_board
+    from segline.tracking.address import shown
+
+    store = tracking_store()
+    with tempfile.TemporaryDirectory(prefix="segline-leaderboard-") as folder:
+        files = [Path(folder) / f"leaderboard.{ending}" for ending in ("csv", "png", "json")]
+        write_table(found, files[0])
+        write_picture(found, files[1])
+        write_json(files[2], found.to_json())
+        for dataset in sorted({place.standing.dataset for group in found.groups for place in group.places}):
+            run = log_board(store, dataset, files)
+            print(f"Kept in {shown(store)}, experiment '{dataset}', run {run}.", file=sys.stderr)
+
+
 def _show(found: Board) -> None:
     for group in found.groups:
         _show_group(group)
@@ -68,7 +91,7 @@ def _show_group(group: Group) -> None:
     from rich.text import Text
 
     print(group.title)
-    worth = Table("", "model", group.metric, "behind the first", "parameters", "multiply-adds", "ONNX", "memory", "PyTorch", "ONNX Runtime", "training")
+    worth = Table("", "model", group.metric, "behind the first", "parameters", "multiply-adds", "size", "memory", "PyTorch", "ONNX Runtime", "training")
     for number, place in enumerate(group.places, start=1):
         one = place.standing
         worth.add_row(

@@ -17,6 +17,7 @@ class Standing:
     """One model. What nobody has measured or declared yet is None."""
 
     model: str
+    dataset: str  # that it was trained for
     arch: str
     encoder: str | None
     task: str
@@ -54,6 +55,7 @@ def standing(folder: ModelFolder, metric: str | None = None) -> Standing:
     parameters = _whole(cost.get("parameters")) or _whole(card.training.get("parameter_count"))
     return Standing(
         model=folder.name,
+        dataset=str(card.dataset["name"]),
         arch=str(settings.get("arch")),
         encoder=_text(settings.get("encoder")),
         task=card.task,
