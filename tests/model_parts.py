@@ -22,10 +22,15 @@ from PIL import Image
 
 from segline import tracking
 from segline.card import ModelCard
-from segline.data.store import DatasetInfo
+from segline.data.store import DatasetInfo, PreparedDataset
 from segline.data.writer import SplitWriter
+from segline.evaluation.evaluate import evaluate
+from segline.evaluation.report import write_figures
+from segline.inference.predict import load_predictor
 from segline.layout import ModelFolder
+from segline.metrics import catalog as metrics_catalog
 from segline.provenance import digest, file_digest
+from segline.tasks import catalog as tasks
 from segline_runtime.specification import METADATA_KEY, ClassInfo, Geometry, ImageKind, Specification
 
 PERFECT = 127.5
@@ -99,6 +104,25 @@ def model_folder(
     folder.metrics.write_text(json.dumps({"version": 1, **split, **(metrics or {"miou": 0.9, "mdice": 0.95, "iou/bright": 0.9})}))
     parity = {"passed": True, "latency": {"median_ms": latency_ms}, "sha256": file_digest(folder.onnx), "difference": 0.0, **split}
     folder.parity.write_text(json.dumps(parity))
+    return folder
+
+
+def evaluated(folder: ModelFolder, prepared: Path) -> ModelFolder:
+    """The folder with the counts and figures of its ONNX model on prepared data, as `evaluate` leaves them."""
+    dataset = PreparedDataset(prepared)
+    predictor = load_predictor(folder.onnx)
+    task, classes = tasks.get(predictor.specification.task), predictor.specification.classes
+    split = dataset.split("test", [task.truth])
+    write_figures(
+        evaluate(predictor.predict, split, task.scorer(classes)),
+        metrics=[metrics_catalog.get(word) for word in task.metrics],
+        classes=classes,
+        resamples=100,
+        split=split,
+        split_hash=SPLIT_HASH,
+        metrics_file=folder.metrics,
+        counts=folder.counts,
+    )
     return folder
 
 

@@ -63,7 +63,7 @@ class ModelFolder:
 
     @property
     def parity(self) -> Path:
-        """export: proof that the ONNX model is the trained one, and its latency."""
+        """export: proof that the ONNX model is the trained one; its latency, what the model costs otherwise, and its licences."""
         return self.path / "parity.json"
 
     @property
@@ -233,6 +233,11 @@ class Checkout:
     def counts(self) -> Path:
         """What was counted of registered models on a split, by content; asked again by promotion."""
         return self.main / ".segline" / "counts"
+
+    @property
+    def image_facts(self) -> Path:
+        """Size, brightness and objects of scored images, by which comparisons group them (see `segline.comparison.facts`). It may be removed at any time."""
+        return self.main / ".segline" / "facts"
 
     @property
     def truth_maps(self) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_parts import CLASSES, checkout, fresh_store, instance_onnx, model_folder, ramps
+from model_parts import CLASSES, checkout, evaluated, fresh_store, instance_onnx, model_folder, ramps
 from PIL import Image
 from typer.main import get_command
 
@@ -109,6 +109,15 @@ def test_an_mlflow_that_cannot_do_without_is_imported_whole(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, "models"], cwd=root, env=settings, capture_output=True, text=True, check=False)
     assert "ramps-unet" in done.stdout, done.stderr
     assert "pandas" in json.loads(done.stderr.splitlines()[-1])
+
+
+def test_compare_and_leaderboard_need_no_mlflow_either(root: Path, tmp_path: Path) -> None:
+    for name, threshold in (("one", 127.5), ("other", 100.0)):
+        evaluated(model_folder(root / "models" / name, threshold=threshold), root / "data" / "prepared")
+    done = without((*TORCH, "mlflow"), "compare", "one", "other", "--json", "--picture", str(tmp_path / "p.png"), cwd=root)
+    assert done.returncode == 0 and json.loads(done.stdout)["rows"][0]["first"] == 1.0, done.stderr
+    done = without((*TORCH, "mlflow"), "leaderboard", "--json", "--picture", str(tmp_path / "l.png"), "--csv", str(tmp_path / "l.csv"), cwd=root)
+    assert done.returncode == 0 and {"one", "other"} <= {one["model"] for group in json.loads(done.stdout)["groups"] for one in group["models"]}, done.stderr
 
 
 def test_predict_from_files_needs_no_mlflow_either(root: Path, images: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import check, convert, datasets, evaluate, init, models, parameters, predict, promote, recipes, status, store
+from segline.cli import check, compare, convert, datasets, evaluate, init, leaderboard, models, parameters, predict, profile, promote, recipes, status, store
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -37,6 +37,9 @@ app.command()(status.sync)
 app.command()(store.store)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
+app.command()(leaderboard.leaderboard)
+app.command()(profile.profile)
 app.command()(convert.convert)
 app.command()(parameters.parameters)
 app.command()(recipes.recipes)
