@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import check, convert, evaluate, init, models, parameters, predict, promote, recipes, status, store
+from segline.cli import check, convert, evaluate, init, models, parameters, predict, promote, recipes, status, store, suspects
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -36,6 +36,7 @@ app.command()(status.sync)
 app.command()(store.store)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(suspects.suspects)
 app.command()(convert.convert)
 app.command()(parameters.parameters)
 app.command()(recipes.recipes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from segline.files import whole, write_json
 from segline.metrics import counts_file
 from segline.metrics.base import Metric
 from segline.metrics.figures import figures
+from segline.metrics.inflation import inflation
 from segline.metrics.intervals import Resampling, intervals
 from segline.tasks.base import Task
 from segline_runtime.specification import ClassInfo
@@ -33,10 +35,19 @@ def write_figures(
     split_hash: str,
     metrics_file: Path,
     counts: Path,
+    leaked: Collection[str] = (),
 ) -> dict[str, float]:
-    """Write metrics.json (`version`, `split`, `split_hash`, `images`, the figures, and the bootstrap's interval of each headline) and counts.npz."""
+    """Write metrics.json (`version`, `split`, `split_hash`, `images`, the figures, and the bootstrap's interval of each headline) and counts.npz.
+
+    leaked: names of the images that were seen before; by how much they raise the first headline is told on stderr and in metrics.json, as `leaks`.
+    """
     found: dict[str, Any] = figures(evaluation.counts, metrics, classes)
     found |= intervals(evaluation.counts, metrics, Resampling(resamples))
+    too_good = inflation(evaluation.counts, next(metric for metric in metrics if metric.headline), leaked, Resampling(resamples)) if leaked else None
+    if too_good is not None:
+        told = too_good.sentence(split.name)
+        found |= {**too_good.figures(), "leaks": told}
+        print(told, file=sys.stderr)
     counts_file.save(evaluation.counts, counts)
     write_json(metrics_file, {"version": VERSION, "split": split.name, "split_hash": split_hash, "images": len(split), **found})
     return found

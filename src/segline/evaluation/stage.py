@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from segline import history, memory
+from segline.data.leaks.known import leaked_images
 from segline.data.store import PreparedDataset
 from segline.drawing.curves import history_picture
 from segline.errors import ParametersError
@@ -51,6 +52,7 @@ def evaluate_model(plan: EvaluatePlan, folder: ModelFolder, dataset: PreparedDat
         split_hash=plan.scored.hash,
         metrics_file=folder.metrics,
         counts=folder.counts,
+        leaked=leaked_images(dataset.folder, split.name),
     )
 
 

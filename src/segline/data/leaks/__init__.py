@@ -4,5 +4,7 @@ fingerprint   what is remembered of an image: few kilobytes, whatever its size
 collisions    which images may be alike: those whose fingerprints have a key in common; the cost grows with the images, not with their pairs
 verify        whether two of them are, and how
 search        the pairs among many images, and what belongs together by them
-across        of these the pairs that lie in two splits: what they are called, what becomes of them (data.on_leak), and the file that tells of them
+taken         the fingerprints of a source's images, where splits are drawn by them
+across        the pairs that lie in two splits, and what becomes of them (data.on_leak)
+known         the file that tells of them
 """

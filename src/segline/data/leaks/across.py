@@ -9,19 +9,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from segline import written
 from segline.data.findings import Finding
 from segline.data.leaks.fingerprint import Fingerprint
+from segline.data.leaks.known import LEAKS, VERSION
 from segline.data.leaks.search import Pair, alike
 from segline.data.leaks.verify import Relation
-from segline.errors import DataError
 from segline.files import write_json
-
-LEAKS = "leaks.json"
-VERSION = 1
-"""Of `leaks.json`."""
 
 _BEFORE = ("train", "val", "test")
 """What a model sees of earlier splits, it is not to be scored on in later ones."""
@@ -112,19 +107,6 @@ def write(found: Sequence[Leak], names: Mapping[str, str], folder: Path) -> None
     write_json(
         folder / LEAKS, {"version": VERSION, "images": {split: sorted(some) for split, some in images.items()}, "leaks": [asdict(leak) for leak in found]}
     )
-
-
-def leaked_images(prepared: Path, split: str) -> frozenset[str]:
-    """Names of the prepared images of a split that an earlier split shows, too; none where nobody looked. Raises DataError."""
-    file = prepared / LEAKS
-    try:
-        with written.reading(file, DataError, "run `dvc repro -f prepare` to write it anew"):
-            values: dict[str, Any] = written.mapping(file)
-            if written.version_of(values) > VERSION:
-                raise DataError(f"{file} was written by a later Segline (version {values['version']}, this one reads up to {VERSION}); update Segline.")
-            return frozenset(str(name) for name in values["images"].get(split, ()))
-    except FileNotFoundError:
-        return frozenset()
 
 
 def _add_identical(found: _Seen, files: Sequence[str], splits: Sequence[str], contents: Mapping[str, str]) -> None:

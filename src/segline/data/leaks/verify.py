@@ -67,11 +67,13 @@ def _coincide(first: Corners, second: Corners) -> bool:
 
 def _alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Corners that are each other's nearest, as numbers of both."""
-    distance = np.bitwise_count(first.view(np.uint64)[:, None] ^ second.view(np.uint64)[None]).sum(axis=2, dtype=np.int64)
+    distance = np.zeros((len(first), len(second)), dtype=np.uint16)
+    for one, other in zip(first.view(np.uint64).T, second.view(np.uint64).T, strict=True):
+        distance += np.bitwise_count(one[:, None] ^ other[None])
     nearest = distance.argmin(axis=1)
     mutual = distance.argmin(axis=0)[nearest] == np.arange(len(first))
-    one = np.flatnonzero(mutual & (distance[np.arange(len(first)), nearest] <= _BITS))
-    return one, nearest[one]
+    kept = np.flatnonzero(mutual & (distance[np.arange(len(first)), nearest] <= _BITS))
+    return kept, nearest[kept]
 
 
 def _spread(corners: Corners, kept: NDArray[np.float32]) -> bool:
