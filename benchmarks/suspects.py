@@ -1,11 +1,11 @@
-"""Planted label errors found: in one object of twenty another class, a shifted mask or none at all; the share of them among the first suspects, as many as a tenth of
-the objects.
+"""Planted label errors found: in one object of twenty another class, a shifted mask or none at all; the share of them among the first suspects.
 
     python benchmarks/suspects.py MODEL.onnx …
 
-Models of the shipped line (`models/unet/model.onnx`, `models/maskrcnn/model.onnx`). The images are generated shapes that no model has seen, from another seed.
-An error is found by a suspect whose box overlaps it (IoU ≥ 0.3): as it is annotated, or as it should be. Of the images, the area under the ROC curve of
-their quality is told: how often an image with an error is behind one without. The result is `benchmarks/suspects.json`.
+Models of the shipped line (`models/unet/model.onnx`, `models/maskrcnn/model.onnx`), which were trained without such errors. The images are generated shapes
+that no model has seen, from another seed. Looked at are as many suspects as a tenth of the objects. An error is found by a suspect whose box overlaps it (IoU ≥
+0.3): as it is annotated, or as it should be. Of the images, the area under the ROC curve of their quality is told: how often one with an error is behind one without.
+The result is `benchmarks/suspects.json`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segline.data.store import PreparedDataset, Split
+from segline.data.store import SPLITS, PreparedDataset, Split
 from segline.errors import DataError
 from segline.progress import progress as told
 from segline.tasks import catalog as tasks
@@ -60,7 +60,7 @@ def splits_for(predictor: Predictor, dataset: PreparedDataset, names: Sequence[s
             "choose a model that was trained on this data."
         )
     task = tasks.get(specification.task)
-    return [dataset.split(name, [task.truth]) for name in names or dataset.info.counts]
+    return [dataset.split(name, [task.truth]) for name in names or [name for name in SPLITS if dataset.info.counts.get(name)]]
 
 
 def rank(predictor: Predictor, splits: Sequence[Split], *, progress: bool = True) -> Ranking:

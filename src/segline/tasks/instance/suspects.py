@@ -17,10 +17,7 @@ from segline.tasks.contradiction import Contradiction, Doubt, Verdict, soft_mini
 from segline_runtime.predictions import InstancePrediction, Prediction
 
 _HEARD = 0.3
-"""Score of a found object that speaks for or against an annotated one."""
-
-_SURE = 0.5
-"""Score of a found object that somebody may have missed."""
+"""Score of a found object that speaks for or against an annotated one, or that somebody may have missed."""
 
 _TOUCHES = 0.1
 """Overlap with an annotated object from which a found one says where that lies."""
@@ -43,7 +40,7 @@ def judge(prediction: Prediction, sample: Sample) -> Verdict:
     found = [_object(truth, i, overlaps[:, i], scores, labels) for i in singles]
     for place, number in enumerate(heard):
         nearest = float(overlaps[place].max(initial=0.0))
-        if scores[place] >= _SURE and nearest < _SAME:
+        if nearest < _SAME:
             mask = prediction.masks[number]
             suspicion = float(scores[place] * (1 - nearest))
             found.append(Contradiction("missing", None, int(labels[place]), suspicion, _box(prediction.boxes[number]), int(np.count_nonzero(mask))))
@@ -58,11 +55,12 @@ def _object(truth: Instances, number: int, overlaps: NDArray[np.float64], scores
     confirmed, denied = float(weights[same].max(initial=0.0)), float(weights[other].max(initial=0.0))
     doubts: list[tuple[float, Doubt, int | None]] = []
     if denied > confirmed:
-        doubts.append((denied - confirmed, "class", int(labels[other][weights[other].argmax()])))
+        doubts.append((denied * (1 - confirmed), "class", int(labels[other][weights[other].argmax()])))
     near = same & (overlaps >= _TOUCHES)
     if near.any():
         best = np.flatnonzero(near)[weights[near].argmax()]
-        doubts.append((float(scores[best] * (1 - overlaps[best])), "outline", label))
+        # Squared: the outlines of a model are a little off everywhere.
+        doubts.append((float(scores[best] * (1 - overlaps[best]) ** 2), "outline", label))
     if not (overlaps >= _TOUCHES).any():
         doubts.append((_SILENCE, "unseen", None))
     suspicion, doubt, says = max(doubts, key=lambda one: one[0], default=(0.0, "outline", label))

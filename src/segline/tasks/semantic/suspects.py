@@ -48,7 +48,7 @@ def _regions(where: NDArray[np.bool_], label: int, probabilities: NDArray[np.flo
     """The annotated regions of one class; those that are of another one are marked in `doubted`."""
     number, regions, stats, _ = cv2.connectedComponentsWithStats(where.astype(np.uint8), connectivity=8)
     flat, areas = regions.ravel(), stats[:, cv2.CC_STAT_AREA]
-    means = np.stack([np.bincount(flat, weights=one.ravel().astype(np.float64), minlength=number) for one in probabilities]) / areas
+    means = np.stack([np.bincount(flat, weights=one.ravel().astype(np.float64), minlength=number) for one in probabilities]) / np.maximum(areas, 1)
     found = []
     for region in range(1, number):
         if areas[region] < least:
