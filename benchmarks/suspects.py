@@ -4,7 +4,7 @@
 
 Models of the shipped line (`models/unet/model.onnx`, `models/maskrcnn/model.onnx`), which were trained without such errors. The images are generated shapes
 that no model has seen, from another seed. Looked at are as many suspects as a tenth of the objects. An error is found by a suspect whose box overlaps it (IoU ≥
-0.3): as it is annotated, or as it should be. Of the images, the area under the ROC curve of their quality is told: how often one with an error is behind one without.
+0.3): as it is annotated, or as it should be. Of the images, the area under the ROC curve of their quality is told: how often one with an error comes first.
 The result is `benchmarks/suspects.json`.
 """
 

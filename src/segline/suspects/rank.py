@@ -93,6 +93,6 @@ def _usual_areas(objects: Sequence[Suspect]) -> dict[int, float]:
 
 
 def _weighed(found: Contradiction, usual: Mapping[int, float]) -> Contradiction:
-    if found.doubt != "missing" or found.says not in usual:
+    if found.doubt != "missing" or found.says is None or found.says not in usual:
         return found
     return replace(found, suspicion=found.suspicion * min(1.0, found.area / (_WHOLE * usual[found.says])))

@@ -37,7 +37,7 @@ def judge(prediction: Prediction, sample: Sample) -> Verdict:
     scores, labels = prediction.scores[heard].astype(np.float64), prediction.labels[heard]
     overlaps = _overlaps(truth, prediction, heard)
     singles = np.flatnonzero(~truth.crowd)
-    found = [_object(truth, i, overlaps[:, i], scores, labels) for i in singles]
+    found = [_object(truth, i, overlaps[:, i], scores, labels) for i in singles.tolist()]
     for place, number in enumerate(heard):
         nearest = float(overlaps[place].max(initial=0.0))
         if nearest < _SAME:
