@@ -7,7 +7,24 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import check, compare, convert, datasets, evaluate, init, leaderboard, models, parameters, predict, profile, promote, recipes, status, store
+from segline.cli import (
+    check,
+    compare,
+    convert,
+    datasets,
+    evaluate,
+    init,
+    leaderboard,
+    models,
+    parameters,
+    predict,
+    profile,
+    promote,
+    recipes,
+    status,
+    store,
+    suspects,
+)
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -40,6 +57,7 @@ app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(leaderboard.leaderboard)
 app.command()(profile.profile)
+app.command()(suspects.suspects)
 app.command()(convert.convert)
 app.command()(parameters.parameters)
 app.command()(recipes.recipes)

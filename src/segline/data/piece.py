@@ -14,6 +14,7 @@ from segline.data.check import Refused, read_bytes
 from segline.data.findings import Finding
 from segline.data.formats.base import Record, SourceTruth
 from segline.data.images import Decoder, SourceImage
+from segline.data.leaks.fingerprint import Fingerprint, fingerprint
 from segline.data.orientation import read_truth
 from segline.data.sources import Drawn
 from segline.data.statistics import Measured, class_pixels
@@ -38,6 +39,7 @@ class Piece:
     converted: tuple[str, ...] = ()
     stored: Stored | None = None
     measured: Measured | None = None  # of training images
+    print: Fingerprint | None = None  # by which the same scene is known again, where that is asked for
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Reader:
     drawn: Drawn
     relabelled: Callable[[SourceTruth, Record], SourceTruth]
     storing: Storing | None  # None: nothing is to be stored
+    prints: bool = False  # whether fingerprints are taken
 
     def __call__(self, number: int) -> Piece:
         record, split = self.records[number], self.assigned[number]
@@ -75,6 +78,7 @@ class Reader:
             converted=tuple(_conversions(image, self.decoder.kind)),
             stored=stored,
             measured=Measured.of(image.pixels, truth.mask) if split == "train" and stored is not None else None,
+            print=fingerprint(image.pixels) if self.prints else None,
         )
 
     def look(self, number: int) -> Look:

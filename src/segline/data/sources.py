@@ -25,6 +25,9 @@ SHAPES = "shapes"
 DATA = "data"
 """The folder of a checkout that sources are relative to."""
 
+AUTO = "auto"
+"""The value of data.splits.group by which images that show the same belong together."""
+
 FOLDERS = "folder"
 """The value of data.splits.group by which the images of a folder belong together."""
 
@@ -32,6 +35,7 @@ Images = Literal["auto", "rgb", "grey", "as_is"]
 Method = Literal["random", "every"]
 Drawn = Literal["auto", "displayed", "stored"]
 OnError = Literal["fail", "skip"]
+OnLeak = Literal["report", "group", "drop"]
 
 
 def _registry_safe(value: str) -> str:
@@ -66,8 +70,9 @@ class Splits(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of `random`: another one draws other splits
     # of `random`: a class that would be missing from a split gets its nearest image there; all others stay where they are
     stratify: bool = False
-    # of `random`: what belongs together stays together: `folder`; a CSV file below source with the columns image and group (`patients.csv`, or with another
-    # column `patients.csv:hospital`); or a regular expression on the image's path, whose first bracket is the group: `(patient\d+)_`
+    # of `random`: what belongs together stays together: `auto` (images that show the same: copies, parts, frames of one scene); `folder`; a CSV file below
+    # source with the columns image and group (`patients.csv`, or with another column `patients.csv:hospital`); or a regular
+    # expression on the image's path, whose first bracket is the group: `(patient\d+)_`
     group: str | None = None
     # of `random`: for cross-validation, `test` is one of so many equal parts of all images, whatever its share is said to be
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
@@ -90,9 +95,9 @@ class Splits(Section):
             raise ValueError(f"fold is {self.fold}, and the {self.folds} folds are counted from 0 to {self.folds - 1}")
         if self.folds is not None and self.stratify:
             raise ValueError("stratify moves images between splits, and an image is tested in one of the folds; remove one of the two")
-        if self.group is not None and self.group != FOLDERS and self.group_file is None:
+        if self.group not in (None, AUTO, FOLDERS) and self.group_file is None:
             try:
-                brackets = re.compile(self.group).groups
+                brackets = re.compile(str(self.group)).groups
             except re.error as error:
                 raise ValueError(
                     f"group '{self.group}' is no regular expression ({error}); write `folder`, a CSV file, or an expression with a bracket"
@@ -126,6 +131,22 @@ class Folder(Section):
     # what an image with an error does: fail (`prepare` stops, and tells all of them) or skip (it is left out, told, and listed in check.json)
     on_error: OnError = "fail"
     most_skipped: Fraction = 0.05  # share of the images that `skip` may leave out; beyond it `prepare` stops
+    # what becomes of images that show what an image of another split shows (copies, parts, frames of one scene): report (nothing is changed), group (splits are
+    # drawn so that they are in one, as by splits.group: auto) or drop (they are left out of train, and out of val where they show what test shows)
+    on_leak: OnLeak = "report"
+
+    @model_validator(mode="after")
+    def _can_be_grouped(self) -> Self:
+        if self.on_leak == "group" and self.splits.group not in (None, AUTO):
+            raise ValueError(f"on_leak: group is splits.group: auto, and splits.group is '{self.splits.group}'; remove one of the two")
+        if self.on_leak == "group" and self.splits.method == "every":
+            raise ValueError("on_leak: group needs `splits.method: random`; `every` looks at the order of names alone")
+        return self
+
+    @property
+    def drawn_by(self) -> Splits:
+        """How splits are drawn: with what `on_leak` asks for."""
+        return self.splits.model_copy(update={"group": AUTO}) if self.on_leak == "group" else self.splits
 
     @model_validator(mode="after")
     def _mirrors_something(self) -> Self:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from segline.metrics import counts_file
 from segline.metrics.base import Metric
 from segline.metrics.details import Pictured
 from segline.metrics.figures import figures
+from segline.metrics.inflation import inflation
 from segline.metrics.intervals import Resampling, intervals
 from segline.tasks.base import Task
 from segline_runtime.specification import ClassInfo
@@ -37,16 +39,24 @@ def write_figures(
     metrics_file: Path,
     counts: Path,
     ceiling: Ceiling | None = None,
+    leaked: Collection[str] = (),
 ) -> dict[str, float]:
     """Write metrics.json and counts.npz.
 
     metrics.json has `version`, `split`, `split_hash`, `images`, the figures, the bootstrap's interval of each headline as `<headline>_low` and
     `<headline>_high`, and its ceiling as `ceiling_<headline>` (see `segline.evaluation.ceiling`).
+
+    leaked: names of the images that were seen before; by how much they raise the first headline is told on stderr and in metrics.json, as `leaks`.
     """
     found: dict[str, Any] = figures(evaluation.counts, metrics, classes)
     found |= intervals(evaluation.counts, metrics, Resampling(resamples))
     if ceiling is not None:
         found |= ceiling.figures(classes)
+    too_good = inflation(evaluation.counts, next(metric for metric in metrics if metric.headline), leaked, Resampling(resamples)) if leaked else None
+    if too_good is not None:
+        told = too_good.sentence(split.name)
+        found |= {**too_good.figures(), "leaks": told}
+        print(told, file=sys.stderr)
     counts_file.save(evaluation.counts, counts)
     write_json(metrics_file, {"version": VERSION, "split": split.name, "split_hash": split_hash, "images": len(split), **found})
     return found

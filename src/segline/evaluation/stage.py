@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from segline import history, memory
+from segline.data.leaks.known import leaked_images
 from segline.data.store import PreparedDataset
 from segline.drawing.curves import history_picture
 from segline.errors import ParametersError
@@ -71,6 +72,7 @@ def evaluate_model(plan: EvaluatePlan, folder: ModelFolder, dataset: PreparedDat
         metrics_file=folder.metrics,
         counts=folder.counts,
         ceiling=ceiling,
+        leaked=leaked_images(dataset.folder, split.name),
     )
 
 

@@ -40,7 +40,7 @@ class DataPlan:
         """What of the section this stage uses: how images are divided and named does not concern the download."""
         values: dict[str, Any] = self.settings.model_dump(mode="json", exclude={"mirror"})  # which says where, and changes no result
         if self.stage == "download":
-            for key in ("splits", "name", "orientation", "on_error", "most_skipped"):
+            for key in ("splits", "name", "orientation", "on_error", "most_skipped", "on_leak"):
                 values.pop(key, None)
             if isinstance(self.settings, Folder) and self.settings.splits.group_file is not None:
                 values["splits"] = {"group": self.settings.splits.group}  # a file of the source
