@@ -43,7 +43,7 @@ from segline_runtime.masks import extent
 from segline_runtime.predictions import InstancePrediction
 from segline_runtime.specification import ClassInfo
 
-IMAGES, SIZE, CLASSES, MOST_OBJECTS, INVENTED = 400, (480, 640), 80, 15, 8
+IMAGES, SIZE, CLASSES, MOST_OBJECTS, INVENTED = 960, (480, 640), 80, 15, 15
 REAL_IMAGES = 200
 NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar", "ar_small", "ar_medium", "ar_large")
 KINDS = {"mask": ("segm", "bbox"), "box": ("bbox", "segmentation")}  # the name of each in COCOeval, and the key that is not given

@@ -18,8 +18,8 @@ def encode(mask: NDArray[np.bool_], within: tuple[slice, slice]) -> dict[str, An
     down = inside.shape[0] + 1
     pixels = np.zeros(inside.shape[1] * down + 1, dtype=np.bool_)
     pixels[1:].reshape(-1, down)[:, :-1] = inside.T
-    column, row = np.divmod((pixels[1:] != pixels[:-1]).nonzero()[0], down)
-    edges = (left + column) * height + (top + row)
+    places = (pixels[1:] != pixels[:-1]).nonzero()[0]
+    edges = places + places // down * (height - down) + (left * height + top)
     if down > height:
         # A run that ends at the foot of a column goes on at the head of the next.
         joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
