@@ -137,6 +137,7 @@ def test_the_command(root: Path, segline: Callable[..., tuple[int, str, str]]) -
     assert values["version"] == 1 and values["groups"][0]["models"][1]["behind"]["shown"] is True
 
 
+@pytest.mark.slow
 def test_it_is_kept_in_one_run_of_the_data_set(root: Path, segline: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = fresh_store(root)
