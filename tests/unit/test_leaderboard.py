@@ -112,6 +112,11 @@ def test_another_figure_decides(root: Path) -> None:
     assert [place.standing.model for place in group.places] == ["slow", "fast"] and group.title == "iou/bright on 3 images of test"
     with pytest.raises(ModelError, match=r"No model here has a figure 'mious'. Did you mean miou"):
         of(root, "mious")
+    metrics = root / "models" / "fast" / "metrics.json"
+    metrics.write_text(json.dumps({key: value for key, value in json.loads(metrics.read_text()).items() if key != "iou/bright"}))
+    found = of(root, "iou/bright")
+    assert sorted(place.standing.model for group in found.groups for place in group.places) == ["bare", "slow"]
+    assert found.notes[0] == "Left out, as there is no iou/bright of it: fast."
 
 
 def test_the_table_holds_everything(root: Path, tmp_path: Path) -> None:
@@ -137,6 +142,7 @@ def test_the_command(root: Path, segline: Callable[..., tuple[int, str, str]]) -
     assert values["version"] == 1 and values["groups"][0]["models"][1]["behind"]["shown"] is True
 
 
+@pytest.mark.slow
 def test_it_is_kept_in_one_run_of_the_data_set(root: Path, segline: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = fresh_store(root)

@@ -119,7 +119,7 @@ def _show_group(group: Group) -> None:
 def _figure(place: Place) -> str:
     one = place.standing
     if one.value is None:
-        return "not evaluated"
+        return "not evaluated" if "evaluate" in one.lacking else "not defined"
     return f"{one.value:.4f}" if one.low is None or one.high is None else f"{one.value:.4f} ({one.low:.3f} to {one.high:.3f})"
 
 

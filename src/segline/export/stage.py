@@ -48,7 +48,7 @@ def export(plan: ExportPlan, folder: ModelFolder, dataset: PreparedDataset, *, p
             progress=progress,
         )
         proof["cost"] = cost(trained.graph, split[0].image, plan.latency_runs)
-    proof["licences"] = {"code": licences.of_code(trained.graph.network), "weights": licences.of_weights(plan.settings, _starts(plan.members))}
+    proof["licences"] = {"code": licences.of_code(trained.graph), "weights": licences.of_weights(plan.settings, _starts(plan.members))}
     write_json(folder.parity, proof | {"split_hash": plan.scored.hash})
 
 

@@ -82,12 +82,15 @@ def board(folders: Sequence[ModelFolder], *, metric: str | None = None, resampli
     if metric is not None and standings and all(one.value is None for one in standings):
         there = {key for folder in by_name.values() for key, value in mapping(folder.metrics, "evaluate").items() if isinstance(value, float)}
         raise ModelError(f"No model here has a figure '{metric[:80]}'. {hint(metric, there)}" if there else "No model here was evaluated; run `dvc repro`.")
+    without = [one.model for one in standings if metric is not None and one.value is None and "evaluate" not in one.lacking]
+    standings = [one for one in standings if one.model not in without]
     together: dict[tuple[str, str | None, str | None], list[Standing]] = {}
     for one in standings:
         together.setdefault((one.metric, one.split, one.split_hash), []).append(one)
     groups = [_group(members, by_name, resampling) for members in together.values()]
     groups.sort(key=lambda group: -len(group.places))
-    return Board(tuple(groups), tuple(_notes(standings, groups)), tuple(problems))
+    left_out = [f"Left out, as there is no {metric} of {'it' if len(without) == 1 else 'them'}: {_listed(without)}."] if without else []
+    return Board(tuple(groups), (*left_out, *_notes(standings, groups)), tuple(problems))
 
 
 def _group(members: list[Standing], folders: dict[str, ModelFolder], resampling: Resampling) -> Group:
