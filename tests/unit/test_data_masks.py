@@ -333,6 +333,16 @@ def test_two_pictures_of_one_mask_are_no_classes(tmp_path):
     assert several_of(Tree(tmp_path)) is None and found is not None and "{class}" not in found.masks
 
 
+def test_names_that_begin_as_others_do_are_no_several_masks(tmp_path):
+    """`scan.png`, `scan_1.png`, …: each image has the mask of its own name."""
+    for i, scene in enumerate(SCENES):
+        name = f"scan_{i}" if i else "scan"
+        save(tmp_path / "images" / f"{name}.jpg", scene.image)
+        save(tmp_path / "masks" / f"{name}.png", scene.binary * np.uint8(255))
+    assert several_of(Tree(tmp_path)) is None
+    assert len(truths(tmp_path)) == len(SCENES)
+
+
 def test_a_mask_beside_its_image_is_no_image_itself():
     files = [PurePosixPath(name) for name in ("a.png", "a_mask.png", "b.png", "b_mask.png", "c.png")]
     pairs = pairs_of(files, Pattern("{name}"), Pattern("{name}_mask"))
