@@ -17,7 +17,8 @@ def test_an_undamaged_source_is_taken(tmp_path, word):
 
 @pytest.mark.parametrize(("word", "damage"), KINDS, ids=[f"{word}-{damage.__name__}" for word, damage in KINDS])
 def test_damaged_sources_are_taken_or_refused_with_a_sentence(word, damage):
-    number = 3 if word in formats.TOOLS else 10  # test_data_mutated.py tries more of these
+    # test_data_mutated.py and test_data_layouts.py try more of these.
+    number = 2 if word in formats.TOOLS else 1 if word in formats.SETS else 10
     result = formats.campaign(formats.cases(word, damage, number), seconds=60, mib=1024)
     assert result.outcomes.total() == number
     assert set(result.outcomes) <= set(ALLOWED), result.findings

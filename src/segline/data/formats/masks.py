@@ -92,7 +92,7 @@ class Masks:
         if several is not None:
             return _parts(tree, several).files()
         pairs, _ = _pairs(tree, settings)
-        return _files(tree, pairs, settings)
+        return _files(tree, pairs, _with_meaning(tree, pairs, settings))
 
     def read(self, root: Path, settings: Settings) -> SourceData:
         tree = Tree(root)

@@ -266,6 +266,8 @@ def _partners(files: Sequence[PurePosixPath], keys: Sequence[Key], known: Mappin
     """By the ending of a pattern, with {part}: the image of each mask, and what stands for {part}."""
     found: dict[str, dict[PurePosixPath, tuple[Key, str]]] = defaultdict(dict)
     for file, (split, rest, stem) in zip(files, keys, strict=True):
+        if _is_other((split, rest, stem), file, known):
+            continue  # the one mask of the image of its own name
         above, _, folder = rest.rstrip("/").rpartition("/")
         above = f"{above}/" if above else ""
         if folder and _is_other((split, above, folder), file, known):
