@@ -194,7 +194,7 @@ def test_drop_that_would_leave_nothing_is_refused(tmp_path):
 
 def test_official_splits_are_not_drawn_anew(tmp_path):
     root = make_source(tmp_path / "root")
-    with pytest.raises(DataError, match=r"has splits of its own \(test, train\).*official to false"):
+    with pytest.raises(DataError, match=r"has splits of its own \(train, val\).*official to false"):
         run(root, tmp_path, on_leak="group")
     checked, _, leaked = run(root, tmp_path, on_leak="group", splits=Splits(official=False))
     assert leaked["images"] == {} and "near_in_splits" not in checked["found"]

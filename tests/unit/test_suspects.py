@@ -68,7 +68,7 @@ def annotated(boxes, **keys):
 RIGHT = list(BOXES.items())
 ERRORS = {
     "class": ([(2, BOXES[1]), *RIGHT[1:]], {"semantic": ("class", 2, 1), "instance": ("class", 2, 1)}),
-    "shifted": ([(1, (13, 13, 33, 33)), *RIGHT[1:]], {"semantic": None, "instance": ("outline", 1, 1)}),
+    "shifted": ([(1, (13, 13, 33, 33)), *RIGHT[1:]], {"semantic": None, "instance": None}),
     "missing": (RIGHT[1:], {"semantic": ("missing", 0, 1), "instance": ("missing", None, 1)}),
     "invented": ([*RIGHT, (1, (60, 40, 78, 58))], {"semantic": ("class", 1, 0), "instance": ("unseen", 1, None)}),
 }

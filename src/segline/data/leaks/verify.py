@@ -17,7 +17,7 @@ CORRELATION = 0.85
 """Of two pictures from which they are one. Measured: unlike photographs reach 0.44; what was stored anew stays above 0.98 (`benchmarks/leaks.py`)."""
 
 COINCIDING = 12
-"""Corners that must coincide. Measured: those of unlike photographs reach 9; see there."""
+"""Corners that must coincide. Measured: of 8,494 pairs of unlike photographs with the most keys in common one reaches 10, and none 11."""
 
 _BITS = 60
 """Of 256, in which two corners may differ and still be one."""
