@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from segline.provenance import digest
-
 GB = 10**9
 
 
@@ -52,6 +50,8 @@ class PublicSet:
     @property
     def version(self) -> str:
         """Changes with anything that is fetched or unpacked otherwise; identifies the files in plans and receipts."""
+        from segline.provenance import digest  # which starts processes, and is not needed to know the names
+
         said = [(archive.name, archive.addresses[:1], archive.size, archive.checksum, archive.only) for archive in self.archives]
         return digest(said)[:12]
 

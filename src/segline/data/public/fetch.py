@@ -133,13 +133,22 @@ def _fetch(name: str, entry: PublicSet, place: PublicFolder, mirror: str | None,
                 f"The archives of {name} hold no folder with {_holding(entry)}, so they are not, or no longer, what the catalogue says; "
                 f"see {entry.page}, unpack what is published there yourself, and give the folder as data.source with `format: {entry.format}`."
             )
-        # Before the files get their place: a receipt without files means that nothing is there, files without one that somebody put them there.
+        # Earlier files go, then comes the receipt, then the files: a receipt without files means that nothing is there, files without one that somebody put
+        # them there.
+        _remove(place.files)
         receipt = Receipt(name, entry.version, {file.name: file_digest(file) for file in archives}, members)
         write_json(place.receipt, vars(receipt))
     for file in archives:
         if origin_file(file).is_file() and file.parent == place.archives:
             file.unlink()
             origin_file(file).unlink()
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
 
 
 def _archive(archive: Archive, place: PublicFolder, base: str | None, elsewhere: Path | None, patience: Patience | None) -> Path:

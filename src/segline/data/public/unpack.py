@@ -123,13 +123,14 @@ def _untar(archive: Path, target: Path, only: str, seen: Unpacked) -> None:
         for member in opened:
             place = _place(archive, target, member.name)
             seen.member(archive)
+            if not _meant(member.name, only):
+                seen.read(archive, member.size)
+                continue
             if not (member.isfile() or member.isdir() or member.islnk()):
                 raise DataError(f"{archive.name} holds {brief(member.name)}, a link or a device; it is not unpacked. Fetch it from its publisher.")
             if member.islnk():
                 _place(archive, target, member.linkname)
-            if not _meant(member.name, only):
-                seen.read(archive, member.size)
-            elif member.isdir():
+            if member.isdir():
                 place.mkdir(parents=True, exist_ok=True)
             else:
                 # A hard link is a second name of an earlier member: its content is written once more.
