@@ -142,6 +142,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     return factories.shapes_dataset(tmp_path_factory.mktemp("shapes"), train=2, val=1, test=2, size=(48, 80))
 
 
+@pytest.mark.slow
 def test_it_is_made_scored_exported_and_proved(dataset: PreparedDataset, tmp_path: Path) -> None:
     found = composition.planned(dataset, MODELS)
     for number, name in enumerate(("a", "b")):

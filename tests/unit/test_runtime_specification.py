@@ -25,7 +25,7 @@ VERSION_3 = VERSION_2.replace('"version": 2', '"version": 3')
 
 VERSION_4 = VERSION_2.replace('"version": 2', '"version": 4, "components": null, "crf": null')
 
-VERSION_5 = VERSION_4.replace('"version": 4', '"version": 5').replace('"tile": {', '"tile": {"context": 0, "step": 1, ')
+VERSION_5 = VERSION_4.replace('"version": 4', '"version": 5, "fusion": null').replace('"tile": {', '"tile": {"context": 0, "step": 1, ')
 
 REFINED = VERSION_5.replace(
     '"crf": null',
