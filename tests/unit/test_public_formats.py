@@ -135,12 +135,12 @@ def test_matlabs_files_are_read_as_scipy_reads_them(tmp_path, compressed):
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_damaged_files_of_matlab_end_in_sentences(tmp_path, compressed):
-    """400 files with damaged places, of which scipy's reader does not survive all."""
+    """150 files with damaged places, of which scipy's reader does not survive all."""
     savemat(tmp_path / "x.mat", {"s": {"a": np.eye(5), "b": {"c": np.ones((3, 3), np.uint8)}}}, do_compression=compressed)
     whole = (tmp_path / "x.mat").read_bytes()
     dice = np.random.default_rng(1)
     sentences = 0
-    for _ in range(400):
+    for _ in range(150):
         damaged = bytearray(whole)
         for place in dice.integers(100, len(whole), 3):
             damaged[place] = dice.integers(256)
@@ -149,7 +149,7 @@ def test_damaged_files_of_matlab_end_in_sentences(tmp_path, compressed):
             read_mat(tmp_path / "x.mat", "x.mat")
         except DataError:
             sentences += 1
-    assert sentences > 100
+    assert sentences > 40
 
 
 # carvana ------------------------------------------------------------------------------------------------------------------------------------------------
