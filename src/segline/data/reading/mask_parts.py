@@ -210,6 +210,7 @@ class _Split:
     masks: str
     words: dict[PurePosixPath, tuple[Key, str]]
     of: int  # masks that were tried
+    pictures: tuple[PurePosixPath, ...]  # that have some
 
 
 def several_of(tree: Tree) -> Several | None:
@@ -220,7 +221,7 @@ def several_of(tree: Tree) -> Several | None:
     for masks in groups:
         for found in (*_folder_each(masks), *(split for images, files in zip(groups, known, strict=True) for split in _by_names(images, files, masks))):
             several = _told(found)
-            if several is not None and (best is None or several.pairs > best.pairs) and _black_and_white(tree, list(found.words)):
+            if several is not None and (best is None or several.pairs > best.pairs) and _looks_so(tree, found):
                 best = several
     return best
 
@@ -243,8 +244,9 @@ def _folder_each(group: Group) -> list[_Split]:
                 if name in pictures:
                     key = group.keys[pictures[name][0]]
                     words |= {group.files[i]: (key, group.keys[i][2]) for i in several}
+            shown = tuple(group.files[i] for several in pictures.values() for i in several)
             place = f"{group.template}{{name}}/{images}/" if images else f"{group.template}{{name}}/"
-            found.append(_Split(f"{place}*", f"{group.template}{{name}}/{masks}/{{part}}", words, sum(map(len, folders[masks].values()))))
+            found.append(_Split(f"{place}*", f"{group.template}{{name}}/{masks}/{{part}}", words, sum(map(len, folders[masks].values())), shown))
     return found
 
 
@@ -258,7 +260,7 @@ def _by_names(images: Group, known: Mapping[Key, PurePosixPath], masks: Group) -
     for ending, words in _partners(masks.files, masks.keys, known).items():
         pictures = {known[key] for key, _ in words.values()}
         of = sum(file not in pictures for file in masks.files)
-        found.append(_Split(f"{images.template}{{name}}", f"{masks.template}{ending}", words, of))
+        found.append(_Split(f"{images.template}{{name}}", f"{masks.template}{ending}", words, of, tuple(pictures)))
     return found
 
 
@@ -323,8 +325,14 @@ def _is_number(word: str) -> bool:
     return word.isdecimal()
 
 
-def _black_and_white(tree: Tree, files: Sequence[PurePosixPath]) -> bool:
-    """Whether some of the files hold 0 and one other value alone."""
+def _looks_so(tree: Tree, found: _Split) -> bool:
+    """Whether the masks are black and white, and the pictures are not."""
+    masks, pictures = (_black_and_white(tree, files) for files in (list(found.words), found.pictures))
+    return all(masks) and not any(pictures)
+
+
+def _black_and_white(tree: Tree, files: Sequence[PurePosixPath]) -> list[bool]:
+    """Of some of the files, whether they hold 0 and one other value alone."""
     some = sorted(files)[:: max(1, len(files) // _LOOKED_AT)]
     seen = [tree.values(file) for file in some]
-    return all(one is not None and not one.colour and 1 <= len(one.counts) <= 2 and (len(one.counts) == 1 or 0 in one.counts) for one in seen)
+    return [one is not None and not one.colour and 1 <= len(one.counts) <= 2 and (len(one.counts) == 1 or 0 in one.counts) for one in seen]
