@@ -94,8 +94,9 @@ def test_a_long_row_of_one_scene_stays_linear(originals):
         np.zeros((3000, 2, 1), np.uint16),
         np.random.default_rng(0).normal(size=(50, 60, 7)).astype(np.float32),
         np.full((9, 9, 1), np.inf, np.float32),
+        np.random.default_rng(0).uniform(-3e38, 3e38, (40, 30, 4)).astype(np.float32),
     ],
-    ids=["black", "a pixel", "not a number", "a line", "seven channels", "infinite"],
+    ids=["black", "a pixel", "not a number", "a line", "seven channels", "infinite", "huge"],
 )
 def test_odd_pictures_are_like_no_other(pixels, originals):
     one = fingerprint(pixels)

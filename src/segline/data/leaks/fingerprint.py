@@ -34,6 +34,9 @@ _SMOOTH, _SHADE = 0.7, 2.7
 _FLAT = 2.0
 """Standard deviation, of 255 grey levels, below which there is nothing by which a picture could be known."""
 
+_MOST = 1e30
+"""Of a floating-point value, so that sums stay finite."""
+
 _wave = np.arange(_FREQUENCIES)[:, None] * (2 * np.arange(PICTURE) + 1)
 _COSINES = np.cos(np.pi * _wave / (2 * PICTURE)).astype(np.float32)
 _ALTERNATING = np.where(np.arange(_FREQUENCIES) % 2, np.float32(-1), np.float32(1))
@@ -104,9 +107,10 @@ def _hash(frequencies: NDArray[np.float32]) -> np.uint64:
 
 def _small(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Grey, `(h, w)`, its longer side SIDE; from the darkest percent of its pixels to the brightest it takes all levels."""
-    values = np.ascontiguousarray(pixels if pixels.shape[2] in (1, 3) else pixels.mean(axis=2, dtype=np.float32, keepdims=True))
+    values = pixels
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+        values = np.clip(np.nan_to_num(values, posinf=0.0, neginf=0.0), -_MOST, _MOST)
+    values = np.ascontiguousarray(values if values.shape[2] in (1, 3) else values.mean(axis=2, dtype=np.float32, keepdims=True))
     scale = SIDE / max(values.shape[:2])
     size = tuple(max(16, round(side * scale)) for side in (values.shape[1], values.shape[0]))
     small = cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR).astype(np.float32)
