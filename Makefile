@@ -42,10 +42,11 @@ check: $(INSTALLED)  ## format, lint and types, as CI asks for them
 	ruff check .
 	mypy
 
-format: $(INSTALLED)  ## write the code as `make check` wants it, and docs/parameters.md as the settings say
+format: $(INSTALLED)  ## write the code as `make check` wants it, docs/parameters.md as the settings say, data/*/README.md as the catalogue does
 	ruff format .
 	ruff check --fix .
 	segline parameters --out docs/parameters.md
+	segline datasets --out data
 
 ui: $(INSTALLED)  ## the MLflow UI on the line's own store, at http://127.0.0.1:5000 (PORT=…: another port)
 	@store="$$(segline store)" || exit; case "$$store" in \

@@ -1,7 +1,7 @@
 """Run the whole line for one parameter file in a clone of this checkout, and write down what it took and what it reached.
 
     python benchmarks/line.py params.yaml
-    python benchmarks/line.py examples/camvid.yaml
+    python benchmarks/line.py examples/camvid.yaml [/data/camvid]    # a public data set, from data.mirror
 
 The result is `benchmarks/line-<name>.json`: seconds per stage and of a second `dvc repro` with nothing to do, metrics, parity and training summary of each
 model, machine, commit. Absolute times are of that machine on that day; they are held against the limits beside them, no more.
@@ -22,20 +22,21 @@ from typing import Any
 import results
 from ruamel.yaml import YAML
 
+from segline.data.sources import is_public
 from segline.provenance import commit
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("miou", "mdice", "pixel_accuracy", "mask_ap", "mask_ap50", "box_ap", "box_ap50")
 
 
-def main(parameters: Path) -> None:
+def main(parameters: Path, mirror: str | None = None) -> None:
     load_before = results.load()
     name = "shipped" if parameters.name == "params.yaml" else parameters.stem
     with tempfile.TemporaryDirectory(prefix="segline-benchmark-") as folder:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         cloned = commit(clone)
-        _write_parameters(parameters, clone / "params.yaml")
+        _write_parameters(parameters, clone / "params.yaml", mirror)
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         stages = _repro(clone, environment)
@@ -55,11 +56,14 @@ def main(parameters: Path) -> None:
     results.write(ROOT / "benchmarks" / f"line-{name}.json", result)
 
 
-def _write_parameters(source: Path, target: Path) -> None:
-    """The same parameters, with a folder of images that counts from this checkout."""
+def _write_parameters(source: Path, target: Path, mirror: str | None) -> None:
+    """The same parameters, with a folder of images that counts from this checkout, or the place of a public data set."""
     yaml = YAML()
     values = yaml.load(source)
-    if values["data"]["source"] != "shapes":
+    if is_public(values["data"]["source"]):
+        if mirror is not None:
+            values["data"]["mirror"] = mirror
+    elif values["data"]["source"] != "shapes":
         values["data"]["source"] = str((ROOT / "data" / values["data"]["source"]).resolve())
     yaml.dump(values, target)
 
@@ -96,4 +100,4 @@ def _model(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:3])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segline.models import catalog, checkpointing
+from segline.profiling.kept import Kept
 
 SIZE, BATCH, CLASSES = 512, 4, 12
 
@@ -53,37 +54,19 @@ def kept_bytes(entry: dict[str, Any], *, norm: str, recomputed: bool) -> int:
     """Of one forward pass of a network in training."""
     settings = catalog.settings(entry["arch"]).model_validate(entry | {"norm": norm})
     network = catalog.build(settings, channels=3, classes=CLASSES).train()
-    given: list[Tensor] = []
-    if recomputed:
-        for block in checkpointing.install(network, lambda: _empty(network)):
-            block.register_forward_pre_hook(lambda _block, inputs: given.extend(_tensors(inputs)))
-    return count(network.to("meta"), torch.empty(BATCH, 3, SIZE, SIZE, device="meta"), given)
+    blocks = checkpointing.install(network, lambda: _empty(network)) if recomputed else []
+    return count(network.to("meta"), torch.empty(BATCH, 3, SIZE, SIZE, device="meta"), blocks)
 
 
-def count(network: nn.Module, images: Tensor, given: list[Tensor]) -> int:
-    """Bytes of the distinct storages that a forward pass leaves behind; `given`: filled meanwhile with what recomputed blocks keep."""
-    saved: list[Tensor] = []
-
-    def keep(value: Tensor) -> Tensor:
-        saved.append(value)
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+def count(network: nn.Module, images: Tensor, blocks: list[nn.Module]) -> int:
+    """Bytes of the distinct storages that a forward pass leaves behind, the inputs of recomputed `blocks` among them."""
+    kept = Kept([images, *network.parameters(), *network.buffers()])
+    for block in blocks:
+        block.register_forward_pre_hook(lambda _block, inputs: kept.take(inputs))
+    with kept:
         outputs = network(images)
-    own = {_storage(value) for value in (images, *network.parameters(), *network.buffers())}
-    kept = {_storage(value): value.untyped_storage().nbytes() for value in (*saved, *given)}
     assert outputs, "the graph is alive"
-    return sum(size for storage, size in kept.items() if storage not in own)
-
-
-def _storage(value: Tensor) -> int:
-    return value.untyped_storage()._cdata
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, list | tuple) else []
+    return kept.total
 
 
 def _empty(network: nn.Module) -> None:

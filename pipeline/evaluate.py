@@ -16,8 +16,10 @@ def main(name: str) -> None:
     params.select(settings, name)
     plan = plans.read(plans.EvaluatePlan, checkout.plan(name).evaluate)
     folder = checkout.model(name)
-    evaluate_model(plan, folder, PreparedDataset(checkout.prepared), accelerator=settings.runtime.accelerator)
-    tracking.record(store=tracking.store_uri(checkout, settings.tracking.uri), folder=folder)
+    dataset = PreparedDataset(checkout.prepared)
+    evaluate_model(plan, folder, dataset, accelerator=settings.runtime.accelerator)
+    pages = tracking.DataPages(checkout.check, dataset.info.split_hashes["train"])
+    tracking.record(store=tracking.store_uri(checkout, settings.tracking.uri), folder=folder, data=pages)
 
 
 if __name__ == "__main__":

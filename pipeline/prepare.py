@@ -5,8 +5,9 @@ What it found stands in data/check/check.html, also where it had to stop; data/c
 
 import here  # isort: skip
 
+from segline import conveyor
 from segline.data.prepare import prepare
-from segline.data.sources import root_of
+from segline.data.public.fetch import at_hand
 from segline.errors import told_in_sentences
 from segline.inspection.write import write
 from segline.layout import Checkout
@@ -16,7 +17,7 @@ from segline.plan import data
 def main() -> None:
     checkout = Checkout(here.ROOT)
     plan = data.read(checkout.data_plan.prepare)
-    root = root_of(plan.settings, checkout.raw, checkout.main, checkout.root)
+    root = at_hand(plan.settings, checkout, mirror=conveyor.mirror(checkout))
     prepare(plan.settings, raw=checkout.raw, root=root, target=checkout.prepared, shown=lambda survey: write(survey, checkout.check))
 
 

@@ -89,7 +89,7 @@ def squares_dataset(
     image = image or ImageKind()
     pixels = np.zeros(len(classes), np.int64)
     for split in ("train", "val", "test"):
-        writer = SplitWriter(folder / split, classes, ("index", "instances"))
+        writer = SplitWriter(folder / split, ("index", "instances"))
         for i, (height, width) in enumerate(sizes):
             square = np.zeros((height, width), np.bool_)
             if i < len(sizes) - 1:

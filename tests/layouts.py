@@ -252,6 +252,37 @@ def _coco_of_any_name(root: Path) -> None:
     (root / "annotations").rmdir()
 
 
+def _mask_per_class(root: Path) -> None:
+    for scene in scenes():
+        save(root / "images" / f"{scene.name}.jpg", scene.image)
+        for i, name in ((1, "disc"), (2, "red square")):
+            save(root / "masks" / f"{scene.name}_{name}.png", (scene.truth == i).astype(np.uint8) * np.uint8(255))
+
+
+def _folder_per_class(root: Path) -> None:
+    for scene in scenes():
+        folder = {"train": "train", "val": "valid", "test": "test"}[scene.split]
+        save(root / folder / "img" / f"{scene.name}.jpg", scene.image)
+        for i, name in ((1, "disc"), (2, "square")):
+            if (scene.truth == i).any():
+                save(root / folder / "gt" / name / f"{scene.name}.png", (scene.truth == i).astype(np.uint8))
+
+
+def _mask_per_object(root: Path) -> None:
+    """As the Data Science Bowl of 2018 has them."""
+    for scene in scenes():
+        save(root / scene.name / "images" / f"{scene.name}.png", scene.image)
+        for number in (n for n in range(1, 4) if (scene.numbers == n).any()):
+            save(root / scene.name / "masks" / f"{97 * number:04x}{scene.name}.png", (scene.numbers == number).astype(np.uint8) * np.uint8(255))
+
+
+def _numbered_objects(root: Path) -> None:
+    for scene in scenes():
+        save(root / "data" / f"{scene.name}.png", scene.image)
+        for number in (n for n in range(1, 4) if (scene.numbers == n).any()):
+            save(root / "data" / f"{scene.name}_mask{number}.png", (scene.numbers == number).astype(np.uint8) * np.uint8(255))
+
+
 LAYOUTS = (
     Layout("binary", _binary, classes=BINARY, truth=lambda scene: scene.binary),
     Layout("folder-per-split", _folder_per_split, official=True),
@@ -266,6 +297,10 @@ LAYOUTS = (
     Layout("arrays", _arrays),
     Layout("lossy", _lossy, classes=BINARY, truth=lambda scene: scene.binary, most_wrong=0.03),
     Layout("folder-each", _folder_each, classes=BINARY, truth=lambda scene: scene.binary),
+    Layout("mask-per-class", _mask_per_class, classes=("background", "disc", "red square")),
+    Layout("folder-per-class", _folder_per_class, classes=("background", "disc", "square"), official=True),
+    Layout("mask-per-object", _mask_per_object, classes=("background", "object"), truth=lambda scene: scene.binary, models=("unet", "maskrcnn")),
+    Layout("numbered-objects", _numbered_objects, classes=("background", "object"), truth=lambda scene: scene.binary, models=("unet", "maskrcnn")),
     Layout("void", _void, truth=_with_void),
     Layout("renamed", _renamed),
     Layout("camvid", _camvid, format="camvid", official=True),

@@ -22,9 +22,15 @@ from PIL import Image
 
 from segline import tracking
 from segline.card import ModelCard
-from segline.data.store import SPLIT_VERSION, DatasetInfo, content_hash
+from segline.data.store import DatasetInfo, PreparedDataset
+from segline.data.writer import SplitWriter
+from segline.evaluation.evaluate import evaluate
+from segline.evaluation.report import write_figures
+from segline.inference.predict import load_predictor
 from segline.layout import ModelFolder
+from segline.metrics import catalog as metrics_catalog
 from segline.provenance import digest, file_digest
+from segline.tasks import catalog as tasks
 from segline_runtime.specification import METADATA_KEY, ClassInfo, Geometry, ImageKind, Specification
 
 PERFECT = 127.5
@@ -101,6 +107,25 @@ def model_folder(
     return folder
 
 
+def evaluated(folder: ModelFolder, prepared: Path) -> ModelFolder:
+    """The folder with the counts and figures of its ONNX model on prepared data, as `evaluate` leaves them."""
+    dataset = PreparedDataset(prepared)
+    predictor = load_predictor(folder.onnx)
+    task, classes = tasks.get(predictor.specification.task), predictor.specification.classes
+    split = dataset.split("test", [task.truth])
+    write_figures(
+        evaluate(predictor.predict, split, task.scorer(classes)),
+        metrics=[metrics_catalog.get(word) for word in task.metrics],
+        classes=classes,
+        resamples=100,
+        split=split,
+        split_hash=SPLIT_HASH,
+        metrics_file=folder.metrics,
+        counts=folder.counts,
+    )
+    return folder
+
+
 def card(model: str, *, threshold: float = PERFECT, dataset: str = "ramps") -> ModelCard:
     """Of a trained semantic model; the threshold makes its key."""
     plan = {"version": 1, "seed": 0, "settings": {"arch": "unet", "input": {"size": [32, 32]}, "threshold": threshold}}
@@ -119,17 +144,26 @@ def card(model: str, *, threshold: float = PERFECT, dataset: str = "ramps") -> M
     )
 
 
-def prepared(path: Path, classes: tuple[str, ...] = CLASSES) -> Path:
-    """Prepared data whose test split holds three ramps of different sizes."""
-    hashes = {}
+def ramps(folder: Path) -> Path:
+    """Three ramps of different sizes, `images/ramp0.png` …, and the truth about them, `masks/ramp0.png` …"""
     for i, (height, width) in enumerate([(32, 256), (40, 256), (33, 512)]):
         ramp = np.tile(np.linspace(0, 255, width).round().astype(np.uint8), (height, 1))
         image = np.stack([ramp, np.full_like(ramp, 40 * i), np.full_like(ramp, 90)], axis=2)
         for name, pixels in (("images", image), ("masks", (ramp > 127).astype(np.uint8))):
-            (path / "test" / name).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path / "test" / name / f"ramp{i}.png")
-        hashes[f"ramp{i}.png"] = content_hash((path / "test" / "images" / f"ramp{i}.png").read_bytes())
-    (path / "test" / "split.json").write_text(json.dumps({"version": SPLIT_VERSION, "images": hashes}))
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name / f"ramp{i}.png")
+    return folder
+
+
+def prepared(path: Path, classes: tuple[str, ...] = CLASSES) -> Path:
+    """Prepared data whose test split holds the ramps; what was there is replaced."""
+    shutil.rmtree(path, ignore_errors=True)
+    writer = SplitWriter(path / "test", ("index",))
+    with tempfile.TemporaryDirectory() as folder:
+        for file in sorted((ramps(Path(folder)) / "images").iterdir()):
+            mask = np.asarray(Image.open(Path(folder) / "masks" / file.name))
+            writer.add(file.stem, file.suffix, file.read_bytes(), (mask.shape[0], mask.shape[1]), mask, ())
+    writer.finish()
     (path / "dataset.json").write_text(json.dumps(_info("ramps", classes).to_dict()))
     return path
 

@@ -158,8 +158,7 @@ def targets(root: Path) -> dict[str, Use]:
     }
     for split in ("train", "test"):
         folder = root / "prepared" / split
-        pictures = [next(iter(sorted((folder / kind).iterdir()))) for kind in ("images", "masks")]
-        for file in (folder / "split.json", folder / "instances.json", folder / "instances.npy", *pictures):
+        for file in (folder / "split.json", *sorted(folder.glob("*.arrow"))):
             found[file.relative_to(root).as_posix()] = _prepared
     for name in MODELS:
         found |= {f"plan/{name}/{stage}.json": partial(_plan, name=name, stage=stage) for stage in ("train", "evaluate", "export", "register")}

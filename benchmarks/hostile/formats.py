@@ -1,8 +1,9 @@
 """Damaged sources, prepared and read back: folders in each of the formats of which one value, line or file is not what it should be.
 
-    python benchmarks/hostile/formats.py [cases]
+    python benchmarks/hostile/formats.py [cases] [--formats WORD …]
 
-Writes formats.json. A case is a tiny source, damaged, that goes through `download` and `prepare`; what comes out is read with all its truth.
+Writes formats.json; `cases` is the number for each format.
+A case is a tiny source, damaged, that goes through `download` and `prepare`; what comes out is read with all its truth.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import argparse
 import importlib
 import json
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +33,10 @@ from segline.data.prepare import prepare
 from segline.data.sources import Splits
 from segline.data.store import PreparedDataset
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
+import layout_sources
+import layouts
+
 H, W = 24, 32
 SEED = 7
 
@@ -42,14 +49,16 @@ Damage = Callable[[Path, np.random.Generator], str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="?", type=int, default=2400)
-    total = parser.parse_args().cases
+    parser.add_argument("cases", nargs="?", type=int, default=2000)
+    parser.add_argument("--formats", nargs="*", choices=DAMAGES, default=list(DAMAGES))
+    chosen = parser.parse_args()
     ready()
     by_damage: dict[str, Result] = {}
-    for word, damages in DAMAGES.items():
-        for damage in damages:
+    for word in chosen.formats:
+        for damage in DAMAGES[word]:
             kind = f"{word}: {damage.__name__.strip('_').replace('_', ' ')}"
-            by_damage[kind] = campaign(cases(word, damage, -(-total // sum(map(len, DAMAGES.values())))))
+            by_damage[kind] = campaign(cases(word, damage, -(-chosen.cases // len(DAMAGES[word]))))
+            print(kind, dict(by_damage[kind].outcomes), flush=True)
     whole = Result()
     for kind, found in by_damage.items():
         whole.outcomes += found.outcomes
@@ -161,9 +170,39 @@ def panoptic(root: Path) -> Path:
 TOOLS: dict[str, Callable[[Path], Path]] = {**{source.word: source.make for source in tool_sources.SOURCES}, "panoptic": panoptic}
 """The formats of annotation tools."""
 
-SOURCES: dict[str, Callable[[Path], Path]] = {"coco": coco, "camvid": camvid, "pennfudan": pennfudan, **TOOLS}
 
-READ_AS = {"panoptic": "coco"}
+def layout(word: str) -> Callable[[Path], Path]:
+    """One of the layouts of images with masks."""
+    [made] = (one for one in layouts.LAYOUTS if one.word == word)
+
+    def make(root: Path) -> Path:
+        made.make(root)
+        return root
+
+    return make
+
+
+LISTED = ("coloured-with-list", "mask-per-class", "mask-per-object")
+"""Layouts of images with masks: colours that a file names, several masks of an image."""
+
+SETS: dict[str, Callable[[Path], Path]] = {
+    "cityscapes": lambda root: layout_sources.make_cityscapes(root, polygons=True),
+    "cityscapes polygons": lambda root: layout_sources.make_cityscapes(root, masks=False),
+    "kitti": layout_sources.make_kitti,
+    "ade20k": layout_sources.make_ade20k,
+    "ade20k full": layout_sources.make_ade20k_full,
+    "mapillary": layout_sources.make_mapillary,
+    "voc": layout_sources.make_voc,
+    "voc boxes": layout_sources.make_voc_boxes,
+    "isbi2012": layout_sources.make_isbi2012,
+    "isbi2012 stacks": layout_sources.make_isbi2012_stacks,
+    **{f"masks {word}": layout(word) for word in LISTED},
+}
+"""Public data sets' layouts, and images with masks."""
+
+SOURCES: dict[str, Callable[[Path], Path]] = {"coco": coco, "camvid": camvid, "pennfudan": pennfudan, **TOOLS, **SETS}
+
+READ_AS = {"panoptic": "coco", **{word: word.partition(" ")[0] for word in SETS}}
 """Sources that are called otherwise than their format."""
 
 
@@ -191,12 +230,77 @@ def json_values(root: Path, random: np.random.Generator) -> str:
 
 def tool_files(root: Path, random: np.random.Generator) -> str:
     """A file of an annotation tool: a place of its JSON, or some of its bytes."""
-    file = one_of([file for file in root.rglob("*.*") if file.suffix in (".json", ".ndjson", ".xml", ".txt", ".yaml", ".csv")], random)
+    file = one_of([file for file in root.rglob("*.*") if file.suffix in TEXTS], random)
     if file.suffix != ".json" or random.random() < 0.3:
         return _damage(file, random)
     tree, what = damaged_tree(json.loads(file.read_text()), random)
     file.write_text(json.dumps(tree))
     return f"{file.relative_to(root)}: {what}"
+
+
+NUMBERS = (
+    "nan",
+    "inf",
+    "-inf",
+    "1e308",
+    "-1e308",
+    "1e400",
+    "-1",
+    "0",
+    "0.5",
+    "4294967296",
+    "9" * 400,
+    "",
+    "x",
+    "1,5",
+    "0x10",
+    "٣",
+    "1e-320",
+    "1_000",
+    "+7",
+    "--1",
+)
+TEXTS = (".json", ".ndjson", ".xml", ".txt", ".yaml", ".csv")
+
+
+def text_numbers(root: Path, random: np.random.Generator) -> str:
+    """Some numbers of a text, whatever its syntax."""
+    file = one_of([file for file in root.rglob("*.*") if file.suffix in TEXTS], random)
+    text = file.read_text()
+    places = list(re.finditer(r"-?\d+(?:\.\d+)?", text))
+    told = []
+    for place in sorted((places[int(i)] for i in random.integers(0, len(places), int(random.integers(1, 4)))), key=lambda found: -found.start()):
+        value = NUMBERS[int(random.integers(0, len(NUMBERS)))]
+        text = text[: place.start()] + value + text[place.end() :]
+        told.append(f"{place[0]} at {place.start()} = {value[:20]}")
+    file.write_text(text)
+    return f"{file.relative_to(root)}: {', '.join(told)}"
+
+
+def encodings(root: Path, random: np.random.Generator) -> str:
+    """A text in another encoding, or with other line ends."""
+    file = one_of([file for file in root.rglob("*.*") if file.suffix in TEXTS], random)
+    text = file.read_text()
+    kinds: tuple[tuple[str, Callable[[str], bytes]], ...] = (
+        ("UTF-16", lambda text: text.encode("utf-16")),
+        ("UTF-16 without a mark", lambda text: text.encode("utf-16-le")),
+        ("UTF-8 with a mark", lambda text: text.encode("utf-8-sig")),
+        ("UTF-32", lambda text: text.encode("utf-32")),
+        ("Latin-1 with umlauts", lambda text: text.replace("a", "ä").encode("latin-1", "replace")),
+        ("CRLF", lambda text: text.replace("\n", "\r\n").encode()),
+        ("CR", lambda text: text.replace("\n", "\r").encode()),
+        ("nulls", lambda text: text.replace(" ", "\0").encode()),
+        ("twice", lambda text: (text + text).encode()),
+    )
+    kind, changed = kinds[int(random.integers(0, len(kinds)))]
+    cut = int(random.integers(0, len(text))) if random.random() < 0.3 else len(text)
+    file.write_bytes(changed(text[:cut]))
+    return f"{file.relative_to(root)}: {kind}, {cut} characters"
+
+
+def any_file(root: Path, random: np.random.Generator) -> str:
+    """Any file, image, mask or list: some of its bytes."""
+    return _damage(one_of([file for file in root.rglob("*.*") if file.is_file()], random), random)
 
 
 def json_bytes(root: Path, random: np.random.Generator) -> str:
@@ -294,7 +398,9 @@ DAMAGES: dict[str, tuple[Damage, ...]] = {
     "coco": (json_values, json_bytes, outlines, image_files, names),
     "camvid": (lists, mask_files, image_files, names),
     "pennfudan": (mask_files, image_files, names),
-    **dict.fromkeys(TOOLS, (tool_files, names)),
+    **dict.fromkeys(TOOLS, (tool_files, text_numbers, encodings, names)),
+    **dict.fromkeys(SETS, (any_file, names)),
+    **dict.fromkeys(("cityscapes polygons", "ade20k full", "mapillary", "voc boxes"), (tool_files, text_numbers, any_file, names)),
 }
 """By format."""
 

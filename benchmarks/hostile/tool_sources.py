@@ -55,6 +55,12 @@ def corners(box: Rect) -> list[list[float]]:
     return [[float(x), float(y)] for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
 
 
+def rim(box: Rect) -> list[list[float]]:
+    """Corners for tools whose shapes hold the pixels of their outlines."""
+    x1, y1, x2, y2 = box
+    return corners((x1, y1, x2 - 1, y2 - 1))
+
+
 def flat(box: Rect) -> list[float]:
     return [value for point in corners(box) for value in point]
 
@@ -91,10 +97,10 @@ def labelme(root: Path) -> Path:
     x1, y1, x2, y2 = RING
     shapes: dict[str, list[dict[str, Any]]] = {
         "a": [
-            {"label": "cat", "points": corners(CAT), "group_id": None, "shape_type": "polygon", "flags": {}},
-            {"label": "dog", "points": [[8, 8], [16, 15]], "group_id": None, "shape_type": "rectangle", "flags": {}},
-            {"label": "dog", "points": corners(PARTS[0]), "group_id": 1, "shape_type": "polygon", "flags": {}},
-            {"label": "dog", "points": corners(PARTS[1]), "group_id": 1, "shape_type": "polygon", "flags": {}},
+            {"label": "cat", "points": rim(CAT), "group_id": None, "shape_type": "polygon", "flags": {}},
+            {"label": "dog", "points": [[8, 8], [15, 14]], "group_id": None, "shape_type": "rectangle", "flags": {}},
+            {"label": "dog", "points": rim(PARTS[0]), "group_id": 1, "shape_type": "polygon", "flags": {}},
+            {"label": "dog", "points": rim(PARTS[1]), "group_id": 1, "shape_type": "polygon", "flags": {}},
             {
                 "label": "cat",
                 "points": [[x1, y1], [x2 - 1, y2 - 1]],
@@ -104,7 +110,7 @@ def labelme(root: Path) -> Path:
             },
             {"label": "eye", "points": [[3, 3]], "group_id": None, "shape_type": "point", "flags": {}},
         ],
-        "b": [{"label": "cat", "points": corners(CAT), "shape_type": "polygon"}],
+        "b": [{"label": "cat", "points": rim(CAT), "shape_type": "polygon"}],
     }
     for split, name in (("train", "a"), ("val", "b")):
         picture(root / split / f"{name}.png")
@@ -134,12 +140,12 @@ def via(root: Path) -> Path:
 
 def labelbox(root: Path) -> Path:
     def polygon(box: Rect) -> list[dict[str, float]]:
-        return [{"x": x, "y": y} for x, y in corners(box)]
+        return [{"x": x, "y": y} for x, y in rim(box)]
 
     objects: dict[str, list[dict[str, Any]]] = {
         "a": [
             {"feature_id": "f1", "name": "cat", "annotation_kind": "ImagePolygon", "polygon": polygon(CAT)},
-            {"feature_id": "f2", "name": "dog", "annotation_kind": "ImageBoundingBox", "bounding_box": {"top": 8.0, "left": 8.0, "height": 7.0, "width": 8.0}},
+            {"feature_id": "f2", "name": "dog", "annotation_kind": "ImageBoundingBox", "bounding_box": {"top": 8.0, "left": 8.0, "height": 6.0, "width": 7.0}},
             {
                 "feature_id": "f3",
                 "name": "cat",
@@ -192,13 +198,13 @@ def supervisely(root: Path) -> Path:
     x1, y1, x2, y2 = 22, 2, 30, 22
     objects: dict[str, list[dict[str, Any]]] = {
         "a": [
-            {"classTitle": "cat", "geometryType": "polygon", "points": {"exterior": corners(CAT), "interior": []}, "tags": []},
+            {"classTitle": "cat", "geometryType": "polygon", "points": {"exterior": rim(CAT), "interior": []}, "tags": []},
             {"classTitle": "dog", "geometryType": "rectangle", "points": {"exterior": [[8, 8], [15, 14]], "interior": []}},
             {"classTitle": "dog", "bitmap": {"data": png_text(PARTED[y1:y2, x1:x2], packed=True), "origin": [x1, y1]}},
-            {"classTitle": "cat", "geometryType": "polygon", "points": {"exterior": corners(RING), "interior": [corners(HOLE)]}},
+            {"classTitle": "cat", "geometryType": "polygon", "points": {"exterior": rim(RING), "interior": [rim(HOLE)]}},
             {"classTitle": "cat", "geometryType": "point", "points": {"exterior": [[1, 1]], "interior": []}},
         ],
-        "b": [{"classTitle": "cat", "geometryType": "polygon", "points": {"exterior": corners(CAT), "interior": []}}],
+        "b": [{"classTitle": "cat", "geometryType": "polygon", "points": {"exterior": rim(CAT), "interior": []}}],
     }
     classes = [{"title": "cat", "shape": "any", "color": "#FF0000"}, {"title": "dog", "shape": "bitmap", "color": "#00FF00"}]
     write(root / "meta.json", {"classes": classes, "tags": []})

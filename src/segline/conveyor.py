@@ -8,7 +8,8 @@ from pathlib import Path
 
 from segline import params
 from segline.choices import nearest
-from segline.data.sources import DATA, SHAPES
+from segline.data.public.catalog import PUBLIC
+from segline.data.sources import DATA, SHAPES, Folder, is_address, is_public
 from segline.errors import ParametersError
 from segline.layout import Checkout, expanded
 from segline.plain_yaml import load
@@ -24,8 +25,10 @@ def check(checkout: Checkout) -> params.Params:
         problems += error.problems
     values = load(checkout.params)
     source = values["data"].get("source") if isinstance(values.get("data"), dict) else None
-    if isinstance(source, str) and source != SHAPES:
+    if isinstance(source, str) and source != SHAPES and not is_public(source):
         problems += [f"{checkout.params.name}: {problem}" for problem in _reachable(source, checkout)]
+    if settings is not None:
+        problems += [f"{checkout.params.name}: {problem}" for problem in _about_mirror(settings, checkout)]
     if problems:
         raise ParametersError(*problems)
     assert settings is not None
@@ -37,6 +40,22 @@ def check_source(source: str, checkout: Checkout) -> None:
     problems = list(_reachable(source, checkout))
     if problems:
         raise ParametersError(*problems)
+
+
+def mirror(checkout: Checkout) -> str | None:
+    """`data.mirror` of params.yaml: an address, or a folder in full. It is in no plan, as no result depends on it. Raises ParametersError."""
+    return _mirror_of(params.read(checkout.params), checkout)
+
+
+def _mirror_of(settings: params.Params, checkout: Checkout) -> str | None:
+    given = settings.data.mirror if isinstance(settings.data, Folder) else None
+    return given if given is None or is_address(given) else str((checkout.main / DATA / expanded(given)).resolve())
+
+
+def _about_mirror(settings: params.Params, checkout: Checkout) -> Iterator[str]:
+    place = _mirror_of(settings, checkout)
+    if place is not None and not is_address(place) and not os.path.isdir(place):  # noqa: PTH112 - an odd name is no folder, and no error
+        yield f"data.mirror: the folder '{place[:200]}' does not exist. Give a folder, absolute or relative to {DATA}/, or an address that begins with http."
 
 
 def _reachable(source: str, checkout: Checkout) -> Iterator[str]:
@@ -82,5 +101,6 @@ def _about_folder(source: str, folder: Path, root: Path) -> Iterator[str]:
     elif (root / source).is_dir():
         yield f"data.source: relative folders count from {DATA}/; write '{os.path.relpath(root / source, root / DATA)}'."
     else:
-        hint = f" Generated images are `source: {SHAPES}`." if nearest(source, [SHAPES]) else ""
+        near = nearest(source, [SHAPES, *PUBLIC])
+        hint = f" Generated images are `source: {SHAPES}`." if near == SHAPES else f" Did you mean the public data set '{near}'?" if near else ""
         yield f"data.source: the folder '{source}' does not exist. Give the path of the folder that holds your images.{hint}"

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from segline import choices
 from segline.data.formats import catalog as formats
+from segline.data.public import catalog as public
 from segline.data.sources import Folder, Shapes
 from segline.errors import ParametersError
 from segline.losses import catalog as losses
@@ -46,7 +47,10 @@ params.yaml: correct the comment behind a field there, then `segline parameters 
 {NOT_SET} as the default: not set, and `null` says so, too. A number is an integer or a decimal (`0.001`, `1e-3`); a size is `[height, width]`."""
 
 _TEXTS = {
-    "data": "What the line is fed with. `source` is `shapes` (generated images) or the folder of your own; a folder has a `format`, which may add keys.",
+    "data": "What the line is fed with. `source` is `shapes` (generated images), the name of a public data set, or the folder of your own; a folder has a "
+    "`format`, which may add keys.",
+    "data.public": "`segline datasets` lists them, `segline datasets <name>` tells licence, size and what to do. The format is that of the data set and is not "
+    "given; its keys, and those of every folder, can be. A folder of such a name is written `./<name>`.",
     "data.folder": "What every format has.",
     "models": "One entry per model; its name is up to you: a lower-case letter, then lower-case letters, digits or `_`. "
     "`arch` decides which further keys there are.",
@@ -57,7 +61,9 @@ _TEXTS = {
     "Who gives `input.size` decides for `fit` and `crop`, too. How long is trained is not in a recipe; what depends on it is a share. "
     "`data/plan/<model>/decisions.json` says which keys a model has from its recipe. `segline recipes` prints the same.",
     "evaluate.metrics": "The words that `evaluate.metrics` can name; of a list, a model is scored by those of its task. "
-    "metrics.json holds the figure with an interval also as `<figure>_low` and `<figure>_high`.",
+    "metrics.json holds the figure with an interval also as `<figure>_low` and `<figure>_high`, and as `ceiling_<figure>` what a network would reach that "
+    "gave back its targets exactly: the truth, sent through the model's resizing, its targets and its pasting. What is not in `auto` is counted "
+    "when it is asked for; `ece` and `thresholds` then predict with class probabilities, one image at a time.",
 }
 
 
@@ -145,6 +151,8 @@ def comment(section: type[BaseModel], name: str) -> str:
 def _data() -> Iterator[Part]:
     yield Part("data", "`data`", _TEXTS["data"])
     yield Part("data.shapes", "`data`, with `source: shapes`", _first_line(Shapes), rows=_rows(keys(Shapes)))
+    rows = tuple((f"`{name}`", f"`{entry.format}`", entry.title, entry.licence) for name, entry in public.PUBLIC.items())
+    yield Part("data.public", "`data`, with `source: <public data set>`", _TEXTS["data.public"], ("name", "format", "what", "licence"), rows)
     words = ", ".join(f"`{word}`" for word in formats.FORMATS)
     common = [replace(key, values=words, default=_default(formats.DEFAULT)) if key.name == "format" else key for key in keys(Folder)]
     yield Part("data.folder", "`data`, with `source: <folder>`", _TEXTS["data.folder"], rows=_rows(common))

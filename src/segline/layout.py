@@ -63,7 +63,7 @@ class ModelFolder:
 
     @property
     def parity(self) -> Path:
-        """export: proof that the ONNX model is the trained one, and its latency."""
+        """export: proof that the ONNX model is the trained one; its latency, what the model costs otherwise, and its licences."""
         return self.path / "parity.json"
 
     @property
@@ -133,6 +133,33 @@ class PlanFolder:
 
 
 @dataclass(frozen=True)
+class PublicFolder:
+    """`data/<name>/fetched/`: a public data set as it was fetched. Neither git nor DVC looks into it: its content is said by the catalogue."""
+
+    path: Path
+
+    @property
+    def archives(self) -> Path:
+        """What is being fetched, and what somebody put there by hand."""
+        return self.path / "archives"
+
+    @property
+    def files(self) -> Path:
+        """The unpacked archives; or a link to where they are."""
+        return self.path / "files"
+
+    @property
+    def receipt(self) -> Path:
+        """Of which version of the catalogue's entry the files are."""
+        return self.path / "receipt.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the files are made."""
+        return self.path / ".lock"
+
+
+@dataclass(frozen=True)
 class Checkout:
     """One checkout of the project: the main one, or a temporary copy that DVC made of it for an experiment."""
 
@@ -176,6 +203,10 @@ class Checkout:
         """download: `manifest.json` (path, size, hash of each source file) and, for data sets that Segline fetches or makes, their files."""
         return self.root / "data" / "raw"
 
+    def public(self, name: str) -> PublicFolder:
+        """Where a public data set is kept: in the main checkout, for its temporary copies too."""
+        return PublicFolder(self.main / "data" / name / "fetched")
+
     @property
     def prepared(self) -> Path:
         """prepare: the one layout that everything after it reads (see `segline.data.store`)."""
@@ -202,6 +233,11 @@ class Checkout:
     def counts(self) -> Path:
         """What was counted of registered models on a split, by content; asked again by promotion."""
         return self.main / ".segline" / "counts"
+
+    @property
+    def image_facts(self) -> Path:
+        """Size, brightness and objects of scored images, by which comparisons group them (see `segline.comparison.facts`). It may be removed at any time."""
+        return self.main / ".segline" / "facts"
 
     @property
     def truth_maps(self) -> Path:

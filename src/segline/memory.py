@@ -1,14 +1,23 @@
-"""When memory is short: how torch shows it, whose memory it is, and the sentence that says so."""
+"""Memory: by what a tensor's is known; when it is short, how torch shows it, whose it is, and the sentence that says so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from segline.errors import ModelError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _WORDS = ("out of memory", "allocate memory")
 """Of a GPU's memory, and of the machine's own, for which torch has no kind of error."""
+
+
+def storage(value: Tensor) -> int:
+    """A number by which the memory behind a tensor is known, as long as something lives in it; views of one tensor have the same."""
+    return int(value.untyped_storage()._cdata)
 
 
 def is_short(error: BaseException) -> bool:

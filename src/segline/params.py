@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field
 from segline import choices
 from segline.data.formats import catalog as formats
 from segline.data.formats.base import check_class_names
-from segline.data.sources import SHAPES, Folder, Shapes, name_of
+from segline.data.public import catalog as public
+from segline.data.sources import SHAPES, Folder, Shapes, is_public, name_of
 from segline.errors import DataError, ParametersError, SeglineError
 from segline.metrics.catalog import METRICS
 from segline.models import catalog as architectures
@@ -103,7 +104,8 @@ def read(path: Path) -> Params:
     """
     values = load(path)
     problems = Problems(path.name)
-    data: Section | None = problems.validated(_source_class(values, problems), values.get("data"), "data")
+    given = _with_the_catalogues(values.get("data"), problems)
+    data: Section | None = problems.validated(_source_class({**values, "data": given} if "data" in values else values, problems), given, "data")
     models, taken = _models(values.get("models"), problems)
     frame = problems.validated(Frame, {"data": {}} | values, "", inner=("data", "models"))
     if frame is not None:
@@ -150,7 +152,7 @@ def _source_class(values: Mapping[str, Any], problems: Problems) -> type[Shapes]
     if not isinstance(data, dict):
         return Shapes if data is None else None
     if "source" not in data:
-        problems.add("data.source is missing; it is shapes (generated images) or the folder of your own images.")
+        problems.add("data.source is missing; it is shapes (generated images), a public data set (`segline datasets`) or the folder of your own images.")
         return None
     if data["source"] == SHAPES:
         return Shapes
@@ -159,6 +161,21 @@ def _source_class(values: Mapping[str, Any], problems: Problems) -> type[Shapes]
     except SeglineError as error:
         problems.add(*(f"data.format: {problem}" for problem in error.problems))
         return None
+
+
+def _with_the_catalogues(data: Any, problems: Problems) -> Any:
+    """The section `data` with the format and the keys of the public data set that it names; its own keys come before those of the catalogue."""
+    if not isinstance(data, dict) or not is_public(data.get("source")):
+        return data
+    name = data["source"]
+    entry = public.get(name)
+    if data.get("format", entry.format) != entry.format:
+        problems.add(f"data.format: the public data set {name} is read as {entry.format}; remove the key. A folder of this name is written `./{name}`.")
+    merged: dict[str, Any] = {**entry.keys, **data, "format": entry.format}
+    for key, inner in entry.keys.items():
+        if isinstance(inner, dict) and isinstance(data.get(key), dict):
+            merged[key] = {**inner, **data[key]}
+    return merged
 
 
 def _models(entries: Any, problems: Problems) -> tuple[dict[str, Entry], dict[str, tuple[Taken, ...]]]:

@@ -6,7 +6,13 @@ torch's `interpolate(antialias=True)` and Pillow's BILINEAR do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from segline_runtime.specification import Geometry, Tile
+
+Span = tuple[int, int]
+"""Start and stop along one axis; stop is the first pixel outside."""
 
 Window = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels of the image; bottom and right are the first ones outside."""
@@ -30,11 +36,26 @@ def network_size(size: tuple[int, int], geometry: Geometry) -> tuple[int, int]:
 def windows(size: tuple[int, int], tile: Tile) -> list[Window]:
     """Windows of the tile's size that cover an image of `size`, row by row; neighbours share `tile.overlap` pixels or more.
 
-    The last ones are moved back inside; where the image is smaller than the tile, so is its window.
+    The last ones are moved back inside; where the image is smaller than the tile, so is its window. With a `context`, windows begin at multiples of
+    `tile.step`, and the last ones are up to a step smaller.
     """
-    rows = _spans(size[0], tile.size[0], tile.overlap)
-    columns = _spans(size[1], tile.size[1], tile.overlap)
+    rows, columns = _lines(size, tile)
     return [(top, left, bottom, right) for top, bottom in rows for left, right in columns]
+
+
+def cores(size: tuple[int, int], tile: Tile) -> list[Window]:
+    """The part of each of `windows` that it is believed in, in their order: together each pixel of the image once (overlap-tile, Ronneberger 2015).
+
+    Each is `tile.context` pixels or more away from where its window cuts the image; at the image's own border it goes as far as the image.
+    """
+    rows, columns = (_believed(spans, tile.context) for spans in _lines(size, tile))
+    return [(top, left, bottom, right) for top, bottom in rows for left, right in columns]
+
+
+def _lines(size: tuple[int, int], tile: Tile) -> tuple[list[Span], list[Span]]:
+    """Of the windows of an image: start and stop along its height, and along its width."""
+    rows, columns = (_spans(length, window, tile) for length, window in zip(size, tile.size, strict=True))
+    return rows, columns
 
 
 def _scaled(size: tuple[int, int], *, within: tuple[int, int], sides: tuple[int, int]) -> tuple[int, int]:
@@ -43,10 +64,19 @@ def _scaled(size: tuple[int, int], *, within: tuple[int, int], sides: tuple[int,
     return max(1, size[0] * over // under), max(1, size[1] * over // under)
 
 
-def _spans(length: int, window: int, overlap: int) -> list[tuple[int, int]]:
+def _spans(length: int, window: int, tile: Tile) -> list[Span]:
     """Start and stop of the windows along one axis."""
+    overlap, step = (2 * tile.context, tile.step) if tile.context else (tile.overlap, 1)
     assert 0 <= overlap < window, f"an overlap of {overlap} pixels leaves nothing of a window of {window}"
     if length <= window:
         return [(0, length)]
-    starts = [*range(0, length - window, window - overlap), length - window]
-    return [(start, start + window) for start in starts]
+    advance = (window - overlap) // step * step
+    last = -(-(length - window) // step) * step  # the first multiple from which on a window reaches the end
+    starts = [*range(0, length - window, advance), last]
+    return [(start, min(start + window, length)) for start in starts]
+
+
+def _believed(spans: Sequence[Span], context: int) -> list[Span]:
+    """Of windows along an axis, the part of each: from `context` behind its start to `context` behind the next one's."""
+    borders = [0, *(start + context for start, _ in spans[1:]), spans[-1][1]]
+    return list(pairwise(borders))

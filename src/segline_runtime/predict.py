@@ -22,7 +22,7 @@ def predict(run: Run, specification: Specification, image: NDArray[Any], *, prob
     """What a model says of one image `(H, W, C)` of the specification's kind, at the image's own size.
 
     `probabilities`: class probabilities too, where the task has them. With `geometry.tile` a larger image is predicted by windows, one after another,
-    each refined by itself, so that memory is bounded by a window's.
+    each refined by itself, so that memory is bounded by a window's. A `tile.context` makes what they say together what one pass over the image would say.
     Raises InputError for an array of another kind, and for a task that this code does not know.
     """
     _check(image, specification.image)
@@ -34,7 +34,9 @@ def predict(run: Run, specification: Specification, image: NDArray[Any], *, prob
     if tile is None or len(parts) == 1:
         found = _of_part(run, task, image, specification, probabilities)
     else:
-        found = task.join(parts, _of_parts(run, task, image, specification, parts), size, tile, probabilities=probabilities)
+        # To blend, a task needs them.
+        detailed = probabilities or not tile.context
+        found = task.join(parts, _of_parts(run, task, image, specification, parts, detailed), size, tile, probabilities=probabilities)
     return tasks.finished(found, specification)
 
 
@@ -53,9 +55,11 @@ def graph_input(images: NDArray[Any], kind: ImageKind) -> NDArray[Any]:
     return np.ascontiguousarray(images, dtype=np.uint8 if kind.dtype == "uint8" else np.float32)
 
 
-def _of_parts(run: Run, task: RuntimeTask[Any], image: NDArray[Any], specification: Specification, parts: Sequence[Window]) -> Iterator[Prediction]:
+def _of_parts(
+    run: Run, task: RuntimeTask[Any], image: NDArray[Any], specification: Specification, parts: Sequence[Window], probabilities: bool
+) -> Iterator[Prediction]:
     for top, left, bottom, right in parts:
-        yield _of_part(run, task, image[top:bottom, left:right], specification, probabilities=True)
+        yield _of_part(run, task, image[top:bottom, left:right], specification, probabilities)
 
 
 def _of_part(run: Run, task: RuntimeTask[Any], image: NDArray[Any], specification: Specification, probabilities: bool) -> Prediction:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline_runtime import crf
-from segline_runtime.geometry import Window
+from segline_runtime.geometry import Window, cores
 from segline_runtime.images import to_png
 from segline_runtime.specification import Specification, Tile
 from segline_runtime.task import Prediction, RuntimeTask
@@ -60,8 +60,10 @@ class Semantic(RuntimeTask[SemanticPrediction]):
     ) -> SemanticPrediction:
         """The class of the highest mean probability; a window counts the less, the nearer a pixel lies to where the window cuts the image.
 
-        Needs one float32 for each class and pixel of the image.
+        Needs one float32 for each class and pixel of the image. With a tile that has a context each pixel is what the one window says that sees all of it.
         """
+        if tile.context:
+            return _put_together(windows, predictions, size, tile, probabilities=probabilities)
         canvas: NDArray[np.float32] | None = None
         total = np.zeros(size, dtype=np.float32)
         for window, prediction in zip(windows, predictions, strict=True):
@@ -92,6 +94,24 @@ class Semantic(RuntimeTask[SemanticPrediction]):
 
 
 TASK = Semantic()
+
+
+def _put_together(
+    windows: Sequence[Window], predictions: Iterable[SemanticPrediction], size: tuple[int, int], tile: Tile, *, probabilities: bool
+) -> SemanticPrediction:
+    """What each window says of its core; nothing is blended."""
+    class_ids = np.empty(size, dtype=np.uint8)
+    canvas: NDArray[np.float32] | None = None
+    for window, core, prediction in zip(windows, cores(size, tile), predictions, strict=True):
+        top, left, bottom, right = core
+        inside = (slice(top - window[0], bottom - window[0]), slice(left - window[1], right - window[1]))
+        class_ids[top:bottom, left:right] = prediction.class_ids[inside]
+        if probabilities:
+            assert prediction.probabilities is not None
+            if canvas is None:
+                canvas = np.empty((len(prediction.probabilities), *size), dtype=np.float32)
+            canvas[:, top:bottom, left:right] = prediction.probabilities[:, *inside]
+    return SemanticPrediction(class_ids, canvas)
 
 
 def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

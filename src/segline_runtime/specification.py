@@ -4,8 +4,9 @@
     version 2   `geometry`, `image`, `version`
     version 3   a semantic file's second output is `logits`, where it was `probabilities`
     version 4   these logits are of the size at which the network saw the image, where they were of the image's own; `crf`, `components`
+    version 5   `context` and `step` of a tile; `fusion`
 
-All are read; version 4 is written. A file of a later version is refused, so that no setting is passed over in silence.
+All are read; version 5 is written. A file of a later version is refused, so that no setting is passed over in silence.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from segline_runtime.errors import InputError
 METADATA_KEY = "segline"
 """Key of the specification in the ONNX file's `metadata_props`."""
 
-VERSION = 4
+VERSION = 5
 
 Dtype = Literal["uint8", "uint16", "float32"]
 Fit = Literal["stretch", "shorter_side", "letterbox", "native"]
@@ -52,6 +53,10 @@ class Tile:
 
     size: tuple[int, int]  # (height, width)
     overlap: int  # pixels that neighbouring windows share at least; below both sides of `size`
+    # Pixels beside a pixel that decide what the network says of it: a window is believed no nearer to where it cuts the image, and nothing is blended.
+    # 0: not known, and windows are blended where they overlap.
+    context: int = 0
+    step: int = 1  # windows begin at multiples of it: where the network's poolings fall in the image as they do in the window
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,15 @@ class Components:
 
 
 @dataclass(frozen=True)
+class Fusion:
+    """How the detections of several detectors in one graph become one detection for each object; `segline_runtime.fusion` says how."""
+
+    weights: tuple[float, ...]  # of each detector
+    iou: float  # of boxes, beyond which detections speak of one object
+    max_detections: int  # the best of an image that are kept
+
+
+@dataclass(frozen=True)
 class Specification:
     """How an image becomes the network's input, and what its output's classes are.
 
@@ -111,6 +125,7 @@ class Specification:
     image: ImageKind = ImageKind()
     crf: Crf | None = None  # refines what a semantic model says
     components: Components | None = None  # of an instance model whose graph is a semantic one's
+    fusion: Fusion | None = None  # of an instance model whose graph holds several detectors
     version: int = VERSION
 
     def to_json(self) -> str:
@@ -147,6 +162,7 @@ class Specification:
                 image=_image(values.get("image", {})),
                 crf=None if values.get("crf") is None else Crf(**values["crf"]),
                 components=_components(values.get("components")),
+                fusion=_fusion(values.get("fusion")),
             )
         except KeyError as error:
             raise InputError(f"The model's specification lacks {error}; export the model anew.") from None
@@ -161,8 +177,15 @@ def _geometry(values: Mapping[str, Any]) -> Geometry:
     return Geometry(
         fit=_fit(values["fit"]),
         size=None if size is None else _size(size),
-        tile=None if tile is None else Tile(_size(tile["size"]), tile["overlap"]),
+        tile=None if tile is None else _tile(tile),
     )
+
+
+def _tile(values: Mapping[str, Any]) -> Tile:
+    found = Tile(_size(values["size"]), values["overlap"], values.get("context", 0), values.get("step", 1))
+    if found.context < 0 or found.step < 1 or (found.context > 0 and min(found.size) <= 2 * found.context + found.step):
+        raise InputError(f"The model's specification cuts images into {dict(values)}, windows that hold nothing but context; export the model anew.")
+    return found
 
 
 def _fit(word: Any) -> Fit:
@@ -178,6 +201,15 @@ def _components(values: Mapping[str, Any] | None) -> Components | None:
     found = Components(**values)
     if found.connectivity not in (4, 8) or not all(isinstance(number, int) and number >= 0 for number in (found.min_size, found.max_detections)):
         raise InputError(f"The model's specification joins pixels into objects by {dict(values)}; known are connectivity 4 and 8. Use a newer Segline.")
+    return found
+
+
+def _fusion(values: Mapping[str, Any] | None) -> Fusion | None:
+    if values is None:
+        return None
+    found = Fusion(tuple(values["weights"]), values["iou"], values["max_detections"])
+    if not found.weights or min(found.weights) <= 0 or not 0 < found.iou < 1 or found.max_detections < 1:
+        raise InputError(f"The model's specification fuses detections by {dict(values)}, which means nothing; export the model anew.")
     return found
 
 

@@ -47,7 +47,8 @@ class RuntimeTask(ABC, Generic[P]):
 
     @abstractmethod
     def join(self, windows: Sequence[Window], predictions: Iterable[P], size: tuple[int, int], tile: Tile, *, probabilities: bool = False) -> P:
-        """One prediction for an image of `size` from those of its windows, each in its window's pixels and at full detail (with probabilities).
+        """One prediction for an image of `size` from those of its windows, each in its window's pixels and at full detail (with probabilities, unless the
+        tile has a context and they are not wanted).
 
         `predictions` come in the order of `windows` and are read once, so that they need not all be in memory.
         `probabilities`: keep class probabilities, where the task has them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segline_runtime import components, instance, semantic
+from segline_runtime import components, fusion, instance, semantic
 from segline_runtime.errors import InputError
 from segline_runtime.specification import Specification
 from segline_runtime.task import Prediction, RuntimeTask
@@ -23,8 +23,10 @@ def get(name: str) -> RuntimeTask[Any]:
 
 
 def reading(specification: Specification) -> RuntimeTask[Any]:
-    """The task whose outputs the model's graph gives: its own, or semantic segmentation where objects are components of what that finds."""
-    return get(specification.task) if specification.components is None else semantic.TASK
+    """The task whose outputs the model's graph gives: its own; semantic segmentation where objects are components of what that finds; or several detectors'."""
+    if specification.components is not None:
+        return semantic.TASK
+    return get(specification.task) if specification.fusion is None else fusion.Fused(specification.fusion)
 
 
 def finished(prediction: Prediction, specification: Specification) -> Prediction:

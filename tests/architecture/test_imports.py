@@ -41,6 +41,7 @@ LAYERS = {
     "card": 3,
     "models": 4,
     "models.ensemble": 7,  # their graphs are made of the graphs of tasks
+    "models.box_fusion": 7,
     "models.components": 7,
     "metrics": 4,
     "params": 5,
@@ -48,18 +49,22 @@ LAYERS = {
     "conveyor": 6,
     "tasks": 6,
     "inference": 7,
+    "suspects": 8,
     "plan": 7,
     "init": 8,
     "training": 8,
     "evaluation": 8,
     "composition": 9,
     "export": 9,
+    "profiling": 9,
     "trial": 9,
     "tracking": 10,
     "registry": 11,
     "promotion": 12,
     "status": 12,
-    "cli": 13,
+    "comparison": 13,
+    "leaderboard": 14,
+    "cli": 15,
 }
 """Parts of `segline` in the order of the line: each imports only parts with a lower number, or itself."""
 
@@ -68,9 +73,9 @@ HEAVY = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "ti
 KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.py")
 
 LIGHT = (
-    "card", "choices", "cli", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init", "inspection",
-    "layout", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes", "registry", "sentences",
-    "settings", "signals", "status", "tracking", "written",
+    "card", "choices", "cli", "comparison", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init",
+    "inspection", "layout", "leaderboard", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes",
+    "registry", "sentences", "settings", "signals", "status", "suspects", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

@@ -14,6 +14,8 @@ from typer.main import get_command
 
 from segline import params
 from segline.data.formats.catalog import FORMATS
+from segline.data.public import telling
+from segline.data.public.catalog import PUBLIC
 from segline.data.sources import Folder
 from segline.layout import ModelFolder
 from segline.losses.catalog import LOSSES
@@ -34,12 +36,18 @@ def test_the_shipped_params_are_valid() -> None:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
 def test_examples_are_valid(file: Path, tmp_path: Path) -> None:
     text = file.read_text()
-    source = re.search(r"^ +source: (\S+)", text, re.MULTILINE)
-    assert source, f"{file.name} names no data.source"
-    # Whether that data is here does not matter.
-    (tmp_path / "params.yaml").write_text(text.replace(source[1], str(tmp_path)))
-    assert isinstance(params.read(tmp_path / "params.yaml").data, Folder)
+    (tmp_path / "params.yaml").write_text(text)
+    data = params.read(tmp_path / "params.yaml").data
+    assert isinstance(data, Folder) and data.source in PUBLIC  # not a path that only one machine has
     assert text.startswith("#"), f"{file.name} does not begin with its command and its score"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_folder_of_a_public_data_set_is_there(name: str) -> None:
+    page = ROOT / "data" / name / "README.md"
+    assert page.is_file() and page.read_text() == telling.readme(name, PUBLIC[name]), "run `segline datasets --out data`"
+    tracked = subprocess.run(["git", "check-ignore", "-q", str(page)], cwd=ROOT, check=False)
+    assert tracked.returncode == 1, f"git ignores {page}: add `!/data/{name}/` to .gitignore"
 
 
 def test_the_readmes_parameters_are_valid(tmp_path: Path) -> None:

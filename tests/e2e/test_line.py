@@ -122,7 +122,8 @@ def test_clone_and_pull_leave_nothing_to_rerun(line: TinyCheckout, tmp_path: Pat
     assert clone.run("git", "status", "--porcelain").stdout == ""
     assert _receipt(clone, "unet") == _receipt(line, "unet")
     # What was pulled predicts by itself, in a place that has neither logbook nor registry.
-    image = next((clone.root / "data" / "prepared" / "test" / "images").iterdir())
+    clone.run("segline", "convert", "--to", "masks", "--out", str(tmp_path / "files"))
+    image = next((tmp_path / "files" / "images" / "test").iterdir())
     clone.run("segline", "predict", str(image), "--model", "models/unet", "--out", str(tmp_path / "out"))
     assert list((tmp_path / "out").rglob("*.png"))
 
@@ -137,7 +138,8 @@ def test_promote_serve_and_predict(line: TinyCheckout, tmp_path: Path) -> None:
     line.run("segline", "promote", "shapes-unet", "--to", "staging")
     line.run("segline", "promote", "shapes-maskrcnn", "--to", "staging")
 
-    images = line.root / "data" / "prepared" / "test" / "images"
+    line.run("segline", "convert", "--to", "masks", "--out", str(tmp_path / "files"))
+    images = tmp_path / "files" / "images" / "test"
     for model in ("unet", "maskrcnn"):
         out = tmp_path / model
         line.run("segline", "predict", str(images), "--model", f"models:/shapes-{model}@staging", "--out", str(out))

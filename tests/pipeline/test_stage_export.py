@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import TinyCheckout
-from PIL import Image
-from pycocotools import mask as rle
 
 from segline.card import ModelCard
+from segline.data.formats.base import SourceObject
+from segline.data.images import png
 from segline.data.store import DatasetInfo, PreparedDataset
+from segline.data.writer import SplitWriter
 from segline.errors import DataError, ExportError, ModelError
 from segline.export import stage
 from segline.export.onnx import write_onnx
@@ -34,21 +35,13 @@ IMAGES = 3
 def prepare(folder: Path) -> PreparedDataset:
     """A prepared data set of which one split, `test`, is there: images with one box each."""
     rng = np.random.default_rng(0)
-    (folder / "test" / "images").mkdir(parents=True)
-    (folder / "test" / "masks").mkdir()
-    images, annotations = [], []
+    writer = SplitWriter(folder / "test", ("index", "instances"))
     for i in range(IMAGES):
         size = (48 + 16 * i, 64)
         mask = np.zeros(size, np.uint8)
         mask[8:30, 10:40] = 2
-        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / "test" / "images" / f"{i}.png")
-        Image.fromarray(mask).save(folder / "test" / "masks" / f"{i}.png")
-        encoded = rle.encode(np.asfortranarray(mask > 0).astype(np.uint8))
-        segmentation = {"size": encoded["size"], "counts": encoded["counts"].decode()}
-        images.append({"id": i + 1, "file_name": f"{i}.png", "height": size[0], "width": size[1]})
-        annotations.append({"id": i + 1, "image_id": i + 1, "category_id": 2, "bbox": [10, 8, 30, 22], "area": 660, "iscrowd": 0, "segmentation": segmentation})
-    content = {"images": images, "annotations": annotations, "categories": [{"id": c.id, "name": c.name} for c in CLASSES if c.thing]}
-    (folder / "test" / "instances.json").write_text(json.dumps(content))
+        writer.add(f"{i}", ".png", png(rng.integers(0, 256, (*size, 3), dtype=np.uint8)), size, mask, [SourceObject(2, mask > 0)])
+    writer.finish()
     info = DatasetInfo(
         name="tiny",
         classes=CLASSES,

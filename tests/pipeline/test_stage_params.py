@@ -47,7 +47,7 @@ def test_valid_params_pass(checkout: Checkout) -> None:
     ("text", "sentence"),
     [
         (MODELS, "params.yaml: data is missing; DVC knows no defaults, so write it out: `data: {source: shapes}`."),
-        ("data: {format: coco}\n" + MODELS, "params.yaml: data.source is missing; it is shapes (generated images) or the folder of your own images."),
+        ("data: {format: coco}\n" + MODELS, "params.yaml: data.source is missing; it is shapes (generated images), a public data set (`segline datasets`)"),
         (DATA, "params.yaml: models is missing"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_parts import checkout, fresh_store, model_folder
+from model_parts import checkout, fresh_store, model_folder, ramps
 from PIL import Image
 
 from segline import registry
@@ -153,7 +153,7 @@ def test_status_tells_what_is_off_and_sync_puts_it_right(root: Path, segline: To
 
 def test_predict_takes_a_folder_a_file_a_name_and_an_address(root: Path, segline: Told, tmp_path: Path) -> None:
     folder = register(root)
-    image = root / "data" / "prepared" / "test" / "images" / "ramp0.png"
+    image = ramps(tmp_path) / "images" / "ramp0.png"
     masks = []
     for i, model in enumerate((str(folder.path), str(folder.onnx), "unet", "models:/ramps-unet@candidate", "models:/ramps-unet/1")):
         out = tmp_path / f"out{i}"
@@ -162,12 +162,12 @@ def test_predict_takes_a_folder_a_file_a_name_and_an_address(root: Path, segline
         masks.append(np.asarray(Image.open(out / "masks" / "ramp0.png")))
         assert (out / "overlays" / "ramp0.png").is_file()
     for mask in masks:
-        np.testing.assert_array_equal(mask, np.asarray(Image.open(root / "data" / "prepared" / "test" / "masks" / "ramp0.png")))
+        np.testing.assert_array_equal(mask, np.asarray(Image.open(tmp_path / "masks" / "ramp0.png")))
 
 
 def test_predict_tells_mistakes(root: Path, segline: Told, tmp_path: Path) -> None:
     folder = register(root)
-    image = str(root / "data" / "prepared" / "test" / "images" / "ramp0.png")
+    image = str(ramps(tmp_path) / "images" / "ramp0.png")
     taken = tmp_path / "taken"
     taken.write_text("a file")
     (root / "models" / "empty").mkdir()
@@ -191,18 +191,19 @@ def test_help_version_and_usage(segline: Told) -> None:
     assert segline("predict")[0] == 2
 
 
-def annotated(root: Path, target: Path) -> Path:
+def annotated(target: Path) -> Path:
     """The ramps as a folder in CamVid's layout."""
+    made = ramps(target.parent / "ramps")
     for name, source in (("val", "images"), ("valannot", "masks")):
         (target / name).mkdir(parents=True)
-        for file in (root / "data" / "prepared" / "test" / source).iterdir():
+        for file in (made / source).iterdir():
             (target / name / file.name).write_bytes(file.read_bytes())
     return target
 
 
 def test_evaluate_scores_any_annotated_folder(root: Path, segline: Told, tmp_path: Path) -> None:
     register(root)
-    folder = str(annotated(root, tmp_path / "own"))
+    folder = str(annotated(tmp_path / "own"))
     for model in ("unet", "models:/ramps-unet@candidate"):
         code, out, _ = segline("evaluate", model, "--root", folder, "--format", "camvid", "--out", str(tmp_path / "figures.json"))
         assert code == 0 and "on 3 images" in out and "miou" in out
@@ -221,7 +222,7 @@ def test_evaluate_scores_any_annotated_folder(root: Path, segline: Told, tmp_pat
 
 def test_evaluate_gives_a_format_its_own_settings(root: Path, segline: Told, tmp_path: Path) -> None:
     register(root)
-    folder = str(annotated(root, tmp_path / "own"))
+    folder = str(annotated(tmp_path / "own"))
     figures = tmp_path / "figures.json"
     code, _, err = segline("evaluate", "unet", "--root", folder, "--format", "camvid", "--set", "classes=[dark]", "--ignore", "1", "--out", str(figures))
     assert code == 0, err

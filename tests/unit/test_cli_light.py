@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_parts import CLASSES, checkout, fresh_store, instance_onnx, model_folder
+from model_parts import CLASSES, checkout, evaluated, fresh_store, instance_onnx, model_folder, ramps
 from PIL import Image
 from typer.main import get_command
 
@@ -74,7 +74,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(root: Path) -> Path:
-    return root / "data" / "prepared" / "test" / "images"
+    return ramps(root.parent / "ramps") / "images"
 
 
 @pytest.mark.parametrize("verb", [(), *((verb,) for verb in VERBS)], ids=str)
@@ -111,6 +111,15 @@ def test_an_mlflow_that_cannot_do_without_is_imported_whole(root: Path) -> None:
     assert "pandas" in json.loads(done.stderr.splitlines()[-1])
 
 
+def test_compare_and_leaderboard_need_no_mlflow_either(root: Path, tmp_path: Path) -> None:
+    for name, threshold in (("one", 127.5), ("other", 100.0)):
+        evaluated(model_folder(root / "models" / name, threshold=threshold), root / "data" / "prepared")
+    done = without((*TORCH, "mlflow"), "compare", "one", "other", "--json", "--picture", str(tmp_path / "p.png"), cwd=root)
+    assert done.returncode == 0 and json.loads(done.stdout)["rows"][0]["first"] == 1.0, done.stderr
+    done = without((*TORCH, "mlflow"), "leaderboard", "--json", "--picture", str(tmp_path / "l.png"), "--csv", str(tmp_path / "l.csv"), cwd=root)
+    assert done.returncode == 0 and {"one", "other"} <= {one["model"] for group in json.loads(done.stdout)["groups"] for one in group["models"]}, done.stderr
+
+
 def test_predict_from_files_needs_no_mlflow_either(root: Path, images: Path, tmp_path: Path) -> None:
     instance_onnx(tmp_path / "found.onnx")
     for model in (root / "models" / "unet", tmp_path / "found.onnx"):
@@ -128,10 +137,10 @@ def test_predict_from_an_address_works_outside_a_checkout(root: Path, images: Pa
     assert done.returncode == 2 and "not inside a Segline checkout" in done.stderr and "MLFLOW_TRACKING_URI" in done.stderr
 
 
-def test_evaluate_semantic(root: Path, tmp_path: Path) -> None:
+def test_evaluate_semantic(root: Path, images: Path, tmp_path: Path) -> None:
     for name, source in (("val", "images"), ("valannot", "masks")):
         (tmp_path / "own" / name).mkdir(parents=True)
-        for file in (root / "data" / "prepared" / "test" / source).iterdir():
+        for file in (images.parent / source).iterdir():
             (tmp_path / "own" / name / file.name).write_bytes(file.read_bytes())
     done = without((*TORCH, "mlflow"), "evaluate", str(root / "models" / "unet"), "--root", "own", "--format", "camvid", "--out", "f.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

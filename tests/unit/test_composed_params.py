@@ -56,7 +56,10 @@ def test_all_three_kinds_and_what_is_made_of_them(tmp_path: Path) -> None:
             "  x: {arch: ensemble, of: [a, y]}\n  y: {arch: ensemble, of: [b, z]}\n  z: {arch: ensemble, of: [other, x]}",
             "models.x.of: 'x' is made of 'y', which is made of 'z', which is made of 'x'. One of them must do without the next.",
         ),
-        ("  x: {arch: ensemble, of: [a, found]}", "models.x.of: 'found' is a model of the task instance; only semantic models can be averaged."),
+        (
+            "  x: {arch: ensemble, of: [a, found]}",
+            "only semantic models can be averaged. The detections of instance models are fused by `arch: box_fusion`.",
+        ),
         (
             "  fine: {arch: deeplabv1, predict: {crf: {}}}\n  x: {arch: ensemble, of: [a, fine]}",
             "models.x.of: 'fine' is refined by a CRF after its network, and an ensemble averages what networks say. Remove its predict.crf.",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import layout_sources
 import numpy as np
+import public_sources
 import pytest
 from hostile import campaign_of
 from PIL import Image
@@ -116,15 +117,20 @@ class Case:
 
 CASES = (
     Case("ade20k", layout_sources.make_ade20k, 3, ("index",)),
+    Case("bsds500", public_sources.make_bsds500, 3, ("index",)),
     Case("camvid", make_camvid, 3, ("index",)),
+    Case("carvana", public_sources.make_carvana, 4, ("index",)),
     Case("cityscapes", layout_sources.make_cityscapes, 3, ("index", "instances")),
     Case("coco", make_coco, 2, ("index", "instances")),
+    Case("ctc", public_sources.make_ctc, 4, ("index", "instances")),
     Case("isbi2012", layout_sources.make_isbi2012, 3, ("index",)),
     Case("kitti", layout_sources.make_kitti, 2, ("index", "instances")),
     Case("mapillary", layout_sources.make_mapillary, 3, ("index", "instances")),
     Case("masks", make_masks, 3, ("index",)),
+    Case("oxford_pet", public_sources.make_oxford_pet, 3, ("index",)),
     Case("pennfudan", make_pennfudan, 2, ("index", "instances")),
     Case("voc", layout_sources.make_voc, 3, ("index", "instances")),
+    Case("voc_sbd", public_sources.make_voc_sbd, 5, ("index", "instances")),
 )
 every_format = pytest.mark.parametrize("case", CASES, ids=lambda case: case.word)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,7 +86,8 @@ def test_images_of_a_kind_keep_their_values(tmp_path, case):
     root = source(tmp_path / "root", arrays, suffix)
     data = run(root, tmp_path, images)
     assert data.info.image == kind
-    assert {file.suffix for file in data.folder.rglob("images/*")} == {stored}
+    splits = [data.split(name, ()) for name in data.info.counts]
+    assert {Path(name).suffix for split in splits for name in split.names()} == {stored}
     found = [sample for name in data.info.counts for sample in data.split(name, ("index", "instances"))]
     assert len(found) == COUNT
     for sample in found:
@@ -94,7 +97,7 @@ def test_images_of_a_kind_keep_their_values(tmp_path, case):
     train = expected[[int(sample.name[2:]) for sample in data.split("train", ())]].reshape(-1, kind.channels).astype(np.float64) / kind.scale
     assert np.allclose(data.info.mean, train.mean(axis=0), atol=1e-6) and np.allclose(data.info.std, train.std(axis=0), atol=1e-6)
     if suffix == stored == ".png" and arrays.dtype == kind.dtype:
-        assert all(file.read_bytes() == (root / "PNGImages" / file.name).read_bytes() for file in data.folder.rglob("images/*"))
+        assert all(split.content(i) == (root / "PNGImages" / name).read_bytes() for split in splits for i, name in enumerate(split.names()))
 
 
 def test_a_channel_that_is_constant_has_the_deviation_1(tmp_path):

@@ -19,6 +19,7 @@ from segline.data.check import Frame
 from segline.data.download import download
 from segline.data.formats import catalog
 from segline.data.formats.cityscapes_labels import CLASSES
+from segline.data.formats.recognition import recognised
 from segline.data.prepare import prepare
 from segline.data.reading.tree import Tree
 from segline.data.sources import Splits
@@ -408,8 +409,46 @@ def test_isbi2012_real_data():
         pytest.skip("the real data isbi2012 is not beside the checkout")
     source = read("isbi2012", root)
     assert len(source.records) == 24 and source.records[0].truth(Frame(512, 512)).mask.mean() > 0.5
-    sighting = catalog.get("isbi2012").FORMAT.recognise(Tree(root.resolve()))
-    assert sighting is not None and sighting.sure == 0.7
+    found, others = recognised(Tree(root.resolve()))
+    assert (found.word, found.sighting.keys, others) == ("isbi2012", {}, ())
+
+
+def net_of_cells(number):
+    """A mask as the challenge's: straight membranes 6 pixels wide around cells."""
+    mask = np.full((512, 512), 255, np.uint8)
+    for start in range(number % 20, 512, 24):
+        mask[start : start + 3], mask[:, start : start + 3] = 0, 0
+    return mask
+
+
+def block(_):
+    """A mask with as much black in one place."""
+    return np.pad(np.zeros((200, 200), np.uint8), 156, constant_values=255)
+
+
+@pytest.mark.parametrize(
+    ("folders", "mask_of", "word", "classes"),
+    [
+        (("images", "masks"), net_of_cells, "isbi2012", ["membrane", "cell"]),
+        (("photos", "labels"), net_of_cells, "masks", ["background", "foreground"]),  # the format's own folders are called otherwise
+        (("images", "masks"), lambda number: 255 - net_of_cells(number), "masks", ["background", "foreground"]),
+        (("images", "masks"), block, "masks", ["background", "foreground"]),
+    ],
+)
+def test_isbi2012_is_told_from_other_black_and_white_masks(tmp_path, folders, mask_of, word, classes):
+    """By what the masks show: the names are shuffled, and say nothing."""
+    for place, number in enumerate(np.random.default_rng(2).permutation(5).tolist()):
+        noise = np.random.default_rng(number).integers(0, 255, (512, 512)).astype(np.uint8)
+        for folder, pixels in zip(folders, (noise, mask_of(number)), strict=True):
+            save(tmp_path / folder / f"K{place}-{number}.png", pixels)
+    found, others = recognised(Tree(tmp_path))
+    assert (found.word, others) == (word, ())
+    reader = catalog.get(found.word).FORMAT
+    source = reader.read(tmp_path, found.settings(tmp_path))
+    assert [one.name for one in source.classes] == classes and len(source.records) == 5
+    truth = source.records[0].truth(Frame(512, 512))
+    with Image.open(tmp_path / folders[1] / source.records[0].image.name) as mask:
+        np.testing.assert_array_equal(truth.mask, np.asarray(mask) == 255)
 
 
 # damage -------------------------------------------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from segline.data.formats import catalog
 from segline.data.occurrence import Occurrence
 from segline.data.prepare import prepare, read_folder
 from segline.data.reading import class_files
+from segline.data.reading.mask_parts import several_of
 from segline.data.reading.pairing import Pattern, layout_of, pairs_of
 from segline.data.reading.pixel_values import counted, read_values
 from segline.data.reading.tree import Tree
@@ -243,6 +244,103 @@ def test_patterns(pattern, file, found):
 def test_what_is_no_pattern_is_said_when_params_yaml_is_read(pattern):
     with pytest.raises(ValidationError, match=r"leads out of the folder|has no \{name\}|a pattern knows"):
         settings("data", image_files=pattern)
+
+
+def several(root, *, stem="masks/{name}_{part}", parts=(("disc", 1), ("square", 2)), white=255):
+    """images/, and a mask of each class for each image."""
+    for scene in SCENES:
+        save(root / "images" / f"{scene.name}.png", scene.image)
+        for part, value in parts:
+            save(root / f"{stem.format(name=scene.name, part=part)}.png", (scene.truth == value).astype(np.uint8) * np.uint8(white))
+    return root
+
+
+BY_CLASS = {"image_files": "images/{name}", "mask_files": "masks/{name}_{class}"}
+
+
+def test_several_masks_of_an_image_are_its_classes(tmp_path):
+    root = several(tmp_path)
+    assert all((found.mask == scene.truth).all() for scene, found in zip(SCENES, truths(root, **BY_CLASS).values(), strict=True))
+    turned = truths(root, **BY_CLASS, classes=["background", "square", "disc"])
+    assert all((found.mask == np.array([0, 2, 1])[scene.truth]).all() for scene, found in zip(SCENES, turned.values(), strict=True))
+    left_out = truths(root, **BY_CLASS, classes=["disc"])
+    assert all((found.mask == (scene.truth == 1)).all() for scene, found in zip(SCENES, left_out.values(), strict=True))
+    seen = truths(root)  # found by looking
+    assert all((found.mask == scene.truth).all() and found.objects == () for scene, found in zip(SCENES, seen.values(), strict=True))
+
+
+def test_several_masks_tell_objects_of_several_classes(tmp_path):
+    """`{class}_{object}`, or the numbers of the objects as values of a class's mask. Where objects overlap, the smaller one is seen."""
+    scene = SCENES[0]
+    save(tmp_path / "images" / "a.png", scene.image)
+    large, small = np.zeros((2, H, W), np.uint8)
+    large[4:30, 4:30], small[10:14, 10:14] = 1, 1
+    for name, mask in (("cat_1", small), ("cat_2", large), ("dog_1", large[::-1])):
+        save(tmp_path / "masks" / "a" / f"{name}.png", mask)
+    source = catalog.get("masks").FORMAT.read(tmp_path, settings(tmp_path, image_files="images/{name}", mask_files="masks/{name}/{class}_{object}"))
+    truth = source.records[0].truth(Frame(H, W))
+    assert [one.name for one in source.classes] == ["background", "cat", "dog"] and source.truths == ("index", "instances")
+    assert sorted((one.label, int(one.mask.sum())) for one in truth.objects) == [(1, 16), (1, 676), (2, 676)]
+    assert (truth.mask[10:14, 10:14] == 1).all()
+    numbered = tmp_path / "numbered"
+    save(numbered / "images" / "a.png", scene.image)
+    save(numbered / "masks" / "a_cat.png", np.where(small, 2, large).astype(np.uint8))
+    keys = {**BY_CLASS, "instances": True}
+    assert sorted(int(one.mask.sum()) for one in truths(numbered, **keys)["a"].objects) == [16, 660]
+
+
+def test_a_mask_is_that_of_the_longest_name(tmp_path):
+    for name in ("a", "a_1"):
+        save(tmp_path / "images" / f"{name}.png", SCENES[0].image)
+    save(tmp_path / "masks" / "a_1_blue_car.png", SCENES[0].binary)
+    save(tmp_path / "masks" / "a_car.png", SCENES[0].binary)
+    save(tmp_path / "masks" / "b_car.png", SCENES[0].binary)
+    source = catalog.get("masks").FORMAT.read(tmp_path, settings(tmp_path, **BY_CLASS))
+    assert [one.name for one in source.classes] == ["background", "blue_car", "car"]
+    assert [(one.file, one.reason) for one in source.refused] == [("masks/b_car.png", "there is no image for this mask")]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({**BY_CLASS, "classes": ["discs"]}, "no mask is of the class 'discs'; did you mean 'disc'"),
+        ({**BY_CLASS, "classes": "names.txt"}, r"data.classes: with \{class\} or \{object\} in data.mask_files the files' names tell the classes"),
+        ({**BY_CLASS, "values": {255: "a"}}, "data.values: with"),
+        ({**BY_CLASS, "ignore": [0]}, "write numbers other than 0"),
+        ({"mask_files": "masks/{name}_{class}"}, "data.image_files is missing; write it, too"),
+        ({**BY_CLASS, "mask_files": "gt/{name}_{class}"}, r"no image images/\{name\} has a mask gt/\{name\}_\{class\}. Correct data.image_files"),
+        ({"image_files": "images/{name}", "mask_files": "masks/{name}_{object}", "classes": ["a", "b", "c"]}, "one kind of object; list two names"),
+    ],
+)
+def test_mistakes_of_several_masks_get_their_sentences(keys, sentence, tmp_path):
+    with pytest.raises(DataError, match=sentence):
+        truths(several(tmp_path), **keys)
+
+
+def test_a_mask_of_a_class_or_an_object_has_one_value(tmp_path):
+    root = several(tmp_path)
+    save(root / "masks" / f"{SCENES[0].name}_disc.png", SCENES[1].numbers)
+    with pytest.raises(DataError, match=r"_disc.png holds the values 0, 1, 2, 3; a mask of a class is 0 and one other value.*set `instances: true`"):
+        truths(root, **BY_CLASS)
+    save(root / "masks" / f"{SCENES[0].name}_disc.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(DataError, match="both must have one size"):
+        truths(root, **BY_CLASS)
+
+
+def test_two_pictures_of_one_mask_are_no_classes(tmp_path):
+    several(tmp_path, parts=(("mask", 1), ("edges", 2)))
+    found = layout_of(Tree(tmp_path))
+    assert several_of(Tree(tmp_path)) is None and found is not None and "{class}" not in found.masks
+
+
+def test_names_that_begin_as_others_do_are_no_several_masks(tmp_path):
+    """`scan.png`, `scan_1.png`, …: each image has the mask of its own name."""
+    for i, scene in enumerate(SCENES):
+        name = f"scan_{i}" if i else "scan"
+        save(tmp_path / "images" / f"{name}.jpg", scene.image)
+        save(tmp_path / "masks" / f"{name}.png", scene.binary * np.uint8(255))
+    assert several_of(Tree(tmp_path)) is None
+    assert len(truths(tmp_path)) == len(SCENES)
 
 
 def test_a_mask_beside_its_image_is_no_image_itself():

@@ -14,9 +14,10 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from segline.data.contents import Contents
 from segline.data.formats import catalog
 from segline.data.prepare import read_folder
-from segline.data.store import EncodedMasks, Instances, PreparedDataset
+from segline.data.store import EncodedMasks, Instances
 from segline.metrics import box_ap, mask_ap
 from segline.metrics.figures import figures
 from segline.metrics.instance import InstanceScorer
@@ -49,8 +50,8 @@ def prepared(root, target, names=("cat",)):
 def test_box_and_area_of_the_source_are_kept(tmp_path):
     root = coco(tmp_path / "root", [{"segmentation": SQUARE, "bbox": [9.5, 10.25, 10.75, 9.5], "area": 99.125}])
     data = prepared(root, tmp_path / "prepared")
-    [written] = json.loads((data.folder / "test" / "instances.json").read_text())["annotations"]
-    assert (written["bbox"], written["area"]) == ([9.5, 10.25, 10.75, 9.5], 99.125)
+    stored = Contents(data.folder / "test").objects(0)
+    assert (stored.boxes.tolist(), stored.areas.tolist()) == ([[9.5, 10.25, 10.75, 9.5]], [99.125])
     objects = data.split("test", ("instances",))[0].instances
     assert objects.boxes.tolist() == [[9.5, 10.25, 20.25, 19.75]] and objects.areas.tolist() == [99.125]
     assert objects.masks.sum() == 100
@@ -114,20 +115,6 @@ def test_areas_that_nobody_gave_are_those_of_the_masks_or_boxes():
     assert Instances(masks, *rest).areas.tolist() == [6, 1]
     assert Instances(EncodedMasks(Instances(masks, *rest).rles(), (8, 8)), *rest).areas.tolist() == [6, 1]
     assert Instances(None, *rest).areas.tolist() == [8, 1]
-
-
-def test_prepared_data_without_boxes_and_areas_is_read(tmp_path):
-    """As a tool may have written it; the golden files have those of the masks."""
-    data = prepared(coco(tmp_path / "root", [{"segmentation": SQUARE, "bbox": [9, 9, 12, 12], "area": 90}]), tmp_path / "prepared")
-    folder = data.folder / "test"
-    content = json.loads((folder / "instances.json").read_text())
-    for annotation in content["annotations"]:
-        del annotation["bbox"], annotation["area"]
-    (folder / "instances.json").write_text(json.dumps(content))
-    for name in ("split.json", "instances.npy"):
-        (folder / name).unlink()
-    objects = PreparedDataset(data.folder).split("test", ("instances",))[0].instances
-    assert objects.boxes.tolist() == [[10, 10, 20, 20]] and objects.areas.tolist() == [100]
 
 
 def test_the_area_of_the_source_says_what_is_small(tmp_path):

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from segline import params, progress
 from segline.data.check import Refused
+from segline.data.convert.convert import convert_prepared
 from segline.data.download import download
 from segline.data.formats import catalog
 from segline.data.formats.base import Record, SourceClass, SourceData
@@ -89,7 +90,7 @@ def test_the_contract_of_the_store(tmp_path):
     assert info.truths == ("index", "instances")
     assert [(c.id, c.name, c.thing) for c in info.classes] == [(0, "background", False), (1, "person", True)]
     assert info.classes[0].color == (0, 0, 0)
-    assert (info.image, info.scored, info.version) == (ImageKind(), "test", 2)
+    assert (info.image, info.scored, info.version) == (ImageKind(), "test", 3)
     train = data.split("train", BOTH)
     pixels = np.concatenate([s.image.reshape(-1, 3) for s in train]) / 255
     assert np.allclose(info.mean, pixels.mean(axis=0), atol=1e-5) and np.allclose(info.std, pixels.std(axis=0), atol=1e-5)
@@ -100,17 +101,21 @@ def test_the_contract_of_the_store(tmp_path):
     assert info.class_pixels == tuple(sum(int((m == c).sum()) for m in masks) for c in (0, 1))
     assert info.class_image_pixels == (sum(m.size for m in masks),) * 2
     for split in ("train", "val", "test"):
-        for sample in data.split(split, BOTH):
+        stored = data.split(split, BOTH)
+        for i, sample in enumerate(stored):
             assert sample.image.shape[:2] == sample.mask.shape
             assert (sample.instances.masks.any(axis=0) == (sample.mask == 1)).all()
             original = root / "PNGImages" / f"{sample.name}.png"
-            assert (data.folder / split / "images" / f"{sample.name}.png").read_bytes() == original.read_bytes()
+            assert stored.content(i) == original.read_bytes()
 
 
 def test_pycocotools_reads_the_instances(tmp_path):
     prepared = run(source(tmp_path / "root"), tmp_path / "out")
-    coco = COCO(prepared / "train" / "instances.json")
-    assert sorted(i["file_name"] for i in coco.imgs.values()) == sorted(f.name for f in (prepared / "train" / "images").iterdir())
+    convert_prepared(prepared, "coco", tmp_path / "coco")
+    coco = COCO(tmp_path / "coco" / "annotations" / "instances_train.json")
+    train = PreparedDataset(prepared).split("train", BOTH)
+    masks = {f"{sample.name}.png": sample.mask for sample in train}
+    assert sorted(i["file_name"] for i in coco.imgs.values()) == train.names() == sorted(masks)
     assert coco.loadCats(coco.getCatIds()) == [{"id": 1, "name": "person"}]
     assert len(coco.anns) == 6
     for annotation in coco.anns.values():
@@ -120,7 +125,7 @@ def test_pycocotools_reads_the_instances(tmp_path):
         assert annotation["area"] == mask.sum()
         assert isinstance(annotation["segmentation"]["counts"], str)
         image = coco.imgs[annotation["image_id"]]
-        truth = np.asarray(Image.open(prepared / "train" / "masks" / image["file_name"]))
+        truth = masks[image["file_name"]]
         assert (truth[mask] == annotation["category_id"]).all() and mask.shape == (image["height"], image["width"])
 
 
@@ -142,6 +147,22 @@ def test_changed_truth_changes_the_hash_of_its_split_alone(tmp_path):
     assert before.fingerprint != after.fingerprint
 
 
+def test_an_added_image_changes_the_files_of_its_split_alone(tmp_path):
+    """DVC compares the folders of the splits: who reads another one has nothing to do again."""
+    root = tmp_path / "root"
+    for split, count in (("train", 4), ("val", 2), ("test", 3)):
+        for i in range(count):
+            save(root / split / f"{split}{i}.png", np.random.default_rng([count, i]).integers(0, 255, (H, W, 3)))
+            save(root / f"{split}annot" / f"{split}{i}.png", np.arange(H * W).reshape(H, W) % 11)
+    before = files(run(root, tmp_path / "a", "camvid"))
+    save(root / "test" / "more.png", np.random.default_rng(9).integers(0, 255, (H, W, 3)))
+    save(root / "testannot" / "more.png", np.arange(H * W).reshape(H, W) % 11)
+    after = files(run(root, tmp_path / "b", "camvid"))
+    changed = {name for name in before if before[name] != after[name]}
+    of_test = {f"test/{name}" for name in ("split.json", "index-000.arrow", "images-000.arrow", "masks-000.arrow")}
+    assert before.keys() == after.keys() and changed == {"dataset.json", "check.json"} | of_test
+
+
 def test_other_file_types_become_png(tmp_path):
     root = source(tmp_path / "root", 4)
     rng = np.random.default_rng(1)
@@ -150,11 +171,12 @@ def test_other_file_types_become_png(tmp_path):
     save(root / "PNGImages" / "im0.tif", grey)
     (root / "PNGImages" / "im1.png").unlink()
     save(root / "PNGImages" / "im1.BMP", colour)
-    prepared = run(root, tmp_path / "out")
-    images = {f.name: f for f in prepared.rglob("images/*")}
-    assert set(images) == {f"im{i}.png" for i in range(4)}
-    assert (np.asarray(Image.open(images["im0.png"])) == grey[..., None]).all()
-    assert (np.asarray(Image.open(images["im1.png"])) == colour).all()
+    data = PreparedDataset(run(root, tmp_path / "out"))
+    splits = [data.split(name, ()) for name in data.info.counts]
+    assert {name for split in splits for name in split.names()} == {f"im{i}.png" for i in range(4)}
+    images = {sample.name: sample.image for split in splits for sample in split}
+    assert (images["im0"] == grey[..., None]).all() and (images["im1"] == colour).all()
+    assert all(split.content(0).startswith(b"\x89PNG") for split in splits)
 
 
 def test_names_stay_unique_across_folders():
@@ -190,7 +212,7 @@ def test_harmless_things_are_listed_and_told(tmp_path, capsys):
 def test_long_work_tells_a_log_how_far_it_is(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "PAUSE_S", -1.0)
     run(source(tmp_path / "root"), tmp_path / "out")
-    lines = capsys.readouterr().err.splitlines()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("preparing")]
     assert [line.partition(",")[0] for line in lines] == [f"preparing images: {i} of 6" for i in range(1, 6)]
 
 
@@ -527,7 +549,7 @@ def test_real_data(tmp_path, data_format, folder, counts):
     scored = data.split(data.info.scored, BOTH)
     if data_format == "pennfudan":
         names = sorted(f.stem for f in (root / "PNGImages").iterdir())
-        assert sorted(f.stem for f in scored.files) == names[3::4]
+        assert [Path(name).stem for name in scored.names()] == names[3::4]
     else:
         original = COCO(root / "annotations" / "instances_val2017.json")
         ids = {category["name"]: category["id"] for category in original.cats.values()}

@@ -20,6 +20,7 @@ from segline.data.check import Frame
 from segline.data.formats import catalog
 from segline.data.masks import Box, Ellipse, Outline
 from segline.data.reading.tree import Tree
+from segline.data.tool_shapes import FilledEllipse, TouchedCircle
 from segline.errors import DataError
 
 tools = campaign_of("tool_sources")
@@ -241,23 +242,23 @@ def shapes_of(*shapes):
 def test_labelme_circles_and_lines(labelme):
     circle = {"points": [[10, 10], [14, 13]], "shape_type": "circle"}
     edit(labelme / "train" / "a.json", shapes_of(circle, {"points": [[1, 1], [5, 5]], "shape_type": "line"}, {"points": [[1, 1]], "shape_type": "point"}))
-    np.testing.assert_array_equal(truths("labelme", labelme)["a"].objects[0].mask, Ellipse(10, 10, 5, 5).draw((H, W)))
+    np.testing.assert_array_equal(truths("labelme", labelme)["a"].objects[0].mask, TouchedCircle(10, 10, 14, 13).draw((H, W)))
     assert read("labelme", labelme).left_out == {"line (drawn, but no area)": 1, "point (drawn, but no area)": 1}
 
 
 def test_labelme_what_is_drawn_later_lies_above(labelme):
-    small = {"label": "dog", "points": tools.corners((4, 4, 8, 8)), "shape_type": "polygon"}
-    edit(labelme / "train" / "a.json", shapes_of(small, {"points": tools.corners(CAT)}))
+    small = {"label": "dog", "points": tools.rim((4, 4, 8, 8)), "shape_type": "polygon"}
+    edit(labelme / "train" / "a.json", shapes_of(small, {"points": tools.rim(CAT)}))
     truth = truths("labelme", labelme)["a"]
     assert not (truth.mask == 2).any() and sorted(int(one.mask.sum()) for one in truth.objects) == [16, 100]
 
 
-def test_labelme_fills_as_labelme_does_where_it_is_asked_to(labelme):
+def test_labelme_fills_as_labelme_does_unless_it_is_asked_not_to(labelme):
     """Its own exports draw polygons, circles and rectangles by Pillow."""
     polygon, circle, corners = [[2.4, 3.1], [20.6, 5.2], [13.3, 18.9]], [[10.2, 10.7], [14, 13]], [[3.7, 4.2], [12.1, 9.9]]
     shapes = [{"points": polygon}, {"points": circle, "shape_type": "circle"}, {"points": corners, "shape_type": "rectangle"}]
     edit(labelme / "train" / "a.json", shapes_of(*shapes))
-    found = [one.mask for one in truths("labelme", labelme, fill="touched")["a"].objects]
+    found = [one.mask for one in truths("labelme", labelme)["a"].objects]
     radius = math.hypot(3.8, 2.3)
     for mask, (draw, where) in zip(
         found,
@@ -271,26 +272,29 @@ def test_labelme_fills_as_labelme_does_where_it_is_asked_to(labelme):
         image = Image.new("L", (W, H))
         getattr(ImageDraw.Draw(image), draw)(where, outline=1, fill=1)
         np.testing.assert_array_equal(mask, np.asarray(image) == 1)
-    assert all(mask.sum() > one.mask.sum() for mask, one in zip(found, truths("labelme", labelme)["a"].objects, strict=True))
+    assert all(mask.sum() > one.mask.sum() for mask, one in zip(found, truths("labelme", labelme, fill="centre")["a"].objects, strict=True))
     edit(labelme / "train" / "a.json", shapes_of({"points": [[0, 0], [1e9, 1e300]], "shape_type": "circle"}, {"points": [[-1e300, 0], [1e300, 0], [5, 1e300]]}))
-    refuses("its circle has a radius of 1e.300 pixels", "labelme", labelme, fill="touched")
+    refuses("its circle has a radius of 1e.300 pixels", "labelme", labelme)
+    assert len(truths("labelme", labelme, fill="centre")["a"].objects) == 2
 
 
-def test_groups_lie_where_their_last_part_was_drawn(labelme, tmp_path):
-    group = [{"points": tools.corners(box), "group_id": 4} for box in tools.PARTS]
-    below = {"label": "dog", "points": tools.corners((22, 2, 30, 22))}
+def test_what_lies_above_of_groups(labelme, tmp_path):
+    """labelme draws part by part; CVAT the whole group where its uppermost part lies."""
+    group = [{"points": tools.rim(box), "group_id": 4} for box in tools.PARTS]
+    below = {"label": "dog", "points": tools.rim((22, 2, 30, 22))}
     edit(labelme / "train" / "a.json", shapes_of(*group, below))
     assert (truths("labelme", labelme)["a"].mask[tools.PARTED] == 2).all()
     edit(labelme / "train" / "a.json", shapes_of(group[0], below, group[1]))
-    assert (truths("labelme", labelme)["a"].mask[tools.PARTED] == 1).all()
+    mask = truths("labelme", labelme)["a"].mask
+    assert (mask[tools.rect(*tools.PARTS[0])] == 2).all() and (mask[tools.rect(*tools.PARTS[1])] == 1).all()
     root = tools.cvat(tmp_path / "cvat")
     replaced(root, "<points .*?</points>", '<box label="cat" xtl="22" ytl="2" xbr="30" ybr="22" z_order="0"/>')
     assert (truths("cvat", root)["a"].mask[tools.PARTED] == 1).all()
 
 
 def test_labelme_background_and_ignored(labelme):
-    hidden = {"label": "__ignore__", "points": tools.corners((2, 3, 4, 5))}
-    edit(labelme / "train" / "a.json", shapes_of({"points": tools.corners(CAT)}, {"label": "_background_", "points": tools.corners((6, 6, 8, 8))}, hidden))
+    hidden = {"label": "__ignore__", "points": tools.rim((2, 3, 4, 5))}
+    edit(labelme / "train" / "a.json", shapes_of({"points": tools.rim(CAT)}, {"label": "_background_", "points": tools.rim((6, 6, 8, 8))}, hidden))
     truth = truths("labelme", labelme)["a"]
     expected = tools.rect(*CAT).astype(np.uint8)
     expected[6:8, 6:8], expected[3:5, 2:4] = 0, 255
@@ -327,7 +331,7 @@ def test_labelme_boxes_alone_are_boxes(labelme):
         (shapes_of({"points": [[1, 1], [9, 9]], "shape_type": "cube"}), "its shape_type is 'cube'; known are polygon"),
         (shapes_of({"points": [[1, "1"], [2, 2], [3, 3]]}), r"train/a.json: shapes\[0\].points\[0\]\[1\] must be a valid number; correct it"),
         (shapes_of({"points": [[1, math.nan], [2, 2], [3, 3]]}), "must be a finite number"),
-        (shapes_of({"label": " ", "points": tools.corners(CAT)}), "train/a.json: a class is called ' '"),
+        (shapes_of({"label": " ", "points": tools.rim(CAT)}), "train/a.json: a class is called ' '"),
         (lambda content: content.pop("imagePath"), "imagePath is missing"),
         (lambda content: content.update(imagePath="nowhere.png", imageData="abc"), "nowhere.png', which is nowhere in the folder.*labelme_export_json"),
         (lambda content: content.update(imageHeight=0), "imageHeight must be greater than or equal to 1"),
@@ -347,7 +351,7 @@ def test_all_mistakes_are_told_at_once(labelme):
 
 
 def test_objects_of_no_pixels_are_left_out_and_listed(labelme):
-    edit(labelme / "train" / "a.json", shapes_of({"points": tools.corners((100, 100, 110, 110))}, {"points": tools.corners(CAT)}))
+    edit(labelme / "train" / "a.json", shapes_of({"points": tools.rim((100, 100, 110, 110))}, {"points": tools.rim(CAT)}))
     truth = truths("labelme", labelme)["a"]
     assert len(truth.objects) == 1 and truth.refused[0].reason == "shape 1 of train/a.json covers no pixel"
 
@@ -493,8 +497,16 @@ def test_cvat_ellipses_and_turned_boxes(cvat):
     replaced(cvat, "<box .*?</box>", '<ellipse label="dog" cx="15.5" cy="11" rx="9.25" ry="4" rotation="30" z_order="1"/>')
     replaced(cvat, "<polygon .*?</polygon>", '<box label="cat" xtl="4" ytl="4" xbr="14" ybr="8" rotation="90.0" z_order="0"/>')
     found = {int(one.label): one.mask for one in truths("cvat", cvat)["a"].objects[:2]}
-    np.testing.assert_array_equal(found[2], Ellipse(15.5, 11, 9.25, 4, 30).draw((H, W)))
+    np.testing.assert_array_equal(found[2], FilledEllipse(15.5, 11, 9.25, 4, 30).draw((H, W)))
     np.testing.assert_array_equal(found[1], tools.rect(7, 1, 11, 11))
+
+
+def test_cvat_labels_of_what_has_no_area_and_objects_without_a_label(cvat):
+    replaced(cvat, "<labels>", "<labels><label><name>nose</name><type>points</type></label><label><name>cow</name><type>any</type></label>")
+    replaced(cvat, '<box label="dog"', '<box label=""')
+    source = read("cvat", cvat)
+    assert [one.name for one in source.classes] == ["background", "cow", "cat", "dog"]
+    assert source.left_out == {"points (drawn, but no area)": 1, "(without a label)": 1}
 
 
 def test_cvat_images_of_one_name_in_two_subsets(cvat):

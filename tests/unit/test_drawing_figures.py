@@ -12,8 +12,10 @@ from PIL import Image
 from segline.drawing import confusion
 from segline.drawing.confusion import confusion_picture
 from segline.drawing.curves import history_picture
+from segline.drawing.differences import Difference, differences_picture
 from segline.drawing.precision_recall import precision_recall_picture
 from segline.drawing.tables import class_picture, write_class_table, write_csv
+from segline.drawing.tradeoff import Panel, Point, best, tradeoff_picture
 
 RECALLS = np.linspace(0, 1, 101)
 
@@ -45,7 +47,17 @@ def _history(count: int, file: Path) -> None:
     history_picture(rows, "miou", file)
 
 
-@pytest.mark.parametrize("draw", [_confusion, _classes, _precision_recall, _history])
+def _differences(count: int, file: Path) -> None:
+    lines = [Difference(f"group {i % 2}", name, i - 3, i - 4.5, i - 1.5) for i, name in enumerate(_names(count))]
+    differences_picture(lines, title="miou", first="one", second="a model with a name that is far too long for an axis", file=file)
+
+
+def _tradeoff(count: int, file: Path) -> None:
+    points = [Point(name, 3.0 + i, 0.5 + i / 100, None if i % 2 else 0.4, None if i % 2 else 0.9, i or None) for i, name in enumerate(_names(count))]
+    tradeoff_picture([Panel("miou on 3 images", "miou", points)], file)
+
+
+@pytest.mark.parametrize("draw", [_confusion, _classes, _precision_recall, _history, _differences, _tradeoff])
 @pytest.mark.parametrize("count", [1, 7, 30])
 def test_figures_are_drawn_and_repeat(draw: Callable[[int, Path], None], count: int, tmp_path: Path) -> None:
     draw(count, tmp_path / "a.png")
@@ -105,3 +117,9 @@ def test_class_tables_are_sorted_by_their_last_column(tmp_path: Path) -> None:
 def test_csv_keeps_what_needs_quotes(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", ["name", "score"], [("a, b", 1), ("ä", 2.5)])
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == 'name,score\n"a, b",1\nä,2.5\n'
+
+
+def test_what_is_beaten_in_figure_and_time_is_not_among_the_best() -> None:
+    places = [(5.0, 0.7), (9.0, 0.7), (9.0, 0.8), (2.0, 0.5), (12.0, 0.6)]
+    points = [Point(str(i), milliseconds, value, None, None, None) for i, (milliseconds, value) in enumerate(places)]
+    assert [point.name for point in best(points)] == ["3", "0", "2"]

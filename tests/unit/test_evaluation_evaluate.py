@@ -175,8 +175,8 @@ def untrained(tmp_path: Path, arch: str, dataset: PreparedDataset, **changes: An
 
 
 @pytest.mark.parametrize(("arch", "wanted", "plots"), [
-    ("unet", {"miou", "miou_low", "miou_high", "mdice", "pixel_accuracy", "iou/ground"}, {"confusion_matrix.png"}),
-    ("maskrcnn", {"mask_ap", "mask_ap_low", "mask_ap50", "box_ap", "box_ap50"}, {"pr_curve.png", "pr_curve.csv"}),
+    ("unet", {"miou", "miou_low", "miou_high", "mdice", "pixel_accuracy", "iou/ground", "mdice_per_image", "ceiling_miou"}, {"confusion_matrix.png"}),
+    ("maskrcnn", {"mask_ap", "mask_ap_low", "mask_ap50", "box_ap", "box_ap50", "mask_ar1", "ceiling_mask_ap"}, {"pr_curve.png", "pr_curve.csv"}),
 ])  # fmt: skip
 def test_the_stage(dataset: PreparedDataset, tmp_path: Path, arch: str, wanted: set[str], plots: set[str]) -> None:
     folder, plan = untrained(tmp_path, arch, dataset)
@@ -185,7 +185,7 @@ def test_the_stage(dataset: PreparedDataset, tmp_path: Path, arch: str, wanted: 
     assert wanted <= set(written)
     assert {key: written[key] for key in returned} == returned
     assert (written["split"], written["split_hash"], written["images"]) == ("test", dataset.info.split_hashes["test"], 7)
-    assert plots | {"training_curves.png", "overlays", "per_image.csv"} <= {file.name for file in folder.plots.iterdir()}
+    assert plots | {"training_curves.png", "ceiling.png", "overlays", "per_image.csv"} <= {file.name for file in folder.plots.iterdir()}
     assert len(counts_file.load(folder.counts)) == 7
     first = {file.name: file.read_bytes() for file in folder.path.rglob("*.*")}
     evaluate_model(plan, folder, dataset, accelerator="cpu", progress=False)
@@ -221,7 +221,28 @@ def test_the_chosen_metrics_are_told_and_no_other(few: PreparedDataset, tmp_path
     folder, _ = untrained(tmp_path, "unet", few)
     plan = factories.plans("m", factories.settings("unet"), few, evaluate=Evaluate(metrics=["pixel_accuracy"], overlays=0, resamples=100)).evaluate
     found = evaluate_model(plan, folder, few, accelerator="cpu", progress=False)
-    assert {key for key in found if "/" not in key} == {"pixel_accuracy", "pixel_accuracy_low", "pixel_accuracy_high", "miou", "miou_low", "miou_high"}
+    told = {f"{key}{end}" for key in ("pixel_accuracy", "miou") for end in ("", "_low", "_high")}
+    assert {key for key in found if "/" not in key} == told | {"ceiling_pixel_accuracy", "ceiling_miou"}
+
+
+def test_metrics_on_request_are_counted_and_drawn(few: PreparedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = untrained(tmp_path, "unet", few)
+    words = ["iou", "boundary_iou", "boundary_f1", "ece", "stuff_pq"]
+    settings = factories.settings("unet", input={"size": [32, 32]})
+    plan = factories.plans("m", settings, few, evaluate=Evaluate(metrics=words, overlays=0, resamples=100)).evaluate
+    found = evaluate_model(plan, folder, few, accelerator="cpu")
+    for headline in ("boundary_iou", "boundary_f1", "ece", "stuff_pq"):
+        assert found[f"{headline}_low"] <= found[headline] <= found[f"{headline}_high"]
+    assert 0.3 < found["ceiling_boundary_iou"] < found["ceiling_miou"] < 1
+    assert "ceiling_ece" not in found
+    assert {"reliability.png", "reliability.csv", "ceiling.png"} <= {file.name for file in folder.plots.iterdir()}
+    assert figures(counts_file.load(folder.counts), [catalog.get(word) for word in words], CLASSES).items() <= found.items()
+    assert f"has miou {found['ceiling_miou']:.4f} ({found['miou']:.4f} of it is reached)" in capsys.readouterr().out
+
+
+def test_thresholds_are_refused_where_there_are_not_two_classes(few: PreparedDataset) -> None:
+    with pytest.raises(ParametersError, match=r"evaluate.metrics: thresholds is for data of two classes, and this has 3\. Remove it"):
+        factories.plans("m", factories.settings("unet"), few, evaluate=Evaluate(metrics=["iou", "thresholds"]))
 
 
 def _wordless(*_sizes: int, **_options: object) -> None:

@@ -158,6 +158,11 @@ def test_the_stage(dataset: PreparedDataset, tmp_path: Path, arch: str, monkeypa
     proof = json.loads(folder.parity.read_text())
     assert proof["passed"] and proof["split_hash"] == plans.export.scored.hash and proof["opset"] == plans.export.opset
     assert Predictor(folder.onnx, threads=1).specification.geometry == plans.export.geometry
+    state = torch.load(folder.weights, weights_only=True)
+    learnt = sum(value.numel() for name, value in state.items() if not name.endswith(("running_mean", "running_var", "num_batches_tracked")))
+    assert proof["cost"]["parameters"] == learnt and proof["cost"]["memory_bytes"] > 4 * learnt and proof["cost"]["multiply_adds"] > 1e6
+    assert proof["cost"]["latency"]["median_ms"] > 0 and "Apache-2.0 (segline)" in proof["licences"]["code"]
+    assert proof["licences"]["weights"] == "none needed: trained from scratch"
 
     def another(graph: EvalGraph, specification: Specification, file: Path, opset: int, **_: Any) -> None:
         """A file of other weights: what a broken exporter would leave."""

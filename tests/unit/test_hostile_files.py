@@ -37,7 +37,7 @@ def test_damage_ends_in_a_sentence_or_is_none(root: Path) -> None:
 def test_each_file_is_named_by_the_sentence(root: Path, content: str) -> None:
     forgiving = ("identity.json", "owner.json")  # they only explain; without them the training starts afresh
     for name, use in hostile.targets(root).items():
-        if not name.endswith(".json") or name.endswith(forgiving) or name.endswith("instances.json"):
+        if not name.endswith(".json") or name.endswith(forgiving):
             continue
         if name.endswith(("metrics.json", "trained_on.json")) and content.startswith("{") and content != "{":
             continue  # a mapping of whatever figures is one

@@ -22,8 +22,11 @@ from segline_runtime.specification import ClassInfo
 
 CLASSES = [ClassInfo(i, name, (i, i, i), i > 0) for i, name in enumerate(["ground", "disc", "ring; open"])]
 NAMES = [info.name for info in CLASSES]
-SEMANTIC = ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "class_support")
-INSTANCE = ("mask_ap", "box_ap", "object_support")
+SEMANTIC = (
+    *("iou", "dice", "pixel_accuracy", "pixel_error", "class_accuracy", "fw_iou", "iou_per_image", "dice_per_image", "class_support"),
+    *("boundary_iou", "boundary_f1", "stuff_pq", "ece", "thresholds"),
+)
+INSTANCE = ("mask_ap", "box_ap", "mask_voc_ap", "box_voc_ap", "pq", "object_support")
 
 
 def pixel_counts(images: int = 12, seed: int = 0, *, quality: float = 0.7) -> PixelCounts:

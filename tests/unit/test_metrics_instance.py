@@ -8,9 +8,11 @@ import io
 import json
 import pickle
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hotcoco
 import numpy as np
 import pytest
 import torch
@@ -22,18 +24,20 @@ from pycocotools.cocoeval import COCOeval
 from torchmetrics.detection import MeanAveragePrecision
 
 from segline.data.run_lengths import encode
-from segline.data.store import Instances, Sample
-from segline.metrics import catalog, detection_matching
+from segline.data.store import EncodedMasks, Instances, Sample
+from segline.metrics import catalog, detection_matching, placed_codes
 from segline.metrics.average_precision import precision
 from segline.metrics.detection_counts import AREAS, RECALLS, THRESHOLDS
 from segline.metrics.figures import figures as figures_of
 from segline.metrics.instance import InstanceScorer
 from segline.metrics.matching import Matching, match
-from segline.metrics.overlaps import mask_overlaps
+from segline.metrics.overlaps import mask_overlaps, outlines
+from segline_runtime.masks import extent
 from segline_runtime.predictions import InstancePrediction
 from segline_runtime.specification import ClassInfo
 
 CLASSES = [ClassInfo(0, "background", (0, 0, 0), False), *(ClassInfo(i, name, (9, 9, 9), True) for i, name in enumerate(["disc", "ring; open", "star"], 1))]
+SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 METRICS = [catalog.get(word) for word in ("mask_ap", "box_ap", "object_support")]
 Pair = tuple[InstancePrediction, Sample]
 
@@ -150,11 +154,11 @@ def test_agrees_with_pycocotools_on_files(tmp_path: Path, kind: str, seed: int, 
     pairs = _split(seed, crowds=crowds, labels=labels)
     figures = _metrics(_scored(pairs))
     stats, precision = _from_files(pairs, tmp_path, kind)
-    names = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", None, None, "ar"]
-    for name, value in zip(names, stats[:9], strict=True):
-        if name and value >= 0:
+    names = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar", "ar_small", "ar_medium", "ar_large"]
+    for name, value in zip(names, stats, strict=True):
+        if value >= 0:
             assert figures[f"{kind}_{name}"] == pytest.approx(value, abs=1e-9), name
-        elif name:
+        else:
             assert f"{kind}_{name}" not in figures
     for k, key in enumerate(["disc", "ring_open", "star"]):
         of_class = precision[:, :, k, 0, -1]
@@ -364,7 +368,69 @@ def test_codes_are_those_that_pycocotools_makes() -> None:
     for case in range(600):
         mask = random.random(random.integers(1, 14, 2)) < random.choice([0, 0.05, 0.5, 0.95, 1])
         mask[:, : case % 4] = True  # whole columns, which one run fills
-        assert encode(mask) == rle.encode(np.asfortranarray(mask, np.uint8))
+        expected = rle.encode(np.asfortranarray(mask, np.uint8))
+        assert encode(mask) == expected
+        rows, columns = extent(mask)
+        wider = slice(max(rows.start - 1, 0), min(rows.stop + 1, mask.shape[0])), slice(max(columns.start - 2, 0), min(columns.stop + 1, mask.shape[1]))
+        for within in ((rows, columns), wider, (slice(0, mask.shape[0]), slice(0, mask.shape[1]))):
+            assert placed_codes.encode(mask, within) == expected
+
+
+def test_masks_beside_their_boxes_are_found_all_the_same() -> None:
+    """Nobody promises that a mask lies in its box."""
+    masks = _squares((5, 5, 20), (30, 40, 12))
+    prediction = replace(_found(masks, [1, 1], [0.9, 0.8]), boxes=np.array([(0, 0, 8, 8), (1, 1, 1, 1)], np.float32))
+    around = outlines(prediction)
+    assert around.areas.tolist() == [400, 144]
+    truth = _truth(masks, [1, 1]).instances
+    assert truth is not None
+    np.testing.assert_array_equal(mask_overlaps(truth, prediction, around), np.eye(2))
+
+
+@pytest.mark.parametrize("kind", ["mask", "box"])
+def test_all_twelve_figures_on_real_objects_are_those_of_pycocotools_and_hotcoco(kind: str) -> None:
+    """Objects of photographs, small and large, some of them crowds; detections are the objects moved, and every score is one of four."""
+    file = SHARED / "coco_tiny" / "annotations" / "instances_val2017.json"
+    if not file.is_file():
+        pytest.skip("the real data coco_tiny is not beside the checkout")
+    content = json.loads(file.read_text())
+    content["images"] = content["images"][:40]
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in sizes]
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = content
+        coco.createIndex()
+    names = [category["id"] for category in content["categories"]]
+    classes = [ClassInfo(k, str(name), (9, 9, 9), True) for k, name in enumerate(names)]
+    random, scorer, results = np.random.default_rng(4), InstanceScorer(classes), []
+    for number, size in sizes.items():
+        given = coco.loadAnns(coco.getAnnIds(imgIds=[number]))
+        codes = [coco.annToRLE(one) for one in given]
+        boxes = np.array([one["bbox"] for one in given], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        labels = np.array([names.index(one["category_id"]) for one in given], np.int64)
+        crowd, areas = np.array([one["iscrowd"] for one in given], np.bool_), np.array([one["area"] for one in given], np.float64)
+        truth = Instances(EncodedMasks(codes, size), boxes, labels, crowd, areas)
+        chosen = random.integers(0, max(len(given), 1), 2 * len(given)).tolist()
+        masks = np.zeros((len(chosen), *size), np.bool_)
+        for mask, i in zip(masks, chosen, strict=True):
+            mask[:] = np.roll(truth.mask(i), random.integers(-4, 5, 2), (0, 1))
+        prediction = _found(masks, labels[chosen].tolist(), random.choice([0.2, 0.5, 0.5, 0.9], len(chosen)).tolist())
+        scorer.add(prediction, Sample(number, str(number), np.zeros((*size, 3), np.uint8), None, truth))
+        for mask, label, score, box in zip(masks, prediction.labels, prediction.scores, prediction.boxes.astype(float), strict=True):
+            shape = {"segmentation": rle.encode(np.asfortranarray(mask, np.uint8))} if kind == "mask" else {"bbox": [*box[:2], *(box[2:] - box[:2])]}
+            results.append({"image_id": number, "category_id": names[int(label)], "score": float(score), **shape})
+    found = figures_of(scorer.counts(), [catalog.get(f"{kind}_ap")], classes)
+    words = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar", "ar_small", "ar_medium", "ar_large"]
+    ours = [found[f"{kind}_{word}"] for word in words]
+    for loaded, engine in ((coco, COCOeval), (hotcoco.COCO(content), hotcoco.COCOeval)):
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools writes into the results that it is given
+            evaluation = engine(loaded, loaded.loadRes([dict(one) for one in results]), {"mask": "segm", "box": "bbox"}[kind])
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        np.testing.assert_allclose(ours, evaluation.stats, rtol=0, atol=1e-12)
 
 
 def test_many_large_masks_need_little_memory() -> None:

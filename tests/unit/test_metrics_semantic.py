@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, jaccard_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, jaccard_score, zero_one_loss
 from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.segmentation import DiceScore
 
@@ -26,7 +26,7 @@ from segline.metrics.semantic import SemanticScorer
 from segline_runtime.predictions import SemanticPrediction
 from segline_runtime.specification import ClassInfo
 
-METRICS = [catalog.get(word) for word in ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "class_support")]
+METRICS = [catalog.get(word) for word in ("iou", "dice", "pixel_accuracy", "pixel_error", "class_accuracy", "fw_iou", "iou_per_image", "class_support")]
 
 
 def _metrics(scorer: SemanticScorer) -> dict[str, float]:
@@ -84,6 +84,7 @@ def test_agrees_with_scikit_learn(seed: int, classes: int, used: int, ignored: f
 
     np.testing.assert_array_equal(scorer.counts().confusion, confusion_matrix(truth, predicted, labels=range(classes)))
     assert figures["pixel_accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+    assert figures["pixel_error"] == pytest.approx(zero_one_loss(truth, predicted))
     assert figures["miou"] == pytest.approx(jaccard_score(truth, predicted, labels=labels, average="macro"))
     assert figures["mdice"] == pytest.approx(f1_score(truth, predicted, labels=labels, average="macro"))
     assert figures["fw_iou"] == pytest.approx(jaccard_score(truth, predicted, labels=labels, average="weighted"))

@@ -140,6 +140,64 @@ def test_exactly_the_pairs_of_norm_and_relu_are_joined(encoder: str) -> None:
         torch.testing.assert_close(network(given), leaky)
 
 
+OWN = {
+    **{"fcn32s": 13, "fcn16s": 13, "fcn8s": 13, "deeplabv1": 13, "deconvnet": 13 + 3 + 13, "segnet": 13 + 12},
+    **{"unet_2015": 18, "tiramisu56": 12, "tiramisu67": 12, "tiramisu103": 12, "patch": 3, "resenc_unet": 1 + 4 + 3},
+}
+"""Architecture that is written here → its pairs, as small as `factories` has it."""
+
+
+@pytest.mark.parametrize("arch", OWN)
+def test_networks_that_are_written_here_join_their_pairs(arch: str) -> None:
+    """They compute what they do with batch norm, where the activation has the same slope; and so does the form of them that is exported."""
+    built = []
+    for word in ("batch", "inplace_abn"):
+        torch.manual_seed(0)
+        network = catalog.build(factories.settings(arch, norm=word), channels=3, classes=3)
+        torch.manual_seed(1)
+        for weight in network.parameters():
+            if not weight.any():
+                nn.init.normal_(weight, std=0.1)  # scores that begin at zero
+        built.append(network.eval())
+    plain, network = built
+    joined = [module for module in network.modules() if isinstance(module, InPlaceABN)]
+    assert len(joined) == OWN[arch]
+    given = values(2, 3, 64, 64, dtype=torch.float32)
+    with torch.no_grad():
+        found, expected = network(given)["logits"], plain(given)["logits"]
+        assert expected.std() > 0
+        if arch == "resenc_unet":
+            torch.testing.assert_close(found, expected)  # its own activation is the leaky one
+        else:
+            assert not torch.equal(found, expected)
+            for module in joined:
+                module.slope = 0.0
+            torch.testing.assert_close(network(given)["logits"], expected, rtol=0, atol=0)
+            for module in joined:
+                module.slope = SLOPE
+        inplace_abn.unfold(network)
+        torch.testing.assert_close(network(given)["logits"], found)
+    assert not any(isinstance(module, InPlaceABN | inplace_abn.InsideNorm) for module in network.modules())
+
+
+@pytest.mark.parametrize("arch", sorted({"segnet", "resenc_unet", "tiramisu56", "unet_2015", "deconvnet", "patch"}))
+def test_networks_that_are_written_here_keep_less(arch: str) -> None:
+    """Bytes that a step keeps for its backward pass; and the gradients reach all weights."""
+    kept = []
+    for word in ("batch", "inplace_abn"):
+        network = catalog.build(factories.settings(arch, norm=word), channels=3, classes=3).train()
+        places: dict[int, int] = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda value: places.__setitem__(value.untyped_storage().data_ptr(), value.untyped_storage().nbytes()) or value,  # noqa: B023
+            lambda value: value,
+        ):
+            outputs = network(values(2, 3, 64, 64, dtype=torch.float32))
+        sum(output.square().sum() for output in outputs.values()).backward()
+        assert all(weight.grad is not None for weight in network.parameters())
+        kept.append(sum(places.values()))
+    assert kept[1] < kept[0]
+
+
 def test_a_network_without_such_a_pair_is_refused_in_a_sentence() -> None:
     with pytest.raises(ModelError, match=r"this network has no such pair\. Choose an encoder of ResNet's or VGG's kind"):
         inplace_abn.exchange(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Hardswish()))

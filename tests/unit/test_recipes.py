@@ -70,7 +70,7 @@ def test_it_is_right_for_each_of_its_architectures(tmp_path: Path, dataset: Prep
 @pytest.mark.parametrize("name", catalog.RECIPES)
 def test_its_transforms_can_be_made(tmp_path: Path, name: str) -> None:
     settings = model(tmp_path, arch=catalog.get(name).architectures[0], recipe=name)
-    Augmentation(settings.augment, geometry=settings.input.geometry((64, 64)), truth=tasks.get(settings.task).truth)
+    Augmentation(settings.augment, geometry=settings.geometry((64, 64)), truth=tasks.get(settings.task).truth)
 
 
 @pytest.mark.parametrize("name", catalog.RECIPES)

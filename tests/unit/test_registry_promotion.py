@@ -140,6 +140,8 @@ def test_a_number_and_another_metric_can_be_asked_for(house: House) -> None:
     assert house.promote(number=1, metric="iou/bright", at_least=0.99).version.number == 1
     with pytest.raises(RegistryError, match=r"no metric 'mask_ap'.*miou.*promote\.unet\.metric"):
         house.promote(metric="mask_ap", at_least=0.5)
+    with pytest.raises(RegistryError, match=r"Of pixel_error less is better, and promotion takes the larger figure\. Name another figure"):
+        house.promote(metric="pixel_error", at_least=0.5)
     with pytest.raises(RegistryError, match="no version 9"):
         house.promote(number=9)
 
@@ -273,7 +275,7 @@ def test_an_incumbent_whose_files_are_gone_is_known_by_its_counts_and_a_candidat
 
 
 def test_images_that_were_learnt_from_take_no_part(house: House) -> None:
-    hashes = list(json.loads((house.root / "prepared" / "test" / "split.json").read_text())["images"].values())
+    hashes = house.dataset.split("test", ()).hashes()
     house.register(127.5, trained_on=[hashes[0], "f" * 16])
     alone = house.promote()
     assert (alone.left_out, alone.notes) == (1, ("1 of 3 images are left out: the version has learnt from them.",))

@@ -130,7 +130,7 @@ def test_a_model_of_another_kind_of_images_is_given_raw_values_by_windows(tmp_pa
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"version": 5}, "model.onnx cannot be used: .* version 5"), ({"task": "depth"}, "model.onnx cannot be used: The model's task is 'depth'")],
+    [({"version": 6}, "model.onnx cannot be used: .* version 6"), ({"task": "depth"}, "model.onnx cannot be used: The model's task is 'depth'")],
 )
 def test_a_model_of_tomorrow_gets_a_sentence(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):

@@ -25,7 +25,9 @@ VERSION_3 = VERSION_2.replace('"version": 2', '"version": 3')
 
 VERSION_4 = VERSION_2.replace('"version": 2', '"version": 4, "components": null, "crf": null')
 
-REFINED = VERSION_4.replace(
+VERSION_5 = VERSION_4.replace('"version": 4', '"version": 5, "fusion": null').replace('"tile": {', '"tile": {"context": 0, "step": 1, ')
+
+REFINED = VERSION_5.replace(
     '"crf": null',
     """"crf": {"iterations": 10, "appearance": 4.0, "appearance_position": 49.0, "appearance_colour": 5.0, "smoothness": 3.0, "smoothness_position": 2.5}""",
 )
@@ -43,9 +45,9 @@ CURRENT = Specification(
 
 
 def test_todays_file() -> None:
-    assert json.loads(CURRENT.to_json()) == json.loads(VERSION_4)
-    assert Specification.from_json(VERSION_4) == CURRENT
-    hash(Specification.from_json(VERSION_4))
+    assert json.loads(CURRENT.to_json()) == json.loads(VERSION_5)
+    assert Specification.from_json(VERSION_5) == CURRENT
+    hash(Specification.from_json(VERSION_5))
 
 
 def test_a_refinement_is_carried() -> None:
@@ -55,7 +57,7 @@ def test_a_refinement_is_carried() -> None:
     hash(read)
 
 
-@pytest.mark.parametrize("text", [VERSION_2, VERSION_3], ids=["2", "3"])
+@pytest.mark.parametrize("text", [VERSION_2, VERSION_3, VERSION_4], ids=["2", "3", "4"])
 def test_a_file_of_an_earlier_version_says_the_same(text: str) -> None:
     assert Specification.from_json(text) == CURRENT
 
@@ -65,7 +67,7 @@ def test_a_file_of_version_1_is_rgb_of_8_bits_with_its_resizing() -> None:
     classes = (ClassInfo(0, "background", (0, 0, 0), False), ClassInfo(1, "disc", (220, 20, 60), True))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     assert read == Specification("instance", "mask-rcnn", "shapes", classes, Geometry("shorter_side", (128, 160)), mean, std)
-    assert (read.image, read.geometry.tile, read.version) == (ImageKind(axes="HWC", channels=3, dtype="uint8", scale=255.0), None, 4)
+    assert (read.image, read.geometry.tile, read.version) == (ImageKind(axes="HWC", channels=3, dtype="uint8", scale=255.0), None, 5)
     assert Specification.from_json(read.to_json()) == read
 
 
@@ -80,7 +82,9 @@ def test_what_a_file_leaves_out_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"version": 5}, "version 5; this Segline reads up to 4. Use a newer Segline"),
+        ({"version": 6}, "version 6; this Segline reads up to 5. Use a newer Segline"),
+        ({"geometry": {"fit": "native", "tile": {"size": [64, 64], "overlap": 60, "context": 30, "step": 8}}}, "windows that hold nothing but context"),
+        ({"geometry": {"fit": "native", "tile": {"size": [64, 64], "overlap": 60, "context": "all"}}}, "cannot be read"),
         ({"crf": {"iterations": 10}}, "cannot be read"),
         ({"crf": 5}, "cannot be read"),
         ({"version": 4, "components": {"min_size": 1}}, "cannot be read"),

@@ -15,7 +15,7 @@ from tracking_parts import METRICS, Training, card, contents, run_of, trained
 from segline import tracking
 from segline.card import ModelCard
 from segline.errors import ModelError, TrackingError
-from segline.layout import ModelFolder
+from segline.layout import CheckFolder, ModelFolder
 
 STARTED: dict[str, object] = {"training": {}}
 """What is different on the card of a training that has not ended."""
@@ -86,6 +86,25 @@ def test_the_run_holds_what_the_folder_says_and_a_second_call_adds_nothing(store
     assert tracking.record(store, made) == run_id
     assert contents(client, run_id) == first
     assert [str(done) for done in tracking.sync(store, made.path.parent)] == ["unet: complete"]
+
+
+def test_the_pages_of_the_data_are_kept_with_the_runs_that_were_trained_on_it(store: str, tmp_path: Path) -> None:
+    trained_on = card(plan=card().plan | {"training": {"split": "train", "hash": "cafe"}})
+    made, pages = folder(tmp_path / "models", trained_on), CheckFolder(tmp_path / "check")
+    pages.path.mkdir()
+    pages.page.write_text("<p>what prepare found</p>")
+    pages.samples.write_bytes(b"png")
+    run_id = tracking.record(store, made, data=tracking.DataPages(pages, "another data set's"), strict=True)
+    client = tracking.connect(store)
+    assert run_id is not None and "check/check.html" not in contents(client, run_id)["files"]
+    data = tracking.DataPages(pages, "cafe")
+    tracking.record(store, made, data=data, strict=True)
+    assert {"check/check.html", "check/samples.png"} <= set(contents(client, run_id)["files"])
+    assert Path(client.download_artifacts(run_id, "check/check.html", str(tmp_path))).read_text() == "<p>what prepare found</p>"
+    whole = contents(client, run_id)
+    tracking.record(store, made, strict=True)
+    tracking.sync(store, made.path.parent)
+    assert contents(client, run_id) == whole, "a store that is asked without the data keeps the pages"
 
 
 def test_the_times_of_a_rebuilt_run_are_those_of_the_training(store: str, tmp_path: Path) -> None:

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import factories
+import layouts
 import numpy as np
 import pytest
+from pycocotools import mask as rle
 
-from segline.data.store import Sample, Split
+from segline.data.download import download
+from segline.data.formats import catalog
+from segline.data.prepare import prepare
+from segline.data.store import PreparedDataset, Sample, Split
 from segline.errors import ParametersError
 from segline.tasks import catalog as tasks
 from segline.training.augment import Augmentation
@@ -178,3 +183,26 @@ def test_validation_shows_each_image_once_and_untouched(split: Split, world: int
     by_name = {sample.name: sample for sample in split}
     for sample in seen:
         assert np.array_equal(sample.image, by_name[sample.name].image)
+
+
+def test_a_semantic_training_on_coco_decodes_no_object_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [coco] = (layout for layout in layouts.LAYOUTS if layout.word == "coco")
+    coco.make(tmp_path / "own")
+    section = catalog.get("coco").Settings(source=str(tmp_path / "own"))
+    download(section, root=tmp_path / "own", seed=0, target=tmp_path / "raw")
+    prepare(section, raw=tmp_path / "raw", root=tmp_path / "own", target=tmp_path / "prepared")
+    dataset, decoded = PreparedDataset(tmp_path / "prepared"), 0
+    original = rle.decode
+
+    def counted(code: Any) -> Any:
+        nonlocal decoded
+        decoded += 1
+        return original(code)
+
+    monkeypatch.setattr(rle, "decode", counted)
+    semantic, instance = ([tasks.get(word).truth] for word in ("semantic", "instance"))
+    seen = sum(len(batch.images) for batch in batches(dataset.split("train", semantic), batch_size=4))
+    for samples in validation_loader(dataset.split("val", semantic), batch_size=2, rank=0, world=1, workers=0):
+        seen += len(samples)
+    assert (seen, decoded) == (dataset.info.counts["train"] + dataset.info.counts["val"], 0)
+    assert batches(dataset.split("train", instance), "instance", batch_size=4) and decoded > 0, "one that learns objects does"

@@ -1,6 +1,6 @@
 """`segline`: promote, serve and use what the line made. One file per verb, or for a few that belong together.
 
-Each verb imports what it needs when it runs, so that help and prediction start quickly, and none imports torch.
+Each verb imports what it needs when it runs, so that help and prediction start quickly, and none but `profile` imports torch.
 """
 
 from __future__ import annotations

@@ -7,7 +7,24 @@ from typing import Annotated
 
 import typer
 
-from segline.cli import check, convert, evaluate, init, models, parameters, predict, promote, recipes, status, store
+from segline.cli import (
+    check,
+    compare,
+    convert,
+    datasets,
+    evaluate,
+    init,
+    leaderboard,
+    models,
+    parameters,
+    predict,
+    profile,
+    promote,
+    recipes,
+    status,
+    store,
+    suspects,
+)
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -28,6 +45,7 @@ def segline(version: Annotated[bool, typer.Option("--version", callback=_version
 # In the order of `segline --help`.
 app.command()(init.init)
 app.command()(check.check)
+app.command()(datasets.datasets)
 app.command()(promote.promote)
 app.command()(promote.rollback)
 app.command()(models.models)
@@ -36,6 +54,10 @@ app.command()(status.sync)
 app.command()(store.store)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
+app.command()(leaderboard.leaderboard)
+app.command()(profile.profile)
+app.command()(suspects.suspects)
 app.command()(convert.convert)
 app.command()(parameters.parameters)
 app.command()(recipes.recipes)

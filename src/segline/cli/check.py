@@ -69,15 +69,16 @@ def _of_folder(root: Path, data_format: str | None, given: dict[str, Any]) -> Fo
 
 def _of_params() -> tuple[Folder, Path]:
     """What params.yaml says of its data. Raises ParametersError, and DataError where the data is generated."""
-    from segline import params
+    from segline import conveyor, params
     from segline.cli.surroundings import checkout
-    from segline.data.sources import Shapes, locate
+    from segline.data.public.fetch import at_hand
+    from segline.data.sources import Shapes
 
     here = checkout()
     data = params.read(here.params).data
     if isinstance(data, Shapes):
         raise DataError("params.yaml has `data.source: shapes`, which the line makes itself; name a folder of annotated images, `segline check FOLDER`.")
-    return data, locate(data.source, here.main, here.root)
+    return data, at_hand(data, here, mirror=conveyor.mirror(here))
 
 
 def _show(survey: Survey) -> None:

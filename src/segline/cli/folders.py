@@ -37,7 +37,7 @@ def settings(root: Path, data_format: str, keys: Mapping[str, Any], *, without: 
     from segline.sentences import Problems
 
     kind = catalog.get(data_format).Settings
-    known = [key for key in kind.model_fields if key not in ("source", "format", *without)]
+    known = [key for key in kind.model_fields if key not in ("source", "format", "mirror", *without)]
     unknown = [key for key in keys if key not in known]
     if unknown:
         raise DataError(*(f"The format '{data_format}' has no setting '{key}' to give on the command line; it has {', '.join(known)}." for key in unknown))

@@ -1,4 +1,4 @@
-"""download: `data/raw`, the manifest of what the line is fed with. The user's images stay where they are; generated ones lie beside the manifest."""
+"""download: `data/raw`, the manifest of what the line is fed with. Images of a folder stay where they are; generated ones lie beside the manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segline.data.check import check_root
 from segline.data.formats import catalog
 from segline.data.groups import group_files
 from segline.data.manifest import Manifest
-from segline.data.sources import SHAPES, Folder, Shapes
+from segline.data.sources import SHAPES, Folder, Shapes, is_public
 from segline.files import whole
 
 
@@ -17,7 +17,7 @@ def download(settings: Shapes | Folder, *, root: Path, seed: int, target: Path) 
     """Write `target` (`data/raw`).
 
     Shapes are generated from `seed`, in the layout of `catalog.DEFAULT`; `root` has no meaning then.
-    Of a folder, what its format reads below `root` is listed.
+    Of a folder, what its format reads below `root` is listed; a public data set has been fetched into one (`segline.data.public.fetch`).
     Raises DataError when the folder is missing, unreadable, without images, or in another layout.
     """
     with whole(target) as folder:
@@ -29,4 +29,4 @@ def download(settings: Shapes | Folder, *, root: Path, seed: int, target: Path) 
         else:
             check_root(root)
             files = {*catalog.get(settings.format).FORMAT.files(root, settings), *group_files(root, settings.splits)}
-            Manifest.of("folder", settings.format, root, sorted(files)).write(folder)
+            Manifest.of(settings.source if is_public(settings.source) else "folder", settings.format, root, sorted(files)).write(folder)

@@ -48,6 +48,11 @@ KINDS: dict[str, Kind] = {
     "class_never": Kind("Classes that never occur", "warning", "Annotate some objects of the class, or leave it out of data.classes."),
     "class_not_in_split": Kind("Classes that a split lacks", "warning", "Add images of the class to the split, or let data.splits draw other splits."),
     "same_in_splits": Kind("One image in several splits", "warning", "Keep it in one of them: a model is not to be scored on what it has learnt."),
+    "near_in_splits": Kind(
+        "Images of one scene in several splits", "warning",
+        "A model's score on them is too good: data.splits.group: auto draws them into one split, data.on_leak: drop takes them out of the training.",
+    ),
+    "dropped": Kind("Images that were dropped from training", "note", "Nothing: they show what a scored image shows, and data.on_leak is drop."),
     "same_twice": Kind("One image several times", "note", "Keep one of them, unless it is meant to count more than the others."),
     "nothing_to_learn": Kind("Images of which everything is ignored", "warning", "Correct their masks, or remove them: they take part in nothing."),
     "polygon": Kind("Broken outlines", "warning", "Correct the outline in the annotation tool; what can be drawn of it is drawn."),
@@ -70,6 +75,7 @@ class Finding:
     sentence: str
     place: str = ""  # within the file: a line, an annotation, a pixel
     image: str = ""  # that shows it, where the file is another
+    beside: str = ""  # another image that is to be seen with it
 
     @property
     def severity(self) -> Severity:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from segline.data.check import brief, fail, name_list, read_bytes
-from segline.data.sources import FOLDERS, Splits
+from segline.data.leaks.search import together
+from segline.data.sources import AUTO, FOLDERS, Splits
 from segline.errors import DataError
+
+Near = Callable[[Sequence[str], Mapping[str, str] | None], Sequence[tuple[str, str]]]
+"""Asks which images show the same, by their paths; given the splits by path, only those of different splits."""
 
 _IMAGE = ("image", "file", "filename", "file_name", "path", "name")
 _GROUP = ("group", "patient", "patient_id", "case", "scene", "sequence")
@@ -30,14 +34,28 @@ def group_files(root: Path, settings: Splits) -> list[Path]:
 
 def groups_of(names: Sequence[str], settings: Splits, root: Path | None) -> dict[str, str]:
     """The group of each image, by its path relative to `root`. Raises DataError with the images that have none."""
-    assert settings.group is not None
+    assert settings.group not in (None, AUTO)
     if settings.group == FOLDERS:
         return {name: PurePosixPath(name).parent.as_posix() for name in names}
-    found = _by_file(names, settings, root) if settings.group_file is not None else _by_expression(names, settings.group)
+    found = _by_file(names, settings, root) if settings.group_file is not None else _by_expression(names, str(settings.group))
     without = [name for name in names if not found.get(name)]
     if without:
         raise DataError(f"data.splits.group '{settings.group}' gives no group to {len(without)} of {len(names)} images ({name_list(without, 4)}); correct it.")
     return found
+
+
+def scenes_of(names: Sequence[str], contents: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The group of each image where those of a pair belong together, also over others: the content of the first one by name.
+
+    So an image that is like no other is drawn as if there were no groups; one that is added moves others only where it comes before those that it is like, or
+    joins two groups.
+    """
+    ordered = sorted(names)
+    place = {name: i for i, name in enumerate(ordered)}
+    first_of = {contents[name]: place[name] for name in reversed(ordered)}  # copies, byte for byte, belong together as well
+    tied = [*((first_of[contents[name]], place[name]) for name in ordered), *((place[one], place[other]) for one, other in pairs)]
+    least = together(len(ordered), tied)
+    return {name: contents[ordered[least[place[name]]]] for name in names}
 
 
 def _by_expression(names: Sequence[str], expression: str) -> dict[str, str]:

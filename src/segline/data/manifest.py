@@ -33,7 +33,7 @@ class SourceFile(NamedTuple):
 class Manifest:
     """`manifest.json`. It holds no absolute path, so that moving the user's folder changes nothing."""
 
-    source: str  # shapes or folder
+    source: str  # shapes, folder, or the name of a public data set
     format: str
     files: tuple[SourceFile, ...]
     fingerprint: str  # hash of paths, sizes and contents

@@ -1,8 +1,8 @@
 """Object masks in COCO's words, polygons and run-length codes (RLE), and the other shapes that annotation tools draw.
 
 All are rasterised by one rule, COCO's, by which masks are scored as well: x and y are in pixels from the image's upper left corner, the pixel (0, 0) is the
-square from 0 to 1, and a shape covers the pixels whose centre it holds, as pycocotools draws it. Tools that also count each pixel that an outline touches
-(Pillow's polygons, so labelme's own exports) differ from this by pixels of that outline alone; `Touched` draws as they do.
+square from 0 to 1, and a shape covers the pixels whose centre it holds, as pycocotools draws it. Tools whose own exports count other pixels differ from this
+by pixels of the outline alone; `segline.data.tool_shapes` draws as they do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from pycocotools import mask as rle
 
 from segline.data import run_lengths
@@ -28,11 +27,10 @@ from segline_runtime.images import MOST_PIXELS, UNNAMED, decoding, open_picture
 LONGEST_OUTLINE = 5e6
 """Pixels, of one annotation's polygons together: pycocotools takes some 60 bytes for each."""
 
-_FARTHEST = 1e5
-"""Pixels that a circle may reach from the image's corner where Pillow draws it, whose time goes with its size."""
-
 _MERGED = 64
 """Polygons that are united at a time: each union costs as much as what is united already."""
+
+_PNG = b"\x89PNG"
 
 _DIGITS = 8
 """Characters of a compressed count: enough for images of 2³⁹ pixels."""
@@ -138,29 +136,6 @@ class Ellipse:
         return mask
 
 
-@dataclass(frozen=True, eq=False)
-class Touched:
-    """A polygon, or a circle by its middle and a point of its rim, with each pixel that its outline touches, too: as Pillow draws it."""
-
-    points: Points
-    circle: bool = False
-
-    def draw(self, size: tuple[int, int]) -> Mask:
-        image = Image.new("1", size[::-1])
-        canvas = ImageDraw.Draw(image)
-        if self.circle:
-            (x, y), rim = self.points[0].tolist(), self.points[1]
-            radius = math.hypot(*(rim - self.points[0]).tolist())
-            if max(abs(x), abs(y), radius) > _FARTHEST:
-                raise ValueError(f"its circle has a radius of {radius:.3g} pixels around ({x:.3g}, {y:.3g}), which no image has; draw it again or remove it")
-            canvas.ellipse([x - radius, y - radius, x + radius, y + radius], outline=1, fill=1)
-        else:
-            points = clipped(self.points, size)
-            if len(points) >= 3:
-                canvas.polygon([(x, y) for x, y in points.tolist()], outline=1, fill=1)
-        return np.array(image, dtype=np.bool_)
-
-
 @dataclass(frozen=True)
 class Bitmap:
     """A mask image in base64 text, zlib-compressed or not, whose upper left pixel lies at x, y. Opaque, or other than 0, is the object."""
@@ -213,14 +188,15 @@ def _decoded(text: str, packed: bool) -> Mask:
     broken = ValueError("its bitmap is no PNG image in base64 text; export the annotations again")
     try:
         content = base64.b64decode(text, validate=True)
-        if packed:
+        if packed and not content.startswith(_PNG):  # some tools leave out what they need not pack
             unpacker = zlib.decompressobj()
             content = unpacker.decompress(content, MOST_PIXELS)
             if unpacker.unconsumed_tail:
                 raise broken
         with decoding(UNNAMED), open_picture(content) as image:
             # Tools write what is no object as transparent, or as 0.
-            channels = image.getchannel("A") if "A" in image.getbands() else image
+            shown = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+            channels = shown.getchannel("A") if "A" in shown.getbands() else shown
             pixels = np.asarray(channels)
     except (binascii.Error, zlib.error, InputError, ValueError, OSError):
         raise broken from None

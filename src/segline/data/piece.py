@@ -1,4 +1,4 @@
-"""One image of a source: read, checked, counted, and written where it belongs. What any process can do for any image, without knowing the others."""
+"""One image of a source: read, checked, counted, and made ready to be stored. What any process can do for any image, without knowing the others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from segline.data.check import Refused, read_bytes
 from segline.data.findings import Finding
 from segline.data.formats.base import Record, SourceTruth
 from segline.data.images import Decoder, SourceImage
+from segline.data.leaks.fingerprint import Fingerprint, fingerprint
 from segline.data.orientation import read_truth
 from segline.data.sources import Drawn
 from segline.data.statistics import Measured, class_pixels
 from segline.data.store import content_hash
 from segline.data.survey import Look, Seen
-from segline.data.writer import Stored, store
+from segline.data.writer import Stored, Storing
 from segline.errors import DataError
 from segline_runtime.specification import ImageKind
 
@@ -38,6 +39,7 @@ class Piece:
     converted: tuple[str, ...] = ()
     stored: Stored | None = None
     measured: Measured | None = None  # of training images
+    print: Fingerprint | None = None  # by which the same scene is known again, where that is asked for
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Reader:
     decoder: Decoder
     drawn: Drawn
     relabelled: Callable[[SourceTruth, Record], SourceTruth]
-    target: Path | None  # folder of the splits; None: nothing is written
+    storing: Storing | None  # None: nothing is to be stored
+    prints: bool = False  # whether fingerprints are taken
 
     def __call__(self, number: int) -> Piece:
         record, split = self.records[number], self.assigned[number]
@@ -61,10 +64,10 @@ class Reader:
         except DataError as error:
             return Piece(shown, tuple(Finding(error.kind, shown, sentence, error.place) for sentence in error.problems))
         stored = None
-        if self.target is not None:
+        if self.storing is not None:
             suffix, content = image.stored(self.decoder.kind)
             height, width = image.pixels.shape[:2]
-            stored = store(self.target / split, self.names[number], suffix, content, (height, width), truth.mask, truth.objects)
+            stored = self.storing(self.names[number], suffix, content, (height, width), truth.mask, truth.objects)
         return Piece(
             file=shown,
             seen=_seen(number, shown, split, image, truth),
@@ -75,6 +78,7 @@ class Reader:
             converted=tuple(_conversions(image, self.decoder.kind)),
             stored=stored,
             measured=Measured.of(image.pixels, truth.mask) if split == "train" and stored is not None else None,
+            print=fingerprint(image.pixels) if self.prints else None,
         )
 
     def look(self, number: int) -> Look:

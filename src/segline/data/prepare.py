@@ -7,9 +7,9 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from os.path import commonpath
 from pathlib import Path
@@ -25,17 +25,20 @@ from segline.data.formats import catalog
 from segline.data.formats.base import BACKGROUND, Record, SourceData, SourceTruth
 from segline.data.groups import group_files
 from segline.data.images import Decoder
+from segline.data.leaks import across
+from segline.data.leaks.fingerprint import Fingerprint
+from segline.data.leaks.taken import fingerprints
 from segline.data.manifest import Manifest
 from segline.data.occurrence import Occurrence
 from segline.data.palettes import confusions
 from segline.data.parallel import in_order, processes_for
 from segline.data.piece import Piece, Reader
 from segline.data.presence import classes_shown
-from segline.data.sources import Folder, Shapes, name_of
+from segline.data.sources import AUTO, Folder, Shapes, name_of
 from segline.data.statistics import Statistics
 from segline.data.store import BACKDROP, IGNORE, SPLITS, DatasetInfo, PreparedDataset
 from segline.data.survey import Survey
-from segline.data.writer import SplitWriter
+from segline.data.writer import SplitWriter, Storing
 from segline.errors import DataError
 from segline.files import whole
 from segline.progress import progress
@@ -44,6 +47,9 @@ from segline_runtime.specification import ClassInfo, ImageKind
 
 CHECK_VERSION = 1
 """Of `check.json`."""
+
+_SPOOL = "carried"
+"""Folder for what processes hand each other while the data set is written."""
 
 _PALETTE = (
     (230, 25, 75), (60, 180, 75), (0, 130, 200), (255, 225, 25), (245, 130, 48), (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60),
@@ -65,10 +71,13 @@ class _Source:
     name: str
     fingerprint: str = ""
     copies: Sequence[Refused] = ()  # images that are in two splits
+    prints: Mapping[str, Fingerprint] | None = None  # by file, where splits are drawn by them
+    dropped: Mapping[str, Finding] = field(default_factory=dict)  # by file
     relabel: dict[int, int] | None = None  # class ids of the source to those of `classes`; ids that it lacks must not occur
 
-    def reader(self, target: Path | None) -> Reader:
-        return Reader(self.root, self.data.records, self.names, self.assigned, self.decoder, self.settings.orientation, self.relabelled, target)
+    def reader(self, storing: Storing | None) -> Reader:
+        prints = self.prints is None and len(set(self.assigned)) > 1
+        return Reader(self.root, self.data.records, self.names, self.assigned, self.decoder, self.settings.orientation, self.relabelled, storing, prints)
 
     def relabelled(self, truth: SourceTruth, record: Record) -> SourceTruth:
         return truth if self.relabel is None else _relabelled(truth, self.relabel, self.data, self.classes, record)
@@ -77,8 +86,9 @@ class _Source:
         return Occurrence([info.name for info in self.classes], names_are_the_formats=self.data.names_are_the_formats)
 
     def order(self) -> list[int]:
-        """The records' numbers in the order of their names."""
-        return sorted(range(len(self.names)), key=lambda i: self.names[i])
+        """The records' numbers in the order of their names; those that were dropped are not among them."""
+        kept = (i for i, record in enumerate(self.data.records) if record.image.as_posix() not in self.dropped)
+        return sorted(kept, key=lambda i: self.names[i])
 
 
 def prepare(
@@ -97,7 +107,9 @@ def prepare(
     _unchanged(manifest.differences({*data.files, *group_files(root, folder.splits)}), root)
     _not_empty(data, root)
     contents = {entry.path: entry.sha256 for entry in manifest.files}
-    source = _source(data, root, folder, contents, name=name_of(settings), fingerprint=manifest.fingerprint)
+    source = _source(data, root, folder, contents, name=name_of(settings), fingerprint=manifest.fingerprint, processes=processes)
+    if isinstance(settings, Shapes):
+        source = replace(source, prints={})  # each is made anew: no two show the same
     _write(source, target, strict=True, shown=shown, processes=processes)
 
 
@@ -112,7 +124,7 @@ def check(settings: Folder, root: Path, *, processes: int | None = None) -> Surv
         data = catalog.get(settings.format).FORMAT.read(root, settings)
         _not_empty(data, root)
         contents = {path: _hash_of(root / path) for path in (record.image.as_posix() for record in data.records if record.content is None)}
-        source = _source(data, root, settings, contents, name=name_of(settings))
+        source = _source(data, root, settings, contents, name=name_of(settings), processes=processes)
     except DataError as error:
         kind = "structure" if error.kind == "truth" else error.kind
         survey.findings.add(Finding(kind, "", sentence, error.place) for sentence in error.problems)
@@ -148,22 +160,36 @@ def read_folder(
     return PreparedDataset(target)
 
 
-def _source(data: SourceData, root: Path, settings: Folder, contents: dict[str, str], *, name: str, fingerprint: str = "") -> _Source:
-    """`contents`: a hash of each file by its path."""
+def _source(
+    data: SourceData, root: Path, settings: Folder, contents: dict[str, str], *, name: str, fingerprint: str = "", processes: int | None = None
+) -> _Source:
+    """`contents`: a hash of each file by its path. Raises DataError where splits cannot be drawn as the settings want them."""
     for record in data.records:
         if record.content is not None:
             contents[record.image.as_posix()] = hashlib.sha256(record.content()).hexdigest()
     images = [record.image for record in data.records]
     official = [record.split for record in data.records]
     present = partial(classes_shown, root, data, Decoder(settings.images), settings.orientation)
-    assigned = splits.assign(images, official, contents, settings.splits, root=root, present=present)
-    copies = copies_across(images, assigned, contents)
-    return _Source(root, data, _names(data.records), assigned, settings, Decoder(settings.images), _class_infos(data), name, fingerprint, copies)
+    wanted = settings.drawn_by
+    if settings.on_leak == "group":
+        splits.require_drawn(official, wanted)
+    asked = wanted.group == AUTO or settings.on_leak == "drop"
+    prints = fingerprints(root, data, Decoder(settings.images), processes) if asked else None
+    assigned = splits.assign(images, official, contents, wanted, root=root, present=present, near=partial(across.near, prints=prints or {}))
+    files = [image.as_posix() for image in images]
+    dropped = across.to_drop(files, assigned, prints or {}, contents) if settings.on_leak == "drop" else {}
+    kept = [i for i, file in enumerate(files) if file not in dropped]
+    splits.require_some_left([assigned[i] for i in kept], assigned)
+    copies = copies_across([images[i] for i in kept], [assigned[i] for i in kept], contents)
+    decoder = Decoder(settings.images)
+    return _Source(root, data, _names(data.records), assigned, settings, decoder, _class_infos(data), name, fingerprint, copies, prints, dropped)
 
 
 def _survey(source: _Source) -> Survey:
-    found = Survey(source.name, source.root, source.settings.format, source.classes, source.data.truths, total=len(source.names))
+    found = Survey(source.name, source.root, source.settings.format, source.classes, source.data.truths, total=len(source.order()))
     found.findings.add(Finding("left_out", item.file, f"{item.file}: {item.reason}.") for item in source.data.refused)
+    found.findings.add(source.dropped.values())
+    found.prints.update(source.prints or {})
     found.findings.add(Finding("same_in_splits", item.file, f"{item.file} {item.reason}.") for item in source.copies)
     reader = source.reader(None)
     reader.decide_kind(source.order())
@@ -189,10 +215,12 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
     redrawn: Counter[str] = Counter()
     with whole(target) as folder, ExitStack() as opened:
         folder.mkdir()
-        writers = {split: SplitWriter(folder / split, source.classes, data.truths) for split in SPLITS}
+        spool = folder / _SPOOL
+        spool.mkdir()
+        writers = {split: SplitWriter(folder / split, data.truths) for split in SPLITS}
         for writer in writers.values():
             opened.callback(writer.close)
-        pieces = opened.enter_context(in_order(source.reader(folder), source.order(), _processes(processes, source)))
+        pieces = opened.enter_context(in_order(source.reader(Storing(data.truths, spool)), source.order(), _processes(processes, source)))
         told = opened.enter_context(progress("preparing images", len(source.names)))
         for piece in pieces:
             told(1)
@@ -209,9 +237,12 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
         if shown is not None:
             shown(survey)
         fail([finding.sentence for finding in survey.findings.errors()])
+        spool.rmdir()
         info = _info(data, writers, statistics, name=source.name, classes=source.classes, image=source.decoder.kind, fingerprint=source.fingerprint)
         accepted = {"images": info.counts, "objects": info.instance_counts, "left_out": data.left_out}
         said = {"refused": [asdict(item) for item in refused], "accepted": accepted, "turned": turned, "boxes_redrawn": dict(redrawn)}
+        names = {record.image.as_posix(): name for record, name in zip(data.records, source.names, strict=True)}
+        across.write(survey.leaks, names, folder)
         said["copies"] = [asdict(item) for item in source.copies]
         (folder / "check.json").write_text(json.dumps({**said, **findings_of(survey)}, indent=2) + "\n")
         (folder / "dataset.json").write_text(json.dumps(info.to_dict(), indent=2) + "\n")
@@ -236,6 +267,8 @@ def _enter(piece: Piece, survey: Survey, settings: Folder, occurrence: Occurrenc
     findings = survey.findings
     if piece.seen is not None:
         survey.images.append(piece.seen)
+        if piece.print is not None:
+            survey.prints[piece.file] = piece.print
         if occurrence is not None:
             occurrence.enter(piece.seen.split, piece.seen.pixels, len(piece.seen.labels))
     elif settings.on_error == "skip":

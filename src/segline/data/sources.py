@@ -1,6 +1,7 @@
-"""The section `data` of params.yaml: what the line is fed with, by the value of `source`: `shapes`, or a folder of annotated images.
+"""The section `data` of params.yaml: what the line is fed with, by the value of `source`: `shapes`, a public data set, or a folder of annotated images.
 
 source: shapes      → Shapes: images made by the line itself
+source: <name>      → of the catalogue of public data sets (`segline.data.public.catalog`): as a folder, in the format and with the keys that the catalogue says
 source: <folder>    → the chosen format's `Settings`, a Folder with that format's own keys (see `segline.data.formats.catalog`)
 """
 
@@ -13,6 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from segline.data.public.catalog import PUBLIC
 from segline.errors import DataError
 from segline.layout import expanded
 from segline.settings import Count, Fraction, Section, Size
@@ -23,6 +25,9 @@ SHAPES = "shapes"
 DATA = "data"
 """The folder of a checkout that sources are relative to."""
 
+AUTO = "auto"
+"""The value of data.splits.group by which images that show the same belong together."""
+
 FOLDERS = "folder"
 """The value of data.splits.group by which the images of a folder belong together."""
 
@@ -30,6 +35,7 @@ Images = Literal["auto", "rgb", "grey", "as_is"]
 Method = Literal["random", "every"]
 Drawn = Literal["auto", "displayed", "stored"]
 OnError = Literal["fail", "skip"]
+OnLeak = Literal["report", "group", "drop"]
 
 
 def _registry_safe(value: str) -> str:
@@ -64,8 +70,9 @@ class Splits(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of `random`: another one draws other splits
     # of `random`: a class that would be missing from a split gets its nearest image there; all others stay where they are
     stratify: bool = False
-    # of `random`: what belongs together stays together: `folder`; a CSV file below source with the columns image and group (`patients.csv`, or with another
-    # column `patients.csv:hospital`); or a regular expression on the image's path, whose first bracket is the group: `(patient\d+)_`
+    # of `random`: what belongs together stays together: `auto` (images that show the same: copies, parts, frames of one scene); `folder`; a CSV file below
+    # source with the columns image and group (`patients.csv`, or with another column `patients.csv:hospital`); or a regular
+    # expression on the image's path, whose first bracket is the group: `(patient\d+)_`
     group: str | None = None
     # of `random`: for cross-validation, `test` is one of so many equal parts of all images, whatever its share is said to be
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
@@ -88,9 +95,9 @@ class Splits(Section):
             raise ValueError(f"fold is {self.fold}, and the {self.folds} folds are counted from 0 to {self.folds - 1}")
         if self.folds is not None and self.stratify:
             raise ValueError("stratify moves images between splits, and an image is tested in one of the folds; remove one of the two")
-        if self.group is not None and self.group != FOLDERS and self.group_file is None:
+        if self.group not in (None, AUTO, FOLDERS) and self.group_file is None:
             try:
-                brackets = re.compile(self.group).groups
+                brackets = re.compile(str(self.group)).groups
             except re.error as error:
                 raise ValueError(
                     f"group '{self.group}' is no regular expression ({error}); write `folder`, a CSV file, or an expression with a bracket"
@@ -110,6 +117,9 @@ class Folder(Section):
     """A folder of annotated images. Each format adds its own keys."""
 
     source: str  # absolute, or relative to the folder data/ of the checkout; DVC watches it, and nothing is changed in it
+    # of a public data set: a folder that holds its archives or its unpacked files, absolute or relative to data/, or an http address below which its archives
+    # are; default: the catalogue's addresses. No result depends on it
+    mirror: str | None = None
     format: str  # the layout in which it is annotated
     # of the data set, in the registry: a lower-case letter or digit, then also _; default: the name of the folder
     name: Name | None = None
@@ -121,10 +131,42 @@ class Folder(Section):
     # what an image with an error does: fail (`prepare` stops, and tells all of them) or skip (it is left out, told, and listed in check.json)
     on_error: OnError = "fail"
     most_skipped: Fraction = 0.05  # share of the images that `skip` may leave out; beyond it `prepare` stops
+    # what becomes of images that show what an image of another split shows (copies, parts, frames of one scene): report (nothing is changed), group (splits are
+    # drawn so that they are in one, as by splits.group: auto) or drop (they are left out of train, and out of val where they show what test shows)
+    on_leak: OnLeak = "report"
+
+    @model_validator(mode="after")
+    def _can_be_grouped(self) -> Self:
+        if self.on_leak == "group" and self.splits.group not in (None, AUTO):
+            raise ValueError(f"on_leak: group is splits.group: auto, and splits.group is '{self.splits.group}'; remove one of the two")
+        if self.on_leak == "group" and self.splits.method == "every":
+            raise ValueError("on_leak: group needs `splits.method: random`; `every` looks at the order of names alone")
+        return self
+
+    @property
+    def drawn_by(self) -> Splits:
+        """How splits are drawn: with what `on_leak` asks for."""
+        return self.splits.model_copy(update={"group": AUTO}) if self.on_leak == "group" else self.splits
+
+    @model_validator(mode="after")
+    def _mirrors_something(self) -> Self:
+        if self.mirror is not None and not is_public(self.source):
+            raise ValueError(f"mirror says where the files of a public data set are, and '{self.source}' is none; remove it")
+        return self
 
     def for_model(self, names: Sequence[str]) -> Self:  # noqa: ARG002
         """These settings, to score a model whose classes have these names: they are meant where neither the data nor the settings name any."""
         return self
+
+
+def is_public(source: object) -> bool:
+    """Whether `data.source` names a public data set; a folder of such a name is written `./<name>`."""
+    return isinstance(source, str) and source in PUBLIC
+
+
+def is_address(mirror: str) -> bool:
+    """Whether `data.mirror` is asked over the network; else it is a folder."""
+    return mirror.startswith(("http://", "https://"))
 
 
 def locate(source: str, *checkouts: Path) -> Path:

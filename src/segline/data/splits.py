@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from segline.data.check import name_list
-from segline.data.groups import groups_of
-from segline.data.sources import Splits
+from segline.data.groups import Near, groups_of, scenes_of
+from segline.data.sources import AUTO, Splits
 from segline.errors import DataError
 
 _IN_NEED = ("train", "test", "val")
@@ -26,12 +26,13 @@ def assign(
     *,
     root: Path | None = None,
     present: Present | None = None,
+    near: Near | None = None,
 ) -> list[str]:
     """The split of each image, by its unique path.
 
     Official splits are honoured. Where the source has none (or one alone), images are divided by the shares `val` and `test`, or into folds; where it has train
     and test but no val, val is taken from train. `contents` is a hash of each image's content by its path. `root` is where a file of groups lies, and `present`
-    is asked where `settings.stratify` wants every class in each split.
+    is asked where `settings.stratify` wants every class in each split, `near` where `settings.group` is auto.
     Raises DataError when a split that is needed would stay empty.
     """
     assert len(images) == len(official) == len(set(images)), "paths must be unique"
@@ -51,15 +52,13 @@ def assign(
     val_alone = "test" in given
     names = [image.as_posix() for image, split in zip(images, official, strict=True) if not val_alone or split == "train"]
     test = 0.0 if val_alone else settings.test
-    units = groups_of(names, settings, root) if settings.group is not None else {name: contents[name] for name in names}
-    if settings.method == "every":
-        drawn = _every(names, settings.val, test)
-    elif settings.folds is not None:
-        drawn = _folds(units, settings)
+    shown = present() if settings.stratify and present is not None else None
+    if settings.group == AUTO:
+        assert near is not None, "what shows the same has to be looked for"
+        drawn, units = _by_scene(names, contents, near, lambda units: _drawn(names, units, settings, test, shown))
     else:
-        drawn = _by_content(units, settings.val, test, settings.seed)
-        if settings.stratify and present is not None:
-            drawn = _with_every_class(drawn, units, present(), settings.seed)
+        units = groups_of(names, settings, root) if settings.group is not None else {name: contents[name] for name in names}
+        drawn = _drawn(names, units, settings, test, shown)
     split = [drawn.get(image.as_posix(), "test") for image in images]
     if "train" not in split:
         raise DataError(f"With {len(images)} images, data.splits leaves none to train on; add images or make data.splits.val and data.splits.test smaller.")
@@ -72,6 +71,50 @@ def assign(
         hint = f"add images ({of})" if settings.val or settings.test else "set data.splits.val or data.splits.test above 0"
         raise DataError(f"The data has neither a val nor a test split, so no model could be scored; {hint}.")
     return split
+
+
+def require_drawn(official: Sequence[str | None], settings: Splits) -> None:
+    """Raises DataError where the data has splits of its own, which are not drawn."""
+    given = {split for split in official if split is not None}
+    if settings.official and len(given) > 1:
+        raise DataError(
+            f"data.on_leak: group draws splits so that images of one scene are in one, and this data has splits of its own ({name_list(sorted(given))}), which "
+            "stay as they are. Set data.on_leak to drop, which leaves such images out of train, or data.splits.official to false, which draws other splits."
+        )
+
+
+def require_some_left(kept: Sequence[str], assigned: Sequence[str]) -> None:
+    """Raises DataError where dropping images has emptied a split."""
+    gone = sorted(set(assigned) - set(kept))
+    if gone:
+        raise DataError(
+            f"data.on_leak: drop leaves {name_list(gone)} without images: all of them show what a later split shows. Set data.on_leak to report or group, "
+            "or add images of other scenes."
+        )
+
+
+def _drawn(names: Sequence[str], units: Mapping[str, str], settings: Splits, test: float, present: Mapping[str, frozenset[int]] | None) -> dict[str, str]:
+    """The split of each name; those of one unit are in one."""
+    if settings.method == "every":
+        return _every(names, settings.val, test)
+    if settings.folds is not None:
+        return _folds(units, settings)
+    drawn = _by_content(units, settings.val, test, settings.seed)
+    return drawn if present is None else _with_every_class(drawn, units, present, settings.seed)
+
+
+def _by_scene(
+    names: Sequence[str], contents: Mapping[str, str], near: Near, draw: Callable[[Mapping[str, str]], dict[str, str]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Splits, and units of images that show the same. What still lies in two splits was not compared before: it is put together, and all is drawn again."""
+    pairs = set(near(names, None))
+    while True:
+        units = scenes_of(names, contents, sorted(pairs))
+        drawn = draw(units)
+        left = set(near(names, drawn)) - pairs
+        if not left:
+            return drawn, units
+        pairs |= left
 
 
 def _by_content(contents: Mapping[str, str], val: float, test: float, seed: int) -> dict[str, str]:

@@ -3,26 +3,25 @@
     data/prepared/
       dataset.json            DatasetInfo
       check.json              what was refused and why; which images viewers turn, and what their truth was drawn on; how many boxes were drawn anew
-      {train,val,test}/       all three, also where one has no images
-        split.json            number, hash, and the images in their order, with a hash of each
-        images/<name>.<ext>   at their own size; JPEG or PNG, and .npy `(H, W, C)` for what these cannot hold
-        masks/<name>.png      index PNG, 255 = ignore                         (truth `index`)
-        instances.json        COCO: RLE masks, boxes xywh                     (truth `instances`); without masks (truth `boxes`)
-        instances.npy         int64 (N, 2): where in instances.json the annotations of each image begin and end, bytes
+      {train,val,test}/       all three, also where one has no images; a few large files each, in Arrow's IPC format (see `segline.data.packs`)
+        split.json            number, hash, and the files
+        index-000.arrow       the images in their order: name, hash, size, number of objects
+        images-000.arrow …    encoded, at their own size; JPEG or PNG, and .npy `(H, W, C)` for what these cannot hold
+        masks-000.arrow …     index PNG, 255 = ignore                                           (truth `index`)
+        objects-000.arrow …   class, box, area, crowd, RLE mask                                 (truth `instances`); without masks (truth `boxes`)
 
-Class ids are contiguous from 0 and serve as mask values and as COCO category ids alike. COCO image ids are 1, 2, … in the order of the images.
-Folders of version 1 have neither `split.json` nor `instances.npy`; they are read as a whole.
+Class ids are contiguous from 0 and serve as mask values and as labels of objects alike. Ids of images are 1, 2, … in their order.
+`segline convert` writes the images and their truth as files that other tools open.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +35,14 @@ from segline_runtime.errors import InputError
 from segline_runtime.images import RGB, to_array
 from segline_runtime.specification import ClassInfo, ImageKind
 
-VERSION = 2
+if TYPE_CHECKING:
+    from segline.data.contents import Contents
+
+VERSION = 3
 """Of `dataset.json`. Version 1 has no key `version`."""
 
-SPLIT_VERSION = 1
-"""Of `split.json`."""
+_PACKED = 3
+"""The first version whose images lie in few files."""
 
 _AGAIN = "run `dvc repro -f prepare` to write it anew"
 
@@ -227,132 +229,50 @@ class Sample:
     maps: Mapping[str, NDArray[np.floating]] | None = None  # of an augmented sample: what losses read beside the mask, by name (see `training.truth_maps`)
 
 
-class _Contents:
-    """What a split's folder holds: its images in order, and where the annotations of each are."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @cached_property
-    def _listed(self) -> dict[str, Any] | None:
-        """`split.json`; None in version 1."""
-        file = self.folder / "split.json"
-        try:
-            with written.reading(file, DataError, _AGAIN):
-                values = written.mapping(file)
-                version = written.version_of(values)
-                if not all(isinstance(value, str) and Path(name).name == name for name, value in values["images"].items()):
-                    raise TypeError("its images are not all names with a hash")
-        except FileNotFoundError:
-            return None
-        if version > SPLIT_VERSION:
-            raise DataError(f"{file} was written by a later Segline (version {version}, this one reads up to {SPLIT_VERSION}); update Segline.")
-        return values
-
-    @cached_property
-    def names(self) -> list[str]:
-        """File names of the images. Raises DataError when one of them is no longer there."""
-        images = self.folder / "images"
-        present = {file.name for file in images.iterdir()} if images.is_dir() else set()
-        if self._listed is None:
-            return sorted(present)
-        names = list(self._listed["images"])
-        self._require_all("images", names, present)
-        return names
-
-    def require_masks(self) -> None:
-        """Raises DataError when an image's index mask is no longer there."""
-        masks = self.folder / "masks"
-        present = {file.name for file in masks.iterdir()} if masks.is_dir() else set()
-        self._require_all("masks", [f"{Path(name).stem}.png" for name in self.names], present)
-
-    def _require_all(self, kind: str, names: Sequence[str], present: Collection[str]) -> None:
-        gone = [name for name in names if name not in present]
-        if gone:
-            some = ", ".join(gone[:3]) + (", …" if len(gone) > 3 else "")
-            lacks = f"{self.folder / kind} lacks {len(gone)} of the {len(names)} files that `prepare` wrote ({some})"
-            raise DataError(f"{lacks}; run `dvc repro -f prepare` to write them anew.")
-
-    @cached_property
-    def hashes(self) -> list[str]:
-        if self._listed is not None:
-            return list(self._listed["images"].values())
-        return [content_hash((self.folder / "images" / name).read_bytes()) for name in self.names]
-
-    @cached_property
-    def _index(self) -> NDArray[np.int64]:
-        """(N, 2), memory-mapped: first byte of each image's annotations in `instances.json`, and the one behind the last."""
-        assert self._listed is not None
-        with written.reading(self.folder / "split.json", DataError, _AGAIN):
-            expected = self._listed["instances_bytes"]
-        if (self.folder / "instances.json").stat().st_size != expected:
-            raise DataError(f"{self.folder / 'instances.json'} was changed since `prepare` wrote it; run `dvc repro -f prepare` to write it anew.")
-        file = self.folder / "instances.npy"
-        with written.reading(file, DataError, _AGAIN):
-            index: NDArray[np.int64] = np.load(file, mmap_mode="r")
-            if index.shape != (len(self.names), 2) or index.dtype != np.int64:
-                raise ValueError("it is of other images")
-        return index
-
-    @cached_property
-    def _whole(self) -> dict[str, tuple[int, list[dict[str, Any]]]]:
-        """Version 1: id and annotations by file name."""
-        file = self.folder / "instances.json"
-        with written.reading(file, DataError, _AGAIN):
-            content = written.mapping(file)
-            by_id: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
-            for annotation in content["annotations"]:
-                by_id[annotation["image_id"]].append(annotation)
-            return {image["file_name"]: (image["id"], by_id[image["id"]]) for image in content["images"]}
-
-    def image_id(self, position: int, objects: bool) -> int:
-        return self._whole[self.names[position]][0] if objects and self._listed is None else position + 1
-
-    def annotations(self, position: int) -> list[dict[str, Any]]:
-        """COCO annotations of one image."""
-        if self._listed is None:
-            return self._whole[self.names[position]][1]
-        start, end = (int(byte) for byte in self._index[position])
-        file = self.folder / "instances.json"
-        with written.reading(file, DataError, _AGAIN), file.open("rb") as stream:
-            stream.seek(start)
-            found: list[dict[str, Any]] = json.loads(b"[" + stream.read(end - start) + b"]")
-        return found
-
-
 class Split(Sequence[Sample]):
     """The images of one split, read on demand, in the order of their names, with the kinds of truth that were asked for and no other.
 
-    `part` makes a view of some of them.
+    `part` makes a view of some of them. Nothing is opened before it is needed, and a copy in another process opens its own files.
     """
 
     def __init__(
-        self, folder: Path, truths: Sequence[Truth], image: ImageKind = RGB, *, indices: Sequence[int] | None = None, contents: _Contents | None = None
+        self, folder: Path, truths: Sequence[Truth], image: ImageKind = RGB, *, indices: Sequence[int] | None = None, contents: Contents | None = None
     ) -> None:
         """`indices` and `contents` are `part`'s."""
+        from segline.data.contents import Contents  # Arrow takes a while to import, and most of what imports this module reads no split
+
         self.folder = folder
         self.name = folder.name
         self.truths = tuple(truths)
         self.image = image
-        self._contents = contents or _Contents(folder)
+        self._contents = Contents(folder) if contents is None else contents
         self._indices = indices
 
     @property
     def _positions(self) -> Sequence[int]:
-        return range(len(self._contents.names)) if self._indices is None else self._indices
+        return range(len(self._contents)) if self._indices is None else self._indices
 
-    @cached_property
-    def files(self) -> list[Path]:
-        """The images' files."""
-        return [self.folder / "images" / self._contents.names[i] for i in self._positions]
+    def names(self) -> list[str]:
+        """The images' file names."""
+        names = self._contents.names()
+        return [names[i] for i in self._positions]
 
     def hashes(self) -> list[str]:
-        """A hash of each image's content, in the order of `files`; equal images have equal ones, in whatever split or data set."""
-        return [self._contents.hashes[i] for i in self._positions]
+        """A hash of each image's content, in the order of `names`; equal images have equal ones, in whatever split or data set."""
+        hashes = self._contents.hashes()
+        return [hashes[i] for i in self._positions]
 
-    def require_masks(self) -> None:
-        """Raises DataError when an index mask is no longer there."""
-        self._contents.require_masks()
+    def content(self, index: int) -> bytes:
+        """An image's encoded file."""
+        return self._contents.content("images", self._positions[index])
+
+    def require(self) -> None:
+        """Raises DataError when a file of the images, or of the truth that is asked for, is no longer what `prepare` wrote."""
+        self._contents.pack("images")
+        if "index" in self.truths:
+            self._contents.pack("masks")
+        if {"instances", "boxes"} & set(self.truths):
+            self._contents.pack("objects")
 
     def part(self, indices: Sequence[int]) -> Split:
         positions = self._positions
@@ -367,20 +287,25 @@ class Split(Sequence[Sample]):
     def __getitem__(self, index: Any) -> Any:
         assert isinstance(index, int | np.integer), "a split is read image by image; use part() for several"
         position = self._positions[int(index)]
-        file = self.folder / "images" / self._contents.names[position]
-        image = read_image(file, self.image)
-        mask = _read_mask(self.folder / "masks" / f"{file.stem}.png") if "index" in self.truths else None
+        name = self._contents.name(position)
+        image = _read_image(self._contents.content("images", position), f"{self.folder}: {name}", self.image)
+        mask = _read_mask(self._contents.content("masks", position), f"{self.folder}: the mask of {name}") if "index" in self.truths else None
         objects = "instances" in self.truths or "boxes" in self.truths
-        instances = self._objects(position, image.shape[:2]) if objects else None
-        return Sample(self._contents.image_id(position, objects), file.stem, image, mask, instances)
+        if self._contents.size(position) != image.shape[:2]:
+            raise DataError(f"{self.folder}: {name} is not of the size that is said of it; {_AGAIN}.")
+        instances = self._objects(position, name) if objects else None
+        return Sample(position + 1, Path(name).stem, image, mask, instances)
 
-    def _objects(self, position: int, size: tuple[int, int]) -> Instances:
-        annotations = self._contents.annotations(position)
-        with written.reading(self.folder / "instances.json", DataError, _AGAIN):
-            found = _instances(annotations, size)
-            if "instances" in self.truths and not found.outlined:
-                raise ValueError("an object lacks its mask")
-            return found
+    def _objects(self, position: int, name: str) -> Instances:
+        found = self._contents.objects(position)
+        height, width = self._contents.size(position)
+        boxes = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], axis=1).astype(np.float32)
+        masks = None
+        if None not in found.counts:
+            masks = EncodedMasks([{"size": [height, width], "counts": counts} for counts in found.counts], (height, width))
+        elif "instances" in self.truths:
+            raise DataError(f"{self.folder}: an object of {name} lacks its mask; {_AGAIN}.")
+        return Instances(masks, boxes, found.labels.astype(np.int64), found.crowd, found.areas)
 
 
 class PreparedDataset:
@@ -390,9 +315,13 @@ class PreparedDataset:
         self.folder = folder
         try:
             with written.reading(folder / "dataset.json", DataError, _AGAIN):
-                self.info = _sound(DatasetInfo.from_dict(written.mapping(folder / "dataset.json")))
+                values = written.mapping(folder / "dataset.json")
+                self.info = _sound(DatasetInfo.from_dict(values))
+                version = written.version_of(values, default=1)
         except FileNotFoundError:
             raise DataError(f"{folder} holds no prepared data set; run `dvc repro prepare` (or `python pipeline/prepare.py`) first.") from None
+        if version < _PACKED:
+            raise DataError(f"{folder} was prepared by an earlier Segline, whose images lay in files of their own; run `dvc repro` to write it anew.")
 
     def split(self, name: str, truths: Sequence[Truth]) -> Split:
         """The images of one split with these kinds of truth. Raises DataError when the data set lacks the split or a truth."""
@@ -408,8 +337,7 @@ class PreparedDataset:
                 f"{self.folder / name} holds {len(split)} images, and dataset.json says {self.info.counts[name]}; "
                 "run `dvc repro -f prepare` to write the prepared data anew."
             )
-        if "index" in truths:
-            split.require_masks()
+        split.require()
         return split
 
     def require(self, truth: Truth, model: str) -> None:
@@ -424,12 +352,12 @@ class PreparedDataset:
         return " and ".join(TRUTHS[truth] for truth in self.info.truths)
 
 
-def read_image(file: Path, kind: ImageKind) -> NDArray[Any]:
+def _read_image(content: bytes, name: str, kind: ImageKind) -> NDArray[Any]:
     """A stored image `(H, W, C)`. Raises DataError when it cannot be read."""
     try:
-        return to_array(file, kind)
+        return to_array(content, kind)
     except InputError as error:
-        raise DataError(f"{error} Run `dvc repro -f prepare` to write the prepared data anew.") from None
+        raise DataError(f"{name}: {error} Run `dvc repro -f prepare` to write the prepared data anew.") from None
 
 
 def content_hash(content: bytes) -> str:
@@ -454,26 +382,13 @@ def _sound(info: DatasetInfo) -> DatasetInfo:
     return info
 
 
-def _read_mask(file: Path) -> NDArray[np.uint8]:
+def _read_mask(content: bytes, name: str) -> NDArray[np.uint8]:
     """An index mask `(H, W)`. Raises DataError when it cannot be read."""
     try:
-        with Image.open(file, formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             labels = np.asarray(image)
     except Exception as error:  # Pillow's decoders have no common kind of error
-        raise DataError(f"{file} cannot be decoded ({error}); {_AGAIN}.") from None
+        raise DataError(f"{name} cannot be decoded ({error}); {_AGAIN}.") from None
     if labels.dtype != np.uint8 or labels.ndim != 2:
-        raise DataError(f"{file} is no 8-bit mask of labels; {_AGAIN}.")
+        raise DataError(f"{name} is no 8-bit mask of labels; {_AGAIN}.")
     return labels
-
-
-def _instances(annotations: Sequence[dict[str, Any]], size: tuple[int, int]) -> Instances:
-    boxes = np.zeros((len(annotations), 4), dtype=np.float32)
-    for i, annotation in enumerate(annotations):
-        x, y, w, h = annotation.get("bbox") or rle.toBbox(annotation["segmentation"])
-        boxes[i] = x, y, x + w, y + h
-    labels = np.array([a["category_id"] for a in annotations], dtype=np.int64)
-    crowd = np.array([bool(a["iscrowd"]) for a in annotations], dtype=np.bool_)
-    outlined = all("segmentation" in a for a in annotations)
-    masks = EncodedMasks([a["segmentation"] for a in annotations], size) if outlined else None
-    areas = np.array([a["area"] for a in annotations], dtype=np.float64) if all("area" in a for a in annotations) else None
-    return Instances(masks, boxes, labels, crowd, areas)

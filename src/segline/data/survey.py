@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from segline.data.check import name_list
 from segline.data.findings import Finding, Findings
 from segline.data.formats.base import BACKGROUND, SourceTruth
+from segline.data.leaks.across import Leak, findings, leaks
+from segline.data.leaks.fingerprint import Fingerprint
 from segline.data.store import IGNORE, SPLITS, Truth
 from segline_runtime.specification import ClassInfo
 
@@ -63,6 +65,8 @@ class Survey:
     skipped: list[str] = field(default_factory=list)
     total: int = 0  # images that the source has
     numbers: dict[str, int] = field(default_factory=dict)  # of the records, by file; also of those with errors
+    prints: dict[str, Fingerprint] = field(default_factory=dict)  # by file; of images that were not asked for it, none
+    leaks: list[Leak] = field(default_factory=list)
     look: Callable[[int], Look] | None = None  # an image by its number, read again; None where the structure could not be read
 
     @property
@@ -104,6 +108,7 @@ class Survey:
         if self.images:
             self.findings.add(self._of_ignored())
             self.findings.add(self._of_classes())
+            self.findings.add(self._of_leaks())
         self.findings.add(self._of_copies())
         self.findings.add(self._of_empty())
         for rule, number in sorted(self.converted.items()):
@@ -131,6 +136,12 @@ class Survey:
                     Finding("class_not_in_split", "", f"The split {split} lacks {len(lacking)} class{plural} that others have: {name_list(lacking)}.", split)
                 )
         return found
+
+    def _of_leaks(self) -> list[Finding]:
+        """Images that show what an image of an earlier split shows."""
+        files, splits = [seen.file for seen in self.images], [seen.split for seen in self.images]
+        self.leaks = leaks(files, splits, self.prints, {seen.file: seen.content for seen in self.images})
+        return findings(self.leaks)
 
     def _of_copies(self) -> list[Finding]:
         """Images of one split whose files are byte-identical; those of several splits are known before any is read."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from segline.data.store import Split
+from segline.data.store import Sample, Split
 from segline.metrics.base import Counts
 from segline.metrics.scorer import Scorer
 from segline.progress import progress as told
@@ -19,6 +19,10 @@ from segline_runtime.predictions import Prediction
 
 Predict = Callable[[Sequence[NDArray[Any]]], list[Prediction]]
 """Images `(H, W, C)`, which may differ in size → predictions at their own sizes."""
+
+
+Beside = tuple[Callable[[Sample], Prediction], Scorer]
+"""Another answer for each image, made of its truth, and who scores it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Evaluation:
     scorer: Scorer
 
 
-def evaluate(predict: Predict, split: Split, scorer: Scorer, *, batch_size: int = 1, progress: bool = False) -> Evaluation:
+def evaluate(predict: Predict, split: Split, scorer: Scorer, *, beside: Beside | None = None, batch_size: int = 1, progress: bool = False) -> Evaluation:
     """Score a predictor on every image of a split, at the images' own size; `progress` tells on stderr how far it is."""
     ranking: list[ScoredImage] = []
     with told(f"scoring {split.name}", len(split), shown=progress) as advance:
@@ -48,6 +52,8 @@ def evaluate(predict: Predict, split: Split, scorer: Scorer, *, batch_size: int 
             predictions = predict([sample.image for sample in samples])
             for i, (sample, prediction) in enumerate(zip(samples, predictions, strict=True), start):
                 ranking.append(ScoredImage(i, sample.name, scorer.add(prediction, sample)))
+                if beside is not None:
+                    beside[1].add(beside[0](sample), sample)
             advance(len(samples))
     hashes = dict(zip([image.name for image in ranking], split.hashes(), strict=True))
     ranking.sort(key=lambda image: (-image.score, image.name))

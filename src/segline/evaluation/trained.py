@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from segline.card import ModelCard, require_unchanged_members
 from segline.data.store import PreparedDataset, Split
@@ -17,6 +19,8 @@ from segline.tasks import catalog as tasks
 from segline.tasks.base import Task
 from segline.tasks.graph import EvalGraph
 from segline.tasks.predictor import GraphPredictor
+from segline_runtime.predict import predict
+from segline_runtime.predictions import Prediction
 from segline_runtime.specification import ClassInfo, Specification
 
 
@@ -33,6 +37,10 @@ class Trained:
     def predict(self) -> GraphPredictor:
         """Images `(H, W, C)` → predictions at their own sizes."""
         return GraphPredictor(self.graph, self.specification)
+
+    def predict_in_detail(self, images: Sequence[NDArray[Any]]) -> list[Prediction]:
+        """As `predict`, one image after another, with class probabilities."""
+        return [predict(self.graph.run, self.specification, image, probabilities=True) for image in images]
 
 
 def load(folder: ModelFolder, plan: InferencePlan, device: torch.device) -> Trained:

@@ -9,17 +9,15 @@ Both run on the CPU in fp32: a GPU's shortened products (TF32) would be a differ
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from segline import progress as told
 from segline.data.store import Split
 from segline.errors import ExportError
 from segline.export.comparison import Comparison, Pair, Pixels, above_limits, beyond_rounding
+from segline.export.cost import timed
 from segline.export.onnx import differ_in_zeroed_scalars_alone
 from segline.machine import cores
 from segline.metrics.base import Metric
@@ -31,8 +29,6 @@ from segline.tasks.graph import EvalGraph
 from segline_runtime.predictor import Predictor
 
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime")
-_WARM_UP = 3
-
 VERSION = 1
 
 Unthresholded = Callable[[], tuple[EvalGraph, Path]]
@@ -117,15 +113,7 @@ def prove(
 
 def latency(predictor: Predictor, image: Pixels, runs: int) -> dict[str, Any]:
     """Milliseconds from a decoded image `(H, W, 3)` to its prediction, one image at a time."""
-    for _ in range(_WARM_UP):
-        predictor(image)
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        predictor(image)
-        times.append(1000 * (time.perf_counter() - start))
-    median, p95 = (round(float(np.percentile(times, q)), 3) for q in (50, 95))
-    return {"median_ms": median, "p95_ms": p95, "runs": runs, "batch": 1, "image_size": list(image.shape[:2]), "provider": predictor.provider}
+    return timed(lambda: predictor(image), image, runs) | {"provider": predictor.provider}
 
 
 def _compare_split(pair: Pair, split: Split, scorers: Sequence[Scorer], progress: bool) -> list[Comparison]:

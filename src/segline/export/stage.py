@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -10,12 +11,15 @@ import torch
 from segline import memory
 from segline.data.store import PreparedDataset
 from segline.evaluation.trained import load, scored_split
+from segline.export.cost import cost
 from segline.export.onnx import write_onnx
 from segline.export.parity import prove
 from segline.files import whole, write_json
 from segline.layout import ModelFolder
 from segline.metrics import catalog
-from segline.plan.plans import ExportPlan
+from segline.models import licences
+from segline.models.settings import Entry
+from segline.plan.plans import ExportPlan, Member
 from segline.tasks.graph import EvalGraph
 
 
@@ -43,7 +47,15 @@ def export(plan: ExportPlan, folder: ModelFolder, dataset: PreparedDataset, *, p
             unthresholded=lambda: _unthresholded(plan, folder, Path(beside) / "model.onnx"),
             progress=progress,
         )
+        proof["cost"] = cost(trained.graph, split[0].image, plan.latency_runs)
+    proof["licences"] = {"code": licences.of_code(trained.graph), "weights": licences.of_weights(plan.settings, _starts(plan.members))}
     write_json(folder.parity, proof | {"split_hash": plan.scored.hash})
+
+
+def _starts(members: Sequence[Member]) -> Iterator[Entry]:
+    """The settings of all networks that members are made of."""
+    for member in members:
+        yield from _starts(member.members) if member.members else (member.settings,)
 
 
 def _unthresholded(plan: ExportPlan, folder: ModelFolder, file: Path) -> tuple[EvalGraph, Path]:

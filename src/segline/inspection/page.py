@@ -92,7 +92,8 @@ def _kind(kind: str, survey: Survey, album: Album) -> str:
     found = survey.findings.of(kind)
     lines = "".join(f"<li>{html.escape(finding.sentence)}{_place(finding)}</li>" for finding in found[:_SENTENCES])
     more = f"<p class=quiet>… and {number - _SENTENCES:,} more.</p>" if number > _SENTENCES else ""
-    drawn = [(file, album.plain(file)) for file in list(dict.fromkeys(finding.image or finding.file for finding in found))[:_PICTURES]]
+    shown = dict.fromkeys(file for finding in found[:_PICTURES] for file in (finding.image or finding.file, finding.beside) if file)
+    drawn = [(file, album.plain(file)) for file in list(shown)[:_PICTURES]]
     return (
         f'<section class="finding {about.severity}"><h3>{html.escape(about.title)} <span>{number:,}</span></h3>'
         f"<p class=quiet>{html.escape(about.remedy)}</p><ul>{lines}</ul>{more}{_pictures(drawn)}</section>"

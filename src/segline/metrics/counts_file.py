@@ -13,7 +13,7 @@ from segline.files import whole
 from segline.metrics.base import Counts
 from segline.metrics.detection_counts import DetectionCounts
 from segline.metrics.per_image import PerImage
-from segline.metrics.pixel_counts import PixelCounts
+from segline.metrics.pixel_counts import BINS, PixelCounts
 
 VERSION = 1
 
@@ -50,7 +50,8 @@ def _sound(counts: C) -> C:
     images = len(counts.images)
     if counts.ids.shape != (images,) or len(counts.hashes) not in (0, images) or not all(isinstance(name, str) for name in (*counts.images, *counts.classes)):
         raise ValueError("its images do not fit each other")
-    for name, columns in counts.empty.items():
+    for name in counts.tables:
+        columns = {**counts.empty, **counts.on_request}[name]
         table = counts.tables[name]
         offsets = table.offsets
         if offsets.shape != (images + 1,) or offsets.dtype.kind not in "iu" or offsets[0] != 0 or (np.diff(offsets) < 0).any():
@@ -60,7 +61,13 @@ def _sound(counts: C) -> C:
             if values.dtype.kind != empty.dtype.kind or values.shape != (offsets[-1], *empty.shape[1:]):
                 raise ValueError(f"its column {name}.{column} is of another shape or kind")
     classes = len(counts.classes)
-    for name, column, most in (("confusion", "cell", classes**2), ("found", "label", classes), ("truth", "label", classes)):
-        if name in counts.tables and ((values := counts.tables[name].columns[column]) >= most).any() | (values < 0).any():
-            raise ValueError(f"its column {name}.{column} names a class that there is not")
+    for name, table in counts.tables.items():
+        for column in ("cell", "label", "bin"):
+            if column in table.columns and ((values := table.columns[column]) >= _most(name, column, classes)).any() | (values < 0).any():
+                raise ValueError(f"its column {name}.{column} names a class or a bin that there is not")
     return counts
+
+
+def _most(table: str, column: str, classes: int) -> int:
+    """What the numbers of a column stay below."""
+    return {"cell": classes**2, "label": classes, "bin": BINS.get(table, 0)}[column]

@@ -34,6 +34,7 @@ class DetectionCounts(PerImage):
     Table `found`, a row for each detection, within an image by class and falling score: `label` class id, `score`, and by kind, area and threshold
     `hit` (it is a true object) and `ignored` (neither right nor wrong: it lies in a crowd, or is or finds an object out of the range); others are wrong.
     Table `truth`, a row for each true object: `label`, and `counted` by area (it is to be found: no crowd, and within the range).
+    On request, `segments`: see `segline.metrics.segment_counts`.
     """
 
     kind: ClassVar[str] = "detections"
@@ -45,6 +46,13 @@ class DetectionCounts(PerImage):
             "ignored": np.zeros((0, len(KINDS), len(AREAS), len(THRESHOLDS)), np.bool_),
         },
         "truth": {"label": np.zeros(0, np.int32), "counted": np.zeros((0, len(AREAS)), np.bool_)},
+    }
+    on_request: ClassVar = {
+        "segments": {
+            "label": np.zeros(0, np.int32),
+            **{name: np.zeros(0, np.int64) for name in ("matched", "wrong", "missed")},
+            "iou": np.zeros(0, np.float64),
+        },
     }
 
     @property
@@ -61,6 +69,12 @@ class DetectionCounts(PerImage):
     def image(self) -> NDArray[np.int64]:
         """Index of the image of each detection `(D,)`."""
         return self.tables["found"].image
+
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """Of each detection among those of its class in its image, the best one's is 0 `(D,)`."""
+        of_class = self.image * len(self.classes) + self.label  # rows stand in this order
+        return np.arange(len(of_class)) - np.searchsorted(of_class, of_class)
 
     def hit(self, kind: str) -> NDArray[np.bool_]:
         """Whether each detection is right `(D, A, T)`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +13,18 @@ from segline.drawing.precision_recall import precision_recall_picture
 from segline.drawing.tables import class_picture, write_class_table, write_csv
 from segline.metrics import box_ap, mask_ap, object_support
 from segline.metrics.average_precision import Precision, precision
+from segline.metrics.details import Detail, Rows, rows_of
 from segline.metrics.detection_counts import DetectionCounts
-from segline.metrics.detection_matching import record
+from segline.metrics.detection_matching import Seen, records, seen
 from segline.metrics.figures import figures
 from segline.metrics.matching import match
 from segline.metrics.names import class_keys
-from segline.metrics.overlaps import mask_overlaps
+from segline.metrics.overlaps import mask_overlaps, outlines
 from segline_runtime.predictions import InstancePrediction, Prediction
 from segline_runtime.specification import ClassInfo
 
-State = dict[int, tuple[str, Mapping[str, Mapping[str, NDArray[Any]]]]]
-"""Image id → name, and the rows of its counts."""
+State = dict[int, tuple[str, Seen, Mapping[str, Rows]]]
+"""Image id → name, what decides which detections are right, and the rows of what is counted beside."""
 
 _LEVELS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.9)  # IoU of the drawn curves
 
@@ -32,25 +32,36 @@ _LEVELS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.9)  # IoU of the drawn curves
 class InstanceScorer:
     """See `segline.metrics.scorer`."""
 
-    def __init__(self, classes: Sequence[ClassInfo]) -> None:
+    def __init__(self, classes: Sequence[ClassInfo], details: Sequence[Detail] = ()) -> None:
+        """details: what is counted beside what always is."""
         self.classes = tuple(classes)
+        self.details = tuple(details)
         self._images: State = {}
+        self._counts: DetectionCounts | None = None  # of all images, until there is one more
 
     def add(self, prediction: Prediction, truth: Sample) -> float:
         """Take one image in; return its panoptic quality, see `segline.metrics.matching.Matching.score`."""
         assert isinstance(prediction, InstancePrediction) and truth.instances is not None
-        overlaps = mask_overlaps(truth.instances, prediction)
-        self._images[truth.image_id] = (truth.name, record(truth.instances, prediction, overlaps))
+        around = outlines(prediction)
+        overlaps = mask_overlaps(truth.instances, prediction, around)
+        beside = rows_of(self.details, prediction, truth, len(self.classes))
+        self._images[truth.image_id] = (truth.name, seen(truth.instances, prediction, overlaps, around.areas), beside)
+        self._counts = None
         return match(truth.instances, prediction, overlaps).score
 
     def counts(self) -> DetectionCounts:
-        return DetectionCounts.of(self._images, [info.name for info in self.classes])
+        if self._counts is None:
+            rows = records([one for _, one, _ in self._images.values()])
+            images = {i: (name, {**found, **beside}) for (i, (name, _, beside)), found in zip(self._images.items(), rows, strict=True)}
+            self._counts = DetectionCounts.of(images, [info.name for info in self.classes])
+        return self._counts
 
     def state(self) -> State:
         return self._images
 
     def merge(self, state: State) -> None:
         self._images = self._images | state
+        self._counts = None
 
     def write_plots(self, folder: Path) -> None:
         """pr_curve.csv (masks at IoU 0.5: recall, precision/<class>, and precision, the mean), pr_curve.png (masks, several IoU), classes.csv, classes.png.

@@ -19,6 +19,8 @@ class PerImage:
     kind: ClassVar[str]
     empty: ClassVar[Mapping[str, Mapping[str, NDArray[Any]]]]
     """Table → column → an array of its type without rows."""
+    on_request: ClassVar[Mapping[str, Mapping[str, NDArray[Any]]]] = {}
+    """As `empty`, of the tables that are there only where somebody asked for them (see `segline.metrics.details`)."""
 
     ids: NDArray[np.int64]  # (N,)
     images: tuple[str, ...]
@@ -31,9 +33,10 @@ class PerImage:
 
     @classmethod
     def of(cls, images: Mapping[int, tuple[str, Mapping[str, Mapping[str, NDArray[Any]]]]], classes: Sequence[str]) -> Self:
-        """From the records of single images: id → (name, table → column → rows)."""
+        """From the records of single images: id → (name, table → column → rows). A table on request is there when every image has it."""
         ids = sorted(images)
-        tables = {table: Ragged.of([images[i][1][table] for i in ids], columns) for table, columns in cls.empty.items()}
+        asked = {table: columns for table, columns in cls.on_request.items() if ids and all(table in images[i][1] for i in ids)}
+        tables = {table: Ragged.of([images[i][1][table] for i in ids], columns) for table, columns in {**cls.empty, **asked}.items()}
         return cls(np.array(ids, dtype=np.int64), tuple(images[i][0] for i in ids), tuple(classes), tables)
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Self:
@@ -53,7 +56,7 @@ class PerImage:
             parts[0],
             ids=np.concatenate([part.ids for part in parts]),
             images=tuple(name for part in parts for name in part.images),
-            tables={name: Ragged.join([part.tables[name] for part in parts]) for name in cls.empty},
+            tables={name: Ragged.join([part.tables[name] for part in parts]) for name in parts[0].tables if all(name in part.tables for part in parts)},
             hashes=tuple(value for part in parts for value in part.hashes) if all(len(part.hashes) == len(part) for part in parts) else (),
         )
         # Samplers of several processes pad with images that another one has: each id counts once.
@@ -62,6 +65,13 @@ class PerImage:
 
     def hashed(self, by_name: Mapping[str, str]) -> Self:
         return replace(self, hashes=tuple(by_name[name] for name in self.images))
+
+    def per_class(self, table: str, column: str) -> NDArray[np.float64]:
+        """Sums of a column over the rows of each image and class `(N, K)`, of a table with the column `label`. Exact: float64 holds such sums."""
+        part = self.tables[table]
+        sums = np.zeros((len(self), len(self.classes)))
+        np.add.at(sums, (part.image, part.columns["label"]), part.columns[column])
+        return sums
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         words = {"images": self.images, "classes": self.classes, "hashes": self.hashes}
@@ -73,6 +83,7 @@ class PerImage:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        tables = {name: Ragged(arrays[f"{name}.offsets"], {column: arrays[f"{name}.{column}"] for column in columns}) for name, columns in cls.empty.items()}
+        columns_of = {**cls.empty, **{name: columns for name, columns in cls.on_request.items() if f"{name}.offsets" in arrays}}
+        tables = {name: Ragged(arrays[f"{name}.offsets"], {column: arrays[f"{name}.{column}"] for column in columns}) for name, columns in columns_of.items()}
         images, classes, hashes = (tuple(arrays[name].tolist()) for name in ("images", "classes", "hashes"))
         return cls(arrays["ids"], images, classes, tables, hashes)

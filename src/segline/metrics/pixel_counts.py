@@ -16,6 +16,9 @@ from segline.metrics.base import Values
 from segline.metrics.confusion import Matrix
 from segline.metrics.per_image import PerImage
 
+BINS = {"confidence": 15, "threshold": 101}
+"""Bins of the tables that have some."""
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -28,10 +31,20 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class PixelCounts(PerImage):
-    """See `segline.metrics.base.Counts`. Table `confusion`: `cell` = truth · K + predicted, and its `pixels`."""
+    """See `segline.metrics.base.Counts`. Table `confusion`: `cell` = truth · K + predicted, and its `pixels`.
+
+    On request, a row for each class (`label`) or bin that an image has pixels of:
+    `boundary` (see `segline.metrics.boundary_counts`), `contour` (`contour_counts`), `confidence` (`confidence_counts`), `threshold` (`threshold_counts`).
+    """
 
     kind: ClassVar[str] = "pixels"
     empty: ClassVar = {"confusion": {"cell": np.zeros(0, np.int32), "pixels": np.zeros(0, np.int64)}}
+    on_request: ClassVar = {
+        "boundary": {"label": np.zeros(0, np.int32), **{name: np.zeros(0, np.int64) for name in ("both", "truth", "predicted")}},
+        "contour": {"label": np.zeros(0, np.int32), **{name: np.zeros(0, np.int64) for name in ("truth", "found", "predicted", "right")}},
+        "confidence": {"bin": np.zeros(0, np.int32), "pixels": np.zeros(0, np.int64), "right": np.zeros(0, np.int64), "sum": np.zeros(0, np.float64)},
+        "threshold": {"bin": np.zeros(0, np.int32), "positive": np.zeros(0, np.int64), "negative": np.zeros(0, np.int64)},
+    }
 
     @staticmethod
     def record(matrix: Matrix) -> dict[str, dict[str, NDArray[np.int32] | NDArray[np.int64]]]:

@@ -27,12 +27,16 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Chosen:
-    """Of which thresholds, range of area and class a figure is the mean; `recall`: of the largest recall in place of precision."""
+    """Of which thresholds, range of area and class a figure is the mean; `recall`: of the largest recall in place of precision.
+
+    of_best: the number of detections of a class in an image that are taken, for recall alone; None: all.
+    """
 
     thresholds: range = range(len(THRESHOLDS))
     area: int = AREAS.index("all")
     label: int | None = None  # None: the mean over all classes with truth
     recall: bool = False
+    of_best: int | None = None
 
     def of(self, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The flags `(D, A, T)` of the range of area and the thresholds, `(D, T)`."""
@@ -55,6 +59,8 @@ def resampled_recall(counts: DetectionCounts, kind: str, weights: NDArray[np.int
     total, classes = np.zeros(len(weights)), np.zeros(len(weights))
     for label in _labels(counts, chosen):
         mine = np.flatnonzero(counts.label == label)
+        if chosen.of_best is not None:
+            mine = mine[counts.place[mine] < chosen.of_best]
         found = np.zeros(len(counts))
         np.add.at(found, counts.image[mine], chosen.of(counts.hit(kind)[mine]).mean(axis=1))
         to_find = times @ counts.to_find[:, label, chosen.area]

@@ -14,6 +14,7 @@ from segline.data.store import Sample
 from segline.drawing.confusion import confusion_picture
 from segline.drawing.tables import class_picture, write_class_table, write_csv
 from segline.metrics import class_scores, confusion
+from segline.metrics.details import Detail, rows_of
 from segline.metrics.dice import dice
 from segline.metrics.iou import iou
 from segline.metrics.names import class_keys
@@ -28,15 +29,18 @@ State = dict[int, tuple[str, Mapping[str, Mapping[str, NDArray[Any]]]]]
 class SemanticScorer:
     """See `segline.metrics.scorer`."""
 
-    def __init__(self, classes: Sequence[ClassInfo]) -> None:
+    def __init__(self, classes: Sequence[ClassInfo], details: Sequence[Detail] = ()) -> None:
+        """details: what is counted beside what always is."""
         self.classes = tuple(classes)
+        self.details = tuple(details)
         self._images: State = {}
 
     def add(self, prediction: Prediction, truth: Sample) -> float:
         """Take one image in; return its own mean IoU over the classes present in its truth or prediction, 1 when no pixel of it is scored."""
         assert isinstance(prediction, SemanticPrediction) and truth.mask is not None
         matrix = confusion.count(truth.mask, prediction.class_ids, len(self.classes))
-        self._images[truth.image_id] = (truth.name, PixelCounts.record(matrix))
+        rows = {**PixelCounts.record(matrix), **rows_of(self.details, prediction, truth, len(self.classes))}
+        self._images[truth.image_id] = (truth.name, rows)
         score = class_scores.mean(iou(Sums(*(part.astype(np.float64) for part in (matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))))))
         return 1.0 if math.isnan(score) else score
 

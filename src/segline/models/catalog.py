@@ -40,6 +40,7 @@ ARCHITECTURES: dict[str, str] = {
 
 COMPOSITIONS: dict[str, str] = {
     "ensemble": "segline.models.ensemble",
+    "box_fusion": "segline.models.box_fusion",
     "soup": "segline.models.soup",
     "components": "segline.models.components",
 }

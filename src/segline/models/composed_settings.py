@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
 
 from segline.choices import hint
 from segline.models.settings import Entry, ModelSettings, Tile
+from segline.settings import Positive
 from segline_runtime.specification import Geometry
 
 
@@ -15,6 +18,10 @@ class ComposedSettings(Entry):
 
     averages: ClassVar[str]
     """What it makes of its members, for a sentence."""
+    others: ClassVar[str] = ""
+    """What members of another task are for, as a sentence."""
+    task_of_members: ClassVar[str] = "semantic"
+    """Of which task its members are."""
     one_network: ClassVar[bool] = False
     """Whether what it makes is one network of its members' kind, which predicts as the first of them does."""
     runtime: ClassVar[tuple[str, ...]] = ()
@@ -27,16 +34,47 @@ class ComposedSettings(Entry):
     def misfits(self, members: Mapping[str, Entry], models: Mapping[str, Entry]) -> Iterator[str]:
         """Why these members cannot be put together: sentences that go behind the key `of`. `models`: every entry that stands above."""
         for name, member in members.items():
-            if member.task != "semantic":
-                yield f"'{name}' is a model of the task {member.task}; only semantic models can be {self.averages}."
-        tiles = {name: _tile(member, models) for name, member in members.items() if member.task == "semantic"}
+            if member.task != self.task_of_members:
+                yield f"'{name}' is a model of the task {member.task}; only {self.task_of_members} models can be {self.averages}. {self.others}".rstrip()
+        tiles = {name: _tile(member, models) for name, member in members.items() if member.task == self.task_of_members}
         first = next(iter(tiles), None)
         for name, tile in tiles.items():
-            if first is not None and tile != tiles[first]:
+            if first is not None and _cut(tile) != _cut(tiles[first]):
                 yield (
                     f"'{first}' is predicted {_cut(tiles[first])}, and '{name}' {_cut(tile)}; an image is cut for all members alike. "
                     "Give them the same input.tile, or none."
                 )
+
+
+class WeightedSettings(ComposedSettings):
+    """What is said of several models that predict side by side in one ONNX file, each of which sees the image as its own specification says."""
+
+    of: Annotated[list[str], Field(min_length=2)]  # names of models that stand above this entry
+    weights: list[Positive] | None = None  # how much each member counts, in the order of `of`; default: all the same
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> WeightedSettings:
+        twice = sorted({name for name in self.of if self.of.count(name) > 1})
+        if twice:
+            raise ValueError(f"of names {twice[0]} more than once; give it a larger share in `weights`")
+        if self.weights is not None and len(self.weights) != len(self.of):
+            raise ValueError(f"weights has {len(self.weights)} numbers, and of names {len(self.of)} models; give one for each")
+        return self
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(self.of)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of each member in the mean; they add up to 1."""
+        weights = self.weights or [1.0] * len(self.of)
+        return tuple(weight / sum(weights) for weight in weights)
+
+    def geometry(self, members: Sequence[Geometry]) -> Geometry:
+        """The graph takes the image, or a tile of it, as it is; within it each member resizes as its own specification says."""
+        tiles = [member.tile for member in members if member.tile is not None]
+        return Geometry("native", None, max(tiles, key=lambda tile: tile.context, default=None))  # of tiles alike, the context that is enough for all
 
 
 def check(name: str, entry: Entry, above: Mapping[str, Entry], every: Mapping[str, object]) -> Iterator[str]:
@@ -96,4 +134,7 @@ def _tile(entry: Entry, models: Mapping[str, Entry]) -> Tile | None:
 
 
 def _cut(tile: Tile | None) -> str:
-    return "whole" if tile is None else f"by tiles of {tile.size[0]}×{tile.size[1]} that share {tile.overlap} pixels"
+    if tile is None:
+        return "whole"
+    share = "what an exact overlap takes" if tile.overlap == "exact" else f"{tile.overlap} pixels"
+    return f"by tiles of {tile.size[0]}×{tile.size[1]} that share {share}"

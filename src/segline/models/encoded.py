@@ -23,6 +23,7 @@ def build(
     classes: int,
     stride: int | None = None,
     auxiliary: float = 0.0,
+    channel_dropout: float = 0.0,
     **more: Any,
 ) -> SemanticNetwork:
     """Images `(B, channels, H, W)` → logits `(B, classes, H, W)`. Raises ModelError for an unknown encoder or weights that cannot be had.
@@ -30,11 +31,14 @@ def build(
     architecture: of segmentation_models_pytorch, or with its arguments and its parts `encoder` and `decoder`, and where there is an auxiliary head
         `segmentation_head`; `more` are arguments too.
     stride: sides of the input must be multiples of it; the settings' own if not given. auxiliary: share of an auxiliary head in the loss.
+    channel_dropout: of whole channels of what the decoder gives, for a decoder that has none of its own.
     """
     built = encoders.smp_network(architecture, encoder=settings.encoder, weights=settings.weights, channels=channels, classes=classes, **more)
     encoder, decoder = built.encoder, built.decoder
     assert isinstance(encoder, nn.Module) and isinstance(decoder, nn.Module)
     pooling.prepare(decoder)
+    if channel_dropout:
+        built.decoder = nn.Sequential(decoder, nn.Dropout2d(channel_dropout))
     network = WithAuxiliary(built, classes) if auxiliary else built
     norm.exchange(network, settings.norm, encoder=encoder)
     shares = {AUXILIARY: auxiliary} if auxiliary else {}

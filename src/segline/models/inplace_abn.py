@@ -146,6 +146,7 @@ class InsideNorm(nn.Identity):
 def exchange(network: nn.Module) -> None:
     """Put `InPlaceABN` in the place of each batch norm that a ReLU follows, and of that ReLU. Other batch norms stay; raises ModelError where all would.
 
+    A leaky ReLU of the same slope is a ReLU here, and its network computes what it did.
     Which ReLU follows which norm is seen by watching an image go through the network: a module's attributes do not tell.
     """
     seen = _Watched(network)
@@ -160,7 +161,7 @@ def exchange(network: nn.Module) -> None:
             inside[norm] = abn
         inside[relu] = nn.Identity() if others else InsideNorm()
         # A residual block uses one ReLU after its first norms and again after its sum, where it ends: that one stands behind the block now.
-        inside |= {call.block: nn.Sequential(call.block, nn.ReLU(inplace=True)) for call in others if call.block is not None}
+        inside |= {call.block: nn.Sequential(call.block, _again(relu)) for call in others if call.block is not None}
     inside |= {norm: nn.Sequential(InPlaceABN.like(norm), norm.drop) for norm in seen.with_activation}
     if not inside:
         raise ModelError(
@@ -181,6 +182,16 @@ def unfold(network: nn.Module) -> None:
         elif isinstance(module, InsideNorm):
             plain[module] = nn.LeakyReLU(SLOPE)
     _put(network, plain)
+
+
+def _activates(module: nn.Module) -> bool:
+    """Whether a module is a ReLU, or the leaky one."""
+    return type(module) is nn.ReLU or (type(module) is nn.LeakyReLU and module.negative_slope == SLOPE)
+
+
+def _again(relu: nn.Module) -> nn.Module:
+    """Another one of its kind."""
+    return nn.LeakyReLU(SLOPE, inplace=True) if isinstance(relu, nn.LeakyReLU) else nn.ReLU(inplace=True)
 
 
 def _put(network: nn.Module, others: dict[nn.Module, nn.Module]) -> None:
@@ -216,9 +227,9 @@ class _Watched:
         for module in network.modules():
             if type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats and module not in pooled:
                 hooks.append(module.register_forward_hook(self._after_norm))
-            elif type(module) is nn.ReLU:
+            elif _activates(module):
                 hooks += [module.register_forward_pre_hook(self._before_activation), module.register_forward_hook(self._after_activation)]
-            elif any(type(child) is nn.ReLU for child in module.children()):
+            elif any(_activates(child) for child in module.children()):
                 hooks.append(module.register_forward_hook(self._after_block))
         try:
             run_empty(network)

@@ -36,16 +36,20 @@ class PooledNorm(nn.Module):
         return found
 
 
-def exchange(network: nn.Module, word: str, *, encoder: nn.Module) -> None:
+def exchange(network: nn.Module, word: str, *, encoder: nn.Module | None = None) -> None:
     """Put other norms in the place of the batch norms of `network`, of which `encoder` is a part.
 
-    word: batch, sync, frozen, group, instance or inplace_abn. Raises ModelError where the network has nothing that the last could be put for.
+    word: batch, sync, frozen, group, instance or inplace_abn; none, where the network was built without. Raises ModelError where the network has nothing
+    that inplace_abn could be put for.
     """
-    from timm.layers.norm_act import convert_sync_batchnorm, freeze_batch_norm_2d
-
     if word == "sync":
+        from timm.layers.norm_act import convert_sync_batchnorm
+
         convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     elif word == "frozen":
+        from timm.layers.norm_act import freeze_batch_norm_2d
+
+        assert encoder is not None
         freeze_batch_norm_2d(encoder)  # type: ignore[no-untyped-call]
     elif word == "group":
         to_group_norm(network)
@@ -56,7 +60,7 @@ def exchange(network: nn.Module, word: str, *, encoder: nn.Module) -> None:
 
         inplace_abn.exchange(network)
     else:
-        assert word == "batch"
+        assert word in ("batch", "none")
 
 
 def to_group_norm(network: nn.Module) -> nn.Module:

@@ -24,13 +24,22 @@ class Tile(Section):
     """Windows of one size, in pixels of the image: large images are predicted window by window, and trained on in crops of that size."""
 
     size: Size  # height, width
-    overlap: Count = 64  # pixels that neighbours share
+    # pixels that neighbours share, in which they are blended; exact (unet_2015): as many as it takes that each pixel is predicted from all that the network
+    # sees around it, as in one pass over the image (with predict.flips too, where the sides of image and tile are multiples of the network's stride)
+    overlap: Count | Literal["exact"] = 64
 
     @model_validator(mode="after")
     def _moves_on(self) -> Tile:
-        if 2 * self.overlap >= min(self.size):
+        if self.overlap != "exact" and 2 * self.overlap >= min(self.size):
             raise ValueError(f"overlap is {self.overlap} and size {list(self.size)}; the overlap must stay below half of the smaller side")
         return self
+
+    def geometry(self, reach: int | None, stride: int) -> TileGeometry:
+        """As the specification carries it. reach, stride: of the network, see `ModelSettings`."""
+        if self.overlap != "exact":
+            return TileGeometry(self.size, self.overlap)
+        assert reach is not None, "settings without it are refused"
+        return TileGeometry(self.size, 2 * reach, context=reach, step=stride)
 
 
 class Input(Section):
@@ -69,10 +78,10 @@ class Input(Section):
             return None
         return self.crop or (self.tile.size if self.tile else None)
 
-    def geometry(self, size: tuple[int, int] | None) -> Geometry:
-        """As the specification carries it; `size` is what `auto` stands for."""
+    def geometry(self, size: tuple[int, int] | None, *, reach: int | None, stride: int) -> Geometry:
+        """As the specification carries it; `size` is what `auto` stands for, `reach` and `stride` are the network's (see `ModelSettings`)."""
         chosen = None if self.fit == "native" else size if self.size == "auto" else self.size
-        return Geometry(self.fit, chosen, None if self.tile is None else TileGeometry(self.tile.size, self.tile.overlap))
+        return Geometry(self.fit, chosen, None if self.tile is None else self.tile.geometry(reach, stride))
 
 
 class Predict(Section):
@@ -143,6 +152,11 @@ class ModelSettings(Entry):
     export_sizes: ClassVar[Literal["any", "fixed"]] = "any"
     """Whether the exported network takes inputs of any size; `fixed` needs `input.fit` stretch or letterbox."""
 
+    @property
+    def reach(self) -> int | None:
+        """How far from a pixel, in pixels of the network's input, that lies which can change its scores; None where it is not known, or the whole image."""
+        return None
+
     # a set of defaults by which the field trains this family (`segline recipes` lists them); what the entry says itself counts. The name is in no plan
     recipe: str | None = Field(default=None, exclude=True)
     input: Input = Input()
@@ -161,6 +175,32 @@ class ModelSettings(Entry):
         if self.export_sizes == "fixed" and self.train.multi_scale is not None:
             raise ValueError(f"{self.arch} takes images of one size only; remove train.multi_scale")
         return self
+
+    @model_validator(mode="after")
+    def _tiles_without_seams(self) -> ModelSettings:
+        tile = self.input.tile
+        if tile is None or tile.overlap != "exact":
+            return self
+        if self.reach is None:
+            raise ValueError(
+                "input.tile.overlap is exact, and what this network says of a pixel may depend on all of the image; give the overlap in pixels, "
+                "or choose unet_2015 without group norm"
+            )
+        if min(tile.size) < 2 * self.reach + self.stride + 1:
+            raise ValueError(
+                f"input.tile.size is {list(tile.size)}, and with `overlap: exact` {self.reach} pixels on each side of a tile are context alone; "
+                f"give sides of more than {2 * self.reach + self.stride}, or the overlap in pixels"
+            )
+        if self.predict.scales != [1.0]:
+            raise ValueError(
+                f"predict.scales are {self.predict.scales}: enlarged or reduced, windows do not fit together without seams; "
+                "remove predict.scales, or give input.tile.overlap in pixels"
+            )
+        return self
+
+    def geometry(self, size: tuple[int, int] | None) -> Geometry:
+        """As the specification carries it; `size` is what `auto` stands for."""
+        return self.input.geometry(size, reach=self.reach, stride=self.stride)
 
     def unthresholded(self) -> Self:
         return self.model_copy(update={"predict": self.predict.unthresholded()})

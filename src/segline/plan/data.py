@@ -8,7 +8,8 @@ from typing import Any
 
 from segline import written
 from segline.data.formats import catalog as formats
-from segline.data.sources import Folder, Shapes, name_of
+from segline.data.public import catalog as public
+from segline.data.sources import Folder, Shapes, is_public, name_of
 from segline.errors import ParametersError
 from segline.files import write_json
 from segline.params import Params, Source
@@ -26,16 +27,20 @@ class DataPlan:
     name: str  # of the data set
     seed: int
     code: str
+    fetched: str | None = None  # of `download`: the version of the public data set
     version: int = VERSION
 
     def write(self, file: Path) -> None:
-        write_json(file, vars(self) | {"settings": self._used()})
+        values = vars(self) | {"settings": self._used()}
+        if self.fetched is None:
+            del values["fetched"]
+        write_json(file, values)
 
     def _used(self) -> dict[str, Any]:
         """What of the section this stage uses: how images are divided and named does not concern the download."""
-        values: dict[str, Any] = self.settings.model_dump(mode="json")
+        values: dict[str, Any] = self.settings.model_dump(mode="json", exclude={"mirror"})  # which says where, and changes no result
         if self.stage == "download":
-            for key in ("splits", "name", "orientation", "on_error", "most_skipped"):
+            for key in ("splits", "name", "orientation", "on_error", "most_skipped", "on_leak"):
                 values.pop(key, None)
             if isinstance(self.settings, Folder) and self.settings.splits.group_file is not None:
                 values["splits"] = {"group": self.settings.splits.group}  # a file of the source
@@ -49,7 +54,10 @@ def data_plans(params: Params, code: Code) -> tuple[DataPlan, DataPlan]:
         readers, maker, seed = formats.readers(formats.DEFAULT), ["segline.data.shapes"], params.seed
     else:
         readers, maker, seed = formats.readers(settings.format), [], 0
-    download = DataPlan("download", settings, "", seed, code.digest(["segline.data.download", *readers, *maker]))
+    fetched = None
+    if is_public(settings.source):
+        maker, fetched = ["segline.data.public.fetch"], public.get(settings.source).version
+    download = DataPlan("download", settings, "", seed, code.digest(["segline.data.download", *readers, *maker]), fetched)
     prepare = DataPlan("prepare", settings, name_of(settings), 0, code.digest(["segline.data.prepare", *readers]))
     return download, prepare
 

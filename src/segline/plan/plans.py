@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -159,6 +159,10 @@ class Member:
     def to_json(self, *names: str) -> dict[str, Any]:
         return _inferring(self, self.settings, self.members, names)
 
+    def unthresholded(self) -> Member:
+        """With nothing dropped for a low score."""
+        return replace(self, settings=self.settings.unthresholded(), members=tuple(member.unthresholded() for member in self.members))
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Member:
         return cls(values["name"], settings_from(values["settings"]), geometry_from(values["geometry"]), _members_from(values))
@@ -228,7 +232,7 @@ class ExportPlan(InferencePlan):
 
     def unthresholded(self) -> Self:
         """Of the same model with nothing dropped for a low score."""
-        return replace(self, settings=self.settings.unthresholded())
+        return replace(self, settings=self.settings.unthresholded(), members=tuple(member.unthresholded() for member in self.members))
 
 
 @dataclass(frozen=True)
@@ -349,7 +353,7 @@ def _parts(values: dict[str, Any]) -> dict[str, str]:
 
 def geometry_from(values: dict[str, Any]) -> Geometry:
     size, tile = values["size"], values["tile"]
-    return Geometry(values["fit"], None if size is None else tuple(size), None if tile is None else Tile(tuple(tile["size"]), tile["overlap"]))
+    return Geometry(values["fit"], None if size is None else tuple(size), None if tile is None else Tile(**tile | {"size": tuple(tile["size"])}))
 
 
 def classes_from(values: list[dict[str, Any]]) -> tuple[ClassInfo, ...]:
@@ -359,5 +363,14 @@ def classes_from(values: list[dict[str, Any]]) -> tuple[ClassInfo, ...]:
 def _plain(plan: Any) -> dict[str, Any]:
     """A plan as JSON has it: tuples become lists."""
     shallow = {name: value for name, value in vars(plan).items() if name != "settings" and not (name == "members" and isinstance(plan, InferencePlan | Member))}
-    plain: dict[str, Any] = json.loads(json.dumps(shallow, default=asdict))
+    plain: dict[str, Any] = json.loads(json.dumps(shallow, default=_as_mapping))
     return plain
+
+
+def _as_mapping(part: Any) -> dict[str, Any]:
+    """A dataclass as JSON has it; of a tile, what has a default stands there where it differs, so that files from before its fields say the same."""
+    if isinstance(part, Geometry) and part.tile is not None:
+        defaults = {field.name: field.default for field in fields(Tile)}
+        tile = {name: value for name, value in asdict(part.tile).items() if value != defaults[name]}
+        return asdict(part) | {"tile": tile}
+    return asdict(part)

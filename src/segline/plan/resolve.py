@@ -14,6 +14,7 @@ from segline.losses.class_weights import class_weights
 from segline.losses.settings import LossSum
 from segline.losses.truth_maps import Closeness
 from segline.metrics import catalog as metrics_catalog
+from segline.metrics.details import Particular
 from segline.models.catalog import ARCHITECTURES, COMPOSITIONS
 from segline.models.composed_settings import ComposedSettings
 from segline.models.settings import Entry, ModelSettings
@@ -78,6 +79,7 @@ def resolve(
     settings, cropped = decisions.crop(settings, info, size)
     statistics, normalised = decisions.normalisation(settings, info)
     words, scored_by = decisions.metrics(params.evaluate.metrics, task)
+    _require_scorable(words, info)
     if statistics is not None and len(statistics[0]) != info.image.channels:
         raise ParametersError(f"models.{name}.input.mean has {len(statistics[0])} values, and the images have {info.image.channels} channels.")
     _require_truths(name, settings, info)
@@ -91,7 +93,7 @@ def resolve(
         dataset=info.name,
         seed=params.seed,
         settings=resolved,
-        geometry=resolved.input.geometry(size),
+        geometry=resolved.geometry(size),
         image=info.image,
         classes=info.classes,
         mean=None if statistics is None else statistics[0],
@@ -104,7 +106,7 @@ def resolve(
         code=code.digest(modules.train, without=(*_ONLY_SEEN, *_SCORING, *_REFINING)),
     )
     taken = (sized, cropped, normalised, scored_by)
-    return _with_inference(train, settings, settings.input.geometry(size), (), modules, params=params, info=info, code=code, taken=taken)
+    return _with_inference(train, settings, settings.geometry(size), (), modules, params=params, info=info, code=code, taken=taken)
 
 
 def _composed(
@@ -261,6 +263,18 @@ def _of_task(words: tuple[str, ...], task: Task) -> tuple[str, ...]:
     """Those of the chosen metrics that score the task, which always is scored by its own."""
     chosen = [word for word in words if metrics_catalog.get(word).counts == task.counts]
     return tuple(dict.fromkeys([*chosen, task.metrics[0]]))
+
+
+def _require_scorable(words: tuple[str, ...], info: DatasetInfo) -> None:
+    """Raises ParametersError for metrics that have no figures of these classes."""
+    problems = []
+    for word in words:
+        metric = metrics_catalog.get(word)
+        why = metric.misfit(info.classes) if isinstance(metric, Particular) else None
+        if why is not None:
+            problems.append(f"evaluate.metrics: {word} {why}. Remove it.")
+    if problems:
+        raise ParametersError(*problems)
 
 
 def _parts(info: DatasetInfo, holdout: float) -> tuple[Part, Part]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from segline.data.sources import is_public
 from segline.data.store import PreparedDataset
 from segline.errors import ParametersError, SeglineError
 from segline.files import whole, write_json
@@ -22,6 +23,8 @@ from segline.tasks import catalog as tasks
 def write_data_plans(params: Params, checkout: Checkout) -> None:
     """Write `data/params/`."""
     download, prepare = data_plans(params, Code(checkout.root / "src"))
+    if is_public(params.data.source):
+        checkout.public(params.data.source).path.parent.mkdir(parents=True, exist_ok=True)  # DVC watches it, and knows no missing folder
     with whole(checkout.data_plan.path) as folder:
         folder.mkdir()
         download.write(folder / checkout.data_plan.download.name)

@@ -79,14 +79,17 @@ def _metric(candidate: Contender, key: str, classes: Sequence[ClassInfo]) -> Met
     if isinstance(candidate.counts, str):
         return None
     there: list[str] = []
-    for metric in (catalog.get(word) for word in catalog.METRICS):
+    model = candidate.version.name.partition("-")[2]
+    for word in catalog.METRICS:
+        metric = catalog.get(word)
         if metric.counts != candidate.counts.kind:
             continue
         figures = metric.figures(candidate.counts, classes)
+        if key in figures and word in catalog.LESS_IS_BETTER:
+            raise RegistryError(f"Of {key} less is better, and promotion takes the larger figure. Name another figure in promote.{model}.metric.")
         if key in figures:
             return metric
         there += figures
-    model = candidate.version.name.partition("-")[2]
     raise RegistryError(f"There is no metric '{key}' to decide by; there are {', '.join(there)}. Correct promote.{model}.metric.")
 
 

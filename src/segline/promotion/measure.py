@@ -83,8 +83,10 @@ def _rules(task: str) -> str:
     """Digest of the code that predicts and counts: what was counted by other rules is not compared with."""
     source = Path(segline.__file__).parents[1]
     counting = [f"{tasks.TASKS[task]}.task", f"segline_runtime.{task}"] if task in tasks.TASKS else []
-    # A version's task does not say whether its objects are components.
-    return Code(source).digest(["segline.evaluation.evaluate", "segline_runtime.predictor", "segline_runtime.components", *counting])[:12]
+    # A version's task does not say whether its objects are components, or fused.
+    return Code(source).digest(["segline.evaluation.evaluate", "segline_runtime.predictor", "segline_runtime.components", "segline_runtime.fusion", *counting])[
+        :12
+    ]
 
 
 def _other_classes(version: Version, theirs: list[str] | tuple[str, ...], dataset: PreparedDataset) -> str | None:

@@ -64,4 +64,6 @@ def runtime_digest(specification: Specification) -> str:
     modules = ["segline_runtime.pyfunc", f"segline_runtime.{specification.task}"]
     if specification.components is not None:
         modules += ["segline_runtime.semantic", "segline_runtime.components"]
+    if specification.fusion is not None:
+        modules.append("segline_runtime.fusion")
     return Code(Path(segline_runtime.__file__).parents[1]).digest(modules)[:16]

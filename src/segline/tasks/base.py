@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from segline.data.store import Sample, Truth
 from segline.drawing.sheet import Panels
+from segline.metrics.details import Detail
 from segline.metrics.scorer import Scorer
 from segline_runtime.predictions import Prediction
-from segline_runtime.specification import ClassInfo, Specification
+from segline_runtime.specification import ClassInfo, Geometry, Specification
 
 Picture = NDArray[np.uint8]
 """RGB `(H, W, 3)`."""
@@ -44,8 +45,14 @@ class Task(Protocol):
     limits: Mapping[str, float]  # of the figures of `disagreement` between a model and its export, on any one image (parity)
     beyond_rounding: frozenset[str]  # the figures that rounding explains never, if they are above their limit
 
-    def scorer(self, classes: Sequence[ClassInfo]) -> Scorer:
-        """A fresh scorer."""
+    def scorer(self, classes: Sequence[ClassInfo], details: Sequence[Detail] = ()) -> Scorer:
+        """A fresh scorer; `details`: what it counts beside what it always does."""
+
+    def ceiling(self, truth: Sample, geometries: Sequence[Geometry], specification: Specification) -> Prediction:
+        """The truth as a perfect network would give it back: sent through the model's resizing, its targets and its pasting.
+
+        geometries: of the network, or of those that the model is made of.
+        """
 
     def disagreement(self, first: Prediction, second: Prediction) -> dict[str, float]:
         """How far two predictions for the same image are apart; all figures are 0 where they agree."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from segline import choices
 from segline.models.views import View
 from segline.tasks.base import Task
+from segline.tasks.contradiction import Judge
 
 if TYPE_CHECKING:
     from segline.tasks.graph import EvalGraph
@@ -28,6 +29,12 @@ def get(name: str) -> Task:
 def learning(name: str) -> Learning:
     """The torch half of a task. Raises ParametersError for an unknown word."""
     found: Learning = choices.module(TASKS, "task", name, "learning").LEARNING
+    return found
+
+
+def judge(name: str) -> Judge:
+    """How a task doubts labels. Raises ParametersError for an unknown word."""
+    found: Judge = choices.module(TASKS, "task", name, "suspects").judge
     return found
 
 

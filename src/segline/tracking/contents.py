@@ -12,11 +12,19 @@ from typing import Any
 from segline import history, written
 from segline.card import ModelCard
 from segline.errors import ModelError
-from segline.layout import ModelFolder
+from segline.layout import CheckFolder, ModelFolder
 from segline.params import flatten_values
 
 SCORED = {"test": "test_", "val": "scored_val_"}
 """Prefix of the final figures by split. `val_…` is taken by the epochs' figures, of the images that steered the training."""
+
+
+@dataclass(frozen=True)
+class DataPages:
+    """What `prepare` has found, as pages for people, and the hash of the training split that they tell of."""
+
+    folder: CheckFolder
+    train_hash: str
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,14 @@ class Contents:
     epochs: dict[int, dict[str, float]]  # metrics by epoch; an epoch without validation lacks some
     scores: dict[str, float]  # the final figures: of metrics.json by split, of parity.json as `parity.…`
     measured_on: dict[str, str]  # split and its hash
-    files: tuple[Path, ...]  # small enough to be kept with the run; weights and model.onnx are the registry's
+    files: tuple[Path, ...]  # files and folders, small enough to be kept with the run; weights and model.onnx are the registry's
 
 
-def read(folder: ModelFolder) -> Contents:
-    """Raises ModelError when the folder holds no card, or a file that cannot be read."""
+def read(folder: ModelFolder, data: DataPages | None = None) -> Contents:
+    """`data`: the prepared data of the checkout; its pages are the run's where the model was trained on it.
+
+    Raises ModelError when the folder holds no card, or a file that cannot be read.
+    """
     card = ModelCard.read(folder.card)
     rows = history.read(folder.history) if folder.history.is_file() else []
     written_ms = int(1000 * folder.card.stat().st_mtime)  # when the training began, and again when it had ended
@@ -46,8 +57,14 @@ def read(folder: ModelFolder) -> Contents:
         epochs={int(row["epoch"]): _finite({name: value for name, value in row.items() if name != "epoch"}) for row in rows},
         scores={prefix + name: value for name, value in _finite(metrics).items()} | _finite(flatten_values(parity, "parity") if parity else {}),
         measured_on={name: value for name, value in metrics.items() if isinstance(value, str)},
-        files=tuple(path for path in (folder.card, folder.history, folder.metrics, folder.parity, folder.plots) if path.exists()),
+        files=tuple(path for path in (folder.card, folder.history, folder.metrics, folder.parity, folder.plots, *_pages(card, data)) if path.exists()),
     )
+
+
+def _pages(card: ModelCard, data: DataPages | None) -> tuple[Path, ...]:
+    """The folder of the pages; none where they are of other data than the model's, or it was made of other models."""
+    trained_on = card.plan.get("training", {}).get("hash")
+    return (data.folder.path,) if data is not None and data.train_hash == trained_on and data.folder.page.is_file() else ()
 
 
 def mapping(file: Path, stage: str) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from segline.data.store import Sample, Split, Truth
@@ -14,6 +13,22 @@ from segline_runtime.specification import ClassInfo
 
 ALL = "train"
 """The split of data that nobody divided."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image's file."""
+
+    name: str
+    content: bytes
+
+    @property
+    def stem(self) -> str:
+        return PurePath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePath(self.name).suffix
 
 
 @dataclass(frozen=True)
@@ -26,10 +41,11 @@ class Part:
     def __len__(self) -> int:
         return sum(len(split) for split in self.splits)
 
-    def __iter__(self) -> Iterator[tuple[Path, Sample]]:
+    def __iter__(self) -> Iterator[tuple[Picture, Sample]]:
         """Each image's file and what is known about it."""
         for split in self.splits:
-            yield from zip(split.files, split, strict=True)
+            for i, name in enumerate(split.names()):
+                yield Picture(name, split.content(i)), split[i]
 
 
 class Writer(Protocol):
@@ -41,8 +57,8 @@ class Writer(Protocol):
         """Into an empty `folder`. What the layout cannot say is counted by its kind."""
 
 
-def copy(image: Path, folder: Path, name: str | None = None) -> str:
-    """Copy an image as it is, under its own name or another, which is returned."""
+def copy(image: Picture, folder: Path, name: str | None = None) -> str:
+    """Write an image as it is, under its own name or another, which is returned."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(image, folder / (name or image.name))
+    (folder / (name or image.name)).write_bytes(image.content)
     return name or image.name

@@ -37,7 +37,7 @@ class Voc:
     def write(self, folder: Path, parts: Sequence[Part], classes: Sequence[ClassInfo], truths: Sequence[Truth]) -> Counter[str]:
         lost: Counter[str] = Counter()
         colours = _palette()
-        stems = Counter(file.stem.lower() for part in parts for split in part.splits for file in split.files)
+        stems = Counter(Path(name).stem.lower() for part in parts for split in part.splits for name in split.names())
         prefixed = max(stems.values(), default=0) > 1
         for part in parts:
             names = []

@@ -13,9 +13,12 @@ from segline.errors import DataError
 
 FORMATS: dict[str, str] = {
     "ade20k": "segline.data.formats.ade20k",
+    "bsds500": "segline.data.formats.bsds500",
     "camvid": "segline.data.formats.camvid",
+    "carvana": "segline.data.formats.carvana",
     "cityscapes": "segline.data.formats.cityscapes",
     "coco": "segline.data.formats.coco",
+    "ctc": "segline.data.formats.ctc",
     "cvat": "segline.data.formats.cvat",
     "deepfashion2": "segline.data.formats.deepfashion2",
     "isbi2012": "segline.data.formats.isbi2012",
@@ -24,10 +27,12 @@ FORMATS: dict[str, str] = {
     "labelme": "segline.data.formats.labelme",
     "mapillary": "segline.data.formats.mapillary",
     "masks": "segline.data.formats.masks",
+    "oxford_pet": "segline.data.formats.oxford_pet",
     "pennfudan": "segline.data.formats.pennfudan",
     "roboflow": "segline.data.formats.roboflow",
     "supervisely": "segline.data.formats.supervisely",
     "via": "segline.data.formats.via",
+    "voc_sbd": "segline.data.formats.voc_sbd",  # before voc: who has SBD beside it means both
     "voc": "segline.data.formats.voc",
     "yolo": "segline.data.formats.yolo",
     "auto": "segline.data.formats.auto",

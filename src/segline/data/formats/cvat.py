@@ -1,7 +1,9 @@
 """CVAT for images 1.1: an XML file (`annotations.xml`, any name) and the images that it names.
 
 Read are polygons, boxes (turned ones, too), ellipses and masks; polylines, points, cuboids, skeletons and tags have no area and are left out, counted.
+Ellipses cover the pixels that CVAT's own exports give them, by whole middles and axes.
 What has a greater `z_order`, or the same one and stands later, lies above. Shapes of one label and one `group_id` are the parts of one object.
+Objects without a label are left out, counted; labels of what has no area (points, skeletons) are no classes.
 `subset` of an image, or folders called train, val, test, are the splits. Tracks (CVAT for video) are refused.
 """
 
@@ -17,11 +19,12 @@ import numpy as np
 
 from segline.data.check import brief, fail
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.masks import Box, Ellipse, Outline, Points, Runs, Shape
+from segline.data.masks import Box, Outline, Points, Runs, Shape
 from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
 from segline.data.reading.lookup import Folders, paths, split_of, split_word
 from segline.data.reading.tree import Tree
 from segline.data.reading.typed import text_of
+from segline.data.tool_shapes import FilledEllipse
 from segline.errors import DataError
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
@@ -45,8 +48,17 @@ class Cvat:
 
     def read(self, root: Path, settings: Settings) -> SourceData:
         found = _Found(root)
-        classes, problems = settings.classes, found.problems
-        return source_of(root, found.drawings, classes, files=found.files, listed=list(found.labels), ordered=True, skipped=found.skipped, problems=problems)
+        return source_of(
+            root,
+            found.drawings,
+            settings.classes,
+            files=found.files,
+            listed=list(found.labels),
+            ordered=True,
+            skipped=found.skipped,
+            unnamed=found.unnamed,
+            problems=found.problems,
+        )
 
     def recognise(self, tree: Tree) -> Sighting | None:
         for file in tree.of_type(".xml")[:50]:
@@ -67,6 +79,7 @@ class _Found:
         self.files: list[PurePosixPath] = []
         self.labels: dict[str, None] = {}
         self.skipped: Counter[str] = Counter()
+        self.unnamed = 0
         self.problems: list[str] = []
         self._folders = Folders(root)
         for file in self._folders.of_type(".xml"):
@@ -84,8 +97,9 @@ class _Found:
     def _read(self, file: PurePosixPath, top: ElementTree.Element) -> None:
         if top.find("track") is not None:
             raise DataError(f"{file} holds tracks (CVAT for video); export the task as 'CVAT for images 1.1'.")
-        for label in top.iterfind("meta//labels/label/name"):
-            self.labels.setdefault((label.text or "").strip())
+        for label in top.iterfind("meta//labels/label"):
+            if label.findtext("type", "any").strip() not in _NO_AREA:  # nothing with an area is ever called so
+                self.labels.setdefault(label.findtext("name", "").strip())
         for image in top.iterfind("image"):
             try:
                 self._add(file, image)
@@ -115,13 +129,17 @@ class _Found:
                 problems.append(f"{where}, {drawn.tag} (shape {i}): {error}.")
                 continue
             label, group = drawn.get("label", ""), drawn.get("group_id", "0")
+            if not label:
+                self.unnamed += 1
+                continue
             if group in ("", "0"):
-                objects.append(DrawnObject(label, (shape,), f"{drawn.tag} (shape {i})", depth))
+                objects.append(DrawnObject(label, (shape,), f"{drawn.tag} (shape {i})", (depth,)))
             else:
                 groups.setdefault((label, group), []).append((shape, depth))
         fail(problems)
         for (label, group), parts in groups.items():
-            objects.append(DrawnObject(label, tuple(shape for shape, _ in parts), f"group {brief(group)}", max(depth for _, depth in parts)))
+            above = max(depth for _, depth in parts)
+            objects.append(DrawnObject(label, tuple(shape for shape, _ in parts), f"group {brief(group)}", (above,) * len(parts)))
         try:
             size = None if image.get("width") is None or image.get("height") is None else (_side(image, "height"), _side(image, "width"))
         except ValueError as error:
@@ -153,7 +171,7 @@ def _shape(drawn: ElementTree.Element) -> Shape:
             return box.turned(math.remainder(turn, 360)) if turn else box
         case "ellipse":
             cx, cy, rx, ry = (_number(drawn, key) for key in ("cx", "cy", "rx", "ry"))
-            return Ellipse(cx, cy, rx, ry, math.remainder(_number(drawn, "rotation", 0.0), 360))
+            return FilledEllipse(cx, cy, rx, ry, math.remainder(_number(drawn, "rotation", 0.0), 360))
         case _:
             counts = [_whole(word) for word in drawn.get("rle", "").replace(",", " ").split()]
             left, top, width, height = (_whole(drawn.get(key, "")) for key in ("left", "top", "width", "height"))

@@ -6,8 +6,9 @@ sections. `test-volume.tif` has no public truth and is not read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ IMAGES, MASKS = "images", "masks"
 VOLUME, LABELS = "train-volume.tif", "train-labels.tif"
 CLASSES = ("membrane", "cell")
 _SIDE = 512  # pixels of the challenge's sections
+_BLOCK = 16  # pixels of a square that no membrane fills, and that few squares are without: a net of thin lines
 _LICENCE = "ISBI 2012 challenge: research use"
 
 
@@ -66,19 +68,32 @@ class Isbi2012:
             return Sighting(1.0, {}, f"the challenge's stacks {VOLUME} and {LABELS}")
         masks = [f for f in tree.images if f.parts[:1] == (MASKS,)]
         images = [f for f in tree.images if f.parts[:1] == (IMAGES,)]
-        if not masks or not images or {f.stem for f in masks} != {f.stem for f in images} or not all(f.stem.isdigit() for f in masks):
+        if not masks or {f.stem for f in masks} != {f.stem for f in images}:
             return None
-        for mask in masks[:3]:
-            values = tree.labels(mask)
-            if values is None or values.shape != (_SIDE, _SIDE) or set(np.unique(values).tolist()) != {0, 255}:
-                return None
-        pictures = [tree.labels(f) for f in images[:3]]
-        if any(picture is None for picture in pictures):
+        looked = [_seen(tree, files) for files in (images, masks)]
+        if not all(picture is not None for picture in looked[0]) or not all(mask is not None and _is_net(mask) for mask in looked[1]):
             return None
-        return Sighting(0.7, {}, f"{IMAGES}/ and {MASKS}/ with {len(masks)} numbered grey sections of {_SIDE}x{_SIDE}, whose masks are 0/255")
+        seen = f"{IMAGES}/ and {MASKS}/ with {len(masks)} sections of {_SIDE}x{_SIDE}, whose masks are a black net (membranes) around white cells"
+        return Sighting(0.9, {}, seen)
 
 
 FORMAT = Isbi2012()
+
+
+def _seen(tree: Tree, files: Sequence[PurePosixPath]) -> list[NDArray[np.integer] | None]:
+    """Three of the files, as sections in grey; None for what is none."""
+    some = [files[i * (len(files) - 1) // 2] for i in range(3)]
+    return [values if (values := tree.labels(file)) is not None and values.shape == (_SIDE, _SIDE) else None for file in some]
+
+
+def _is_net(mask: NDArray[np.integer]) -> bool:
+    """Whether a mask is 0 and 255, mostly white, and what is black runs through most of it as thin lines."""
+    if set(np.unique(mask).tolist()) != {0, 255} or not 0.6 < float((mask == 255).mean()) < 0.9:
+        return False
+    count = _SIDE // _BLOCK
+    squares = mask.reshape(count, _BLOCK, count, _BLOCK)
+    filled, touched = squares.max(axis=(1, 3)) == 0, squares.min(axis=(1, 3)) == 0
+    return bool(filled.mean() < 0.03 and touched.mean() > 0.5)
 
 
 def _stacked(root: Path) -> bool:

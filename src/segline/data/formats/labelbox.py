@@ -3,6 +3,7 @@
 Read are polygons and bounding boxes, and masks whose image lies in the folder; points and lines have no area and are left out, counted.
 Labelbox gives masks by address: what `mask.url` names must have been saved in the folder under the last part of that address, or as
 `<feature_id>.png`. An image is found by its `external_id`, `global_key` or the name at the end of `row_data`. What is listed later lies above.
+Polygons and boxes cover the pixels that Labelbox' own SDK gives them: whole coordinates, those of the outline with them.
 Data rows that nobody labelled are left out and listed. Folders called train, val, test are the splits.
 """
 
@@ -21,11 +22,12 @@ from pydantic import TypeAdapter
 
 from segline.data.check import Refused, brief, decode, fail, read_bytes
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.masks import Box, Mask, Outline, Shape
+from segline.data.masks import Mask, Shape
 from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
 from segline.data.reading.lookup import Folders, split_of
 from segline.data.reading.tree import Tree
 from segline.data.reading.typed import Number, Part, Side, parsed, text_of
+from segline.data.tool_shapes import Filled, FilledBox
 from segline.errors import DataError
 
 
@@ -238,10 +240,10 @@ def _shape(root: Path, folders: Folders, drawn: _Object, masks: list[PurePosixPa
     if drawn.polygon is not None:
         if len(drawn.polygon) < 3:
             raise ValueError(f"a polygon has at least 3 points, and this one {len(drawn.polygon)}; draw it again or remove it")
-        return Outline(np.array([(point.x, point.y) for point in drawn.polygon], dtype=np.float64))
+        return Filled(np.array([(point.x, point.y) for point in drawn.polygon], dtype=np.float64), whole="trunc")
     if drawn.bounding_box is not None:
         box = drawn.bounding_box
-        return Box.between(box.left, box.top, box.left + box.width, box.top + box.height)
+        return FilledBox.between(box.left, box.top, box.left + box.width, box.top + box.height)
     mask = drawn.mask or drawn.composite_mask
     if mask is not None:
         file = _saved(folders, [f"{drawn.feature_id}.png" if drawn.mask else "", _last(mask.url), f"{_last(mask.url)}.png"])

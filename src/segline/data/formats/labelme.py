@@ -1,7 +1,8 @@
 """labelme: a JSON file for each image, which it names by `imagePath`, relative to the JSON file.
 
 Read are polygons, rectangles, oriented rectangles, circles and masks; points, lines and line strips have no area and are left out, counted. Shapes of one label
-and one `group_id` are the parts of one object. What is drawn later lies above. `_background_` is painted as background, `__ignore__` as ignored.
+and one `group_id` are the parts of one object. What is drawn later lies above, a part as a whole. `_background_` is painted as background, `__ignore__` as
+ignored. Shapes cover the pixels that labelme's own exports give them.
 An image of which nothing but the JSON's embedded copy is there must be written to a file first. Folders called train, val, test are the splits.
 """
 
@@ -18,11 +19,12 @@ from pydantic import Field, TypeAdapter
 
 from segline.data.check import brief, fail
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.masks import Bitmap, Box, Ellipse, Outline, Shape, Touched
+from segline.data.masks import Bitmap, Box, Ellipse, Outline, Shape
 from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
 from segline.data.reading.lookup import Folders, paths, split_of
 from segline.data.reading.tree import Tree
 from segline.data.reading.typed import Part, Point, Side, parsed, text_of
+from segline.data.tool_shapes import Touched, TouchedBox, TouchedCircle
 from segline.errors import DataError
 
 _NO_AREA = ("point", "points", "line", "linestrip")
@@ -32,8 +34,8 @@ class Settings(Named):
     """JSON files of labelme beside the images."""
 
     format: Literal["labelme"] = "labelme"
-    # centre: a shape covers the pixels whose centre it holds, as in COCO; touched: also each pixel that its outline touches, as in labelme's own exports
-    fill: Literal["centre", "touched"] = "centre"
+    # touched: a shape covers each pixel that its outline touches, as in labelme's own exports; centre: only those whose centre it holds, as in COCO
+    fill: Literal["centre", "touched"] = "touched"
 
 
 class _Shape(Part):
@@ -121,12 +123,13 @@ def _drawing(folders: Folders, file: PurePosixPath, text: str, skipped: Counter[
             problems.append(f"{file}, shape {i} ('{brief(drawn.label)}'): {error}.")
             continue
         if drawn.group_id is None:
-            objects.append(DrawnObject(drawn.label, (shape,), f"shape {i}", depth=(0.0, i)))
+            objects.append(DrawnObject(drawn.label, (shape,), f"shape {i}", ((0.0, i),)))
         else:
             groups.setdefault((drawn.label, drawn.group_id), []).append((shape, i))
     fail(problems)
     for (label, group), parts in groups.items():
-        objects.append(DrawnObject(label, tuple(shape for shape, _ in parts), f"group {brief(group)}", depth=(0.0, parts[-1][1])))
+        depths = tuple((0.0, i) for _, i in parts)
+        objects.append(DrawnObject(label, tuple(shape for shape, _ in parts), f"group {brief(group)}", depths))
     size = None if content.height is None or content.width is None else (content.height, content.width)
     return Drawing(image, split_of(image) or split_of(file), file.as_posix(), tuple(objects), size)
 
@@ -151,15 +154,12 @@ def _shape(kind: str, drawn: _Shape, touched: bool) -> Shape:
         raise ValueError(f"a {kind} has 2 points, and this one {len(points)}; draw it again or remove it")
     (x1, y1), (x2, y2) = points
     if kind == "circle" and touched:
-        return Touched(np.array(points, dtype=np.float64), circle=True)
+        return TouchedCircle(x1, y1, x2, y2)
     if kind == "circle":
         radius = math.hypot(x2 - x1, y2 - y1)
         return Ellipse(x1, y1, radius, radius)
-    if kind == "rectangle" and not touched:
-        return Box.between(x1, y1, x2, y2)
     if kind == "rectangle":
-        whole = Box.between(*(float(math.trunc(side)) for side in (x1, y1, x2, y2)))
-        return Box(whole.x, whole.y, whole.width + 1, whole.height + 1)
+        return (TouchedBox if touched else Box).between(x1, y1, x2, y2)
     if drawn.mask is None:
         raise ValueError("a mask has its image in `mask`, and this one has none; draw it again or remove it")
     if not max(abs(x1), abs(y1)) < 2**31:

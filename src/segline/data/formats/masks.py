@@ -3,6 +3,7 @@
 `image_files` and `mask_files` are patterns of paths (see `segline.data.reading.pairing`); without them they are found by looking at the folder.
 A mask holds class ids, or whatever `values` or a file named by `classes` gives a meaning: grey, palette or colour pictures of 1, 8 or 16 bits, or numpy arrays.
 With `instances: true` each value but 0 is an object, of the one class besides the background. Without any of these keys the masks' values are looked at, too.
+Where an image has several masks, `{class}` or `{object}` in `mask_files` tells them apart (see `segline.data.reading.mask_parts`).
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from segline.data.formats.base import (
 )
 from segline.data.reading import class_files
 from segline.data.reading.legend import FOREGROUND, Legend, legend_of, meaning_of
+from segline.data.reading.mask_parts import ONLY, Parts, PartsTruth, Several, class_names, parts_of, several_of, tells_parts
 from segline.data.reading.pairing import Layout, Pairs, Pattern, layout_of, pairs_of
 from segline.data.reading.pixel_values import read_values, value_of
 from segline.data.reading.tree import Tree
 from segline.data.sources import Folder
+from segline.data.store import Truth
 from segline.errors import DataError
 
 _OBJECT = "object"
@@ -50,6 +53,12 @@ def _pattern(value: Any) -> Any:
     return value
 
 
+def _mask_pattern(value: Any) -> Any:
+    if isinstance(value, str):
+        Pattern(value, parts=True)
+    return value
+
+
 class Settings(Folder):
     """Images and masks in any two folders, or told apart by their names."""
 
@@ -57,7 +66,9 @@ class Settings(Folder):
     # of the images, below source: {name} is what an image and its mask have in common, {split} a word for train, val or test, * anything within a name;
     # a folder alone: all images in it; default: found by looking
     image_files: Annotated[str | None, BeforeValidator(_pattern)] = None
-    mask_files: Annotated[str | None, BeforeValidator(_pattern)] = None  # of the masks, likewise: `masks/{name}_mask.png`
+    # of the masks, likewise: `masks/{name}_mask.png`; where an image has several, {class} is the name of a mask's class and {object} whatever tells objects
+    # apart: `masks/{name}_{class}.png`, `{name}/masks/{object}.png`
+    mask_files: Annotated[str | None, BeforeValidator(_mask_pattern)] = None
     # class names by values of the masks, `{255: person}` or `{"#ff0000": car}`; 0 or black is the background where it is not named; default: value i is class i
     values: Annotated[dict[int | str, str] | None, BeforeValidator(_numbers)] = None
     classes: list[str] | str | None = None  # class names by id, or a text or CSV file below source that lists them, with values or colours if need be
@@ -77,11 +88,17 @@ class Masks:
 
     def files(self, root: Path, settings: Settings) -> list[Path]:
         tree = Tree(root)
+        several = _several(tree, settings)
+        if several is not None:
+            return _parts(tree, several).files()
         pairs, _ = _pairs(tree, settings)
-        return _files(tree, pairs, settings)
+        return _files(tree, pairs, _with_meaning(tree, pairs, settings))
 
     def read(self, root: Path, settings: Settings) -> SourceData:
         tree = Tree(root)
+        several = _several(tree, settings)
+        if several is not None:
+            return _of_parts(tree, several)
         pairs, patterns = _pairs(tree, settings)
         refused = [Refused(image.as_posix(), f"there is no mask {patterns[1]} of it") for key, image in pairs.images.items() if key not in pairs.masks]
         refused += [Refused(mask.as_posix(), "there is no image for this mask") for key, mask in pairs.masks.items() if key not in pairs.images]
@@ -96,6 +113,9 @@ class Masks:
         return SourceData(classes, truths, tuple(records), "unknown", tuple(_files(tree, pairs, said)), tuple(refused))  # type: ignore[arg-type]
 
     def recognise(self, tree: Tree) -> Sighting | None:
+        several = several_of(tree)
+        if several is not None:
+            return _sighting(several)
         layout = layout_of(tree)
         if layout is None:
             return None
@@ -142,6 +162,73 @@ class _Truth:
         mask = (values != 0).astype(np.uint8)
         mask[np.isin(values, list(self.legend.ignored))] = 255
         return SourceTruth(mask, tuple(SourceObject(1, values == n) for n in numbers))
+
+
+def _several(tree: Tree, settings: Settings) -> Settings | None:
+    """The settings, with patterns by which images have several masks; None where an image has one."""
+    if tells_parts(settings.mask_files):
+        if settings.image_files is None:
+            raise DataError("data.mask_files tells several masks of an image apart, and data.image_files is missing; write it, too: images/{name}.")
+        return settings
+    if settings.mask_files is not None or settings.image_files is not None:
+        return None
+    seen = several_of(tree)
+    return None if seen is None else settings.model_copy(update={"image_files": seen.images, "mask_files": seen.masks})
+
+
+def _parts(tree: Tree, settings: Settings) -> Parts:
+    """Raises DataError where the folder has no such files."""
+    images, masks = Pattern(str(settings.image_files)), Pattern(str(settings.mask_files), parts=True)
+    found = parts_of(tree.images, images, masks)
+    odd = [file for file in (*found.images.values(), *(part.file for parts in found.masks.values() for part in parts)) if not is_text(file.as_posix())]
+    fail([f"{file.as_posix()!r}: this name is not UTF-8; rename the file." for file in odd])
+    if not found.common:
+        raise DataError(
+            f"{tree.root} is not in the masks layout: no image {images.text} has a mask {masks.text}. "
+            "Correct data.image_files and data.mask_files, data.source or data.format."
+        )
+    return found
+
+
+def _of_parts(tree: Tree, settings: Settings) -> SourceData:
+    """A folder in which an image has several masks. Raises DataError."""
+    pattern = str(settings.mask_files)
+    if isinstance(settings.classes, str) or settings.values is not None:
+        said = "values" if settings.values is not None else "classes"
+        raise DataError(f"data.{said}: with {{class}} or {{object}} in data.mask_files the files' names tell the classes; list names in data.classes, or none.")
+    ignored = [value_of(value) for value in settings.ignore or ()]
+    if any(value is None or value == 0 for value in ignored):
+        raise DataError(f"data.ignore: {name_list(settings.ignore or ())} is no list of values of masks of several files; write numbers other than 0.")
+    found = _parts(tree, settings)
+    by_class, single = "{class}" in pattern, "{object}" in pattern
+    chosen: Sequence[str] | None = settings.classes
+    if chosen is None and not by_class and len(settings._model) == 2:
+        chosen = settings._model
+    names = class_names(found, chosen, by_class=by_class)
+    refused = [Refused(image.as_posix(), f"there is no mask {pattern} of it") for key, image in found.images.items() if key not in found.masks]
+    refused += [Refused(mask.as_posix(), "there is no image for this mask") for mask in found.alone]
+    records = []
+    for key in found.common:
+        image = found.images[key]
+        values = frozenset(value for value in ignored if value is not None)
+        truth = PartsTruth(tree.root, found.masks[key], image.as_posix(), names, single, settings.instances, values, settings.nearest)
+        records.append(Record(Path(image), key[0], truth))
+    objects = single or settings.instances
+    truths: tuple[Truth, ...] = ("index", "instances") if objects else ("index",)
+    classes = tuple(SourceClass(name, objects and i > 0) for i, name in enumerate(names))
+    return SourceData(classes, truths, tuple(records), "unknown", tuple(found.files()), tuple(refused))
+
+
+def _sighting(several: Several) -> Sighting:
+    keys: dict[str, Any] = {"image_files": several.images, "mask_files": several.masks}
+    if several.by_class:
+        names = [name for name in several.names if name != BACKGROUND]
+        keys["classes"] = [BACKGROUND, *names]
+        reasons = {"mask_files": "an image has a mask for each class", "classes": "the names of the masks, in the order of the ids; the background comes first"}
+        return Sighting(0.8, keys, f"{several.pairs} masks {several.masks} of images {several.images}: one for each class, {name_list(names)}", reasons)
+    keys["classes"] = [BACKGROUND, ONLY]
+    reasons = {"mask_files": "an image has a mask for each object", "classes": "rename them as you like; the order is that of the ids"}
+    return Sighting(0.8, keys, f"{several.pairs} masks {several.masks} of images {several.images}: one for each object", reasons)
 
 
 def _sureness(layout: Layout) -> float:

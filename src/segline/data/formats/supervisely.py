@@ -1,7 +1,7 @@
 """Supervisely: `meta.json` with the classes, and for each data set a folder with `img/` and `ann/`, where `ann/<image file>.json` is what is drawn on an image.
 
 Read are polygons with their holes, bitmaps, alpha masks and rectangles; points, lines, graphs and cuboids have no area and are left out, counted. What is
-listed later lies above. Rectangles name their first and last pixel. Data sets (folders) called train, val, test are the splits.
+listed later lies above. Coordinates are numbers of pixels: a shape holds those of its outline. Data sets (folders) called train, val, test are the splits.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pydantic import Field, TypeAdapter
 
 from segline.data.check import IMAGE_SUFFIXES, Refused, brief, fail
 from segline.data.formats.base import Sighting, SourceData
-from segline.data.masks import Bitmap, Box, Outline, Shape
+from segline.data.masks import Bitmap, Box, Shape
 from segline.data.reading.drawn import Drawing, DrawnObject, Named, source_of
 from segline.data.reading.lookup import Folders, split_of
 from segline.data.reading.tree import Tree
 from segline.data.reading.typed import Part, Pixel, Point, Side, parsed, text_of
+from segline.data.tool_shapes import Filled
 from segline.errors import DataError
 
 _META = "meta.json"
@@ -176,7 +177,7 @@ def _shape(kind: str, drawn: _Object) -> Shape:
     if kind == "polygon":
         if any(len(points) < 3 for points in (outer, *drawn.points.interior)):
             raise ValueError("a polygon and each of its holes has at least 3 points; draw it again or remove it")
-        return Outline(np.array(outer, dtype=np.float64), tuple(np.array(hole, dtype=np.float64) for hole in drawn.points.interior))
+        return Filled(np.array(outer, dtype=np.float64), tuple(np.array(hole, dtype=np.float64) for hole in drawn.points.interior))
     if kind == "rectangle":
         if len(outer) != 2:
             raise ValueError(f"a rectangle has 2 points, and this one {len(outer)}; draw it again or remove it")

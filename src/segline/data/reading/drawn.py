@@ -51,7 +51,7 @@ class DrawnObject:
     name: str  # of its class
     shapes: tuple[Shape, ...]  # one or several parts
     where: str  # what sentences call it: "object 3"
-    depth: tuple[float, int] = (0.0, 0)  # layer and place within it: those of a greater depth lie above; of equal ones, the later
+    depths: tuple[tuple[float, int], ...] = ()  # of each part its layer and place within it: what has a greater one lies above, of equal ones the later
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,13 @@ def source_of(
     ordered: bool = False,
     refused: Sequence[Refused] = (),
     skipped: Counter[str] | None = None,
+    unnamed: int = 0,
     licence: str = "unknown",
     problems: Sequence[str] = (),
 ) -> SourceData:
     """`classes`: `data.classes`. `files`: the annotation files. `listed`: names that the annotations list, in the order of their ids; others follow.
-    `ordered`: whether the objects' order says which lies above. `skipped`: kinds of drawings that are no objects (lines, points), counted.
+    `ordered`: whether the objects' order says which lies above. `skipped`: kinds of drawings that are no objects (lines, points), counted. `unnamed`: how many
+    were left out as nobody named their class.
 
     Raises DataError with `problems` and all that are found here.
     """
@@ -91,6 +93,8 @@ def source_of(
     names = chosen_names(known, classes)
     ids = {name: i for i, name in enumerate(names)}
     left_out = Counter({f"{kind} (drawn, but no area)": number for kind, number in (skipped or {}).items()})
+    if unnamed:
+        left_out["(without a label)"] = unnamed
     boxes = _only_boxes(drawings)
     records = []
     for drawing, split in zip(drawings, settled([drawing.split for drawing in drawings]), strict=True):
@@ -177,8 +181,18 @@ class _Truth:
         return SourceTruth(None if self.boxes else self._painted(found, size), objects, tuple(refused), findings=tuple(odd))
 
     def _painted(self, found: Sequence[tuple[DrawnObject, SourceObject]], size: tuple[int, int]) -> NDArray[np.uint8]:
-        above = sorted(found, key=lambda pair: pair[0].depth if self.ordered else (-covered_pixels(pair[1].mask), 0))
-        return layered([(one.mask, one.label) for _, one in above], size)
+        if not self.ordered:
+            above = sorted((one for _, one in found), key=lambda one: -covered_pixels(one.mask))
+            return layered([(one.mask, one.label) for one in above], size)
+        layers: list[tuple[tuple[float, int], Mask | None, int]] = []
+        for shown, one in found:
+            depths = shown.depths or ((0.0, 0),)
+            if len(set(depths)) == 1:
+                layers.append((depths[0], one.mask, one.label))
+            else:
+                layers += [(depth, shape.draw(size), one.label) for depth, shape in zip(depths, shown.shapes, strict=True)]
+        layers.sort(key=lambda layer: layer[0])
+        return layered([(mask, label) for _, mask, label in layers], size)
 
 
 def _boxed(shown: DrawnObject, label: int, size: tuple[int, int]) -> SourceObject | None:

@@ -2,13 +2,14 @@
 
 A pattern is a path below the folder. `{name}` is what an image and its mask have in common (folders may be in it), `{split}` a word for train, val or test,
 `*` anything within one name. Where a pattern ends in no file type, every type of image will do; a folder alone is every image in it.
+Where an image has several masks, `{class}` or `{object}` is what tells them apart (`segline.data.reading.mask_parts`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -38,7 +39,7 @@ IMAGE_WORDS = frozenset(
 )  # fmt: skip
 """What people call folders and files of masks, and of images."""
 
-_NO_MASKS = frozenset(
+NO_MASKS = frozenset(
     (
         "color", "colour", "colors", "colours", "vis", "visual", "visualization", "visualisation", "overlay", "overlays", "preview", "instance", "instances",
         "instanceids", "edge", "edges", "depth",
@@ -69,8 +70,11 @@ _ENOUGH = 0.5
 """Share of the masks that must have an image."""
 
 
-_Key = tuple[str | None, str, str]
+Key = tuple[str | None, str, str]
 """Split, the folders below, the name without its type."""
+
+PARTS = ("class", "object")
+"""Placeholders of what tells several masks of one image apart."""
 
 _Affixes = tuple[str, str]
 """Beginning and end of a name."""
@@ -79,32 +83,49 @@ _Affixes = tuple[str, str]
 class Pattern:
     """One pattern, ready to be matched."""
 
-    def __init__(self, text: str) -> None:
-        """Raises ValueError with a phrase for what is no pattern."""
-        self.text = _whole_pattern(text)
+    def __init__(self, text: str, *, parts: bool = False) -> None:
+        """`parts`: whether {class} and {object} are known. Raises ValueError with a phrase for what is no pattern."""
+        self.text = _whole_pattern(text, ("name", "split", *(PARTS if parts else ())))
         self._suffix = PurePosixPath(self.text).suffix.lower()
         self._suffix = self._suffix if self._suffix in IMAGE_SUFFIXES else ""
         body = self.text[: -len(self._suffix)] if self._suffix else self.text
-        self._regex = re.compile(_regex(body))
+        self._source = _regex(body)
+        self._regex = re.compile(self._source)
 
     def match(self, file: PurePosixPath) -> tuple[str | None, str] | None:
         """The split (train, val, test or None) and the name of a file; None where it is none of the pattern's."""
+        found = self._fullmatch(file, self._regex)
+        return None if found is None else (_split_in(found), found["name"])
+
+    def part(self, file: PurePosixPath, known: Container[tuple[str | None, str]]) -> tuple[tuple[str | None, str], str | None] | None:
+        """The key, split and name, of the image that a file is a mask of, the longest name among the `known` ones, and what stands for {class}."""
+        found = self._fullmatch(file, self._regex)
+        while found is not None:
+            key = _split_in(found), found["name"]
+            if key in known:
+                return key, found.groupdict().get("class")
+            shorter = len(found["name"]) - 1
+            found = self._fullmatch(file, re.compile(self._source.replace("(?P<name>.+)", f"(?P<name>.{{1,{shorter}}})"))) if shorter else None
+        return None
+
+    def _fullmatch(self, file: PurePosixPath, regex: re.Pattern[str]) -> re.Match[str] | None:
         suffix = file.suffix.lower()
         if suffix not in IMAGE_SUFFIXES or (self._suffix and suffix != self._suffix):
             return None
-        found = self._regex.fullmatch(file.as_posix()[: -len(file.suffix)])
-        if found is None:
-            return None
-        word = found.groupdict().get("split")
-        return (None if word is None else SPLIT_WORDS[word.lower()]), found["name"]
+        return regex.fullmatch(file.as_posix()[: -len(file.suffix)])
 
 
-def _whole_pattern(text: str) -> str:
+def _split_in(found: re.Match[str]) -> str | None:
+    word = found.groupdict().get("split")
+    return None if word is None else SPLIT_WORDS[word.lower()]
+
+
+def _whole_pattern(text: str, known: Sequence[str]) -> str:
     cleaned = "/".join(part for part in text.replace("\\", "/").split("/") if part not in ("", "."))
     words = _PLACEHOLDER.findall(cleaned)
-    wrong = sorted({word for word in words if word not in ("", "name", "split")} | ({"{}"} if "{}" in cleaned else set()))
+    wrong = sorted({word for word in words if word not in ("", *known)} | ({"{}"} if "{}" in cleaned else set()))
     if wrong:
-        raise ValueError(f"'{text}' holds {{{wrong[0].strip('{}')}}}; a pattern knows {{name}}, {{split}} and *")
+        raise ValueError(f"'{text}' holds {{{wrong[0].strip('{}')}}}; a pattern knows {', '.join(f'{{{word}}}' for word in known)} and *")
     if ".." in cleaned.split("/") or text.startswith("/") or re.match(r"[A-Za-z]:", text):
         raise ValueError(f"'{text}' leads out of the folder; write it relative to data.source, without '..'")
     if "{name}" not in cleaned:
@@ -126,7 +147,7 @@ def _regex(body: str) -> str:
         elif word in seen:
             parts.append(f"(?P={word})")
         else:
-            parts.append("(?P<name>.+)" if word == "name" else f"(?P<split>(?i:{_LONGEST_FIRST}))")
+            parts.append({"name": "(?P<name>.+)", "split": f"(?P<split>(?i:{_LONGEST_FIRST}))"}.get(word, f"(?P<{word}>[^/]+)"))
             seen.add(word)
     parts.append(re.escape(body[end:]))
     return "".join(parts)
@@ -176,7 +197,7 @@ class Layout:
 
 def layout_of(tree: Tree) -> Layout | None:
     """The two patterns that explain a folder best; None where nothing in it looks like images with masks."""
-    groups = list(_groups(tree.images))
+    groups = list(groups_of(tree.images))
     found: list[tuple[_Candidate, float]] = []
     for candidate in _candidates(groups):
         looked = _orientation(tree, candidate)
@@ -193,13 +214,13 @@ def layout_of(tree: Tree) -> Layout | None:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """The files of one folder, at any depth, or those of one type; `template` has {split} in the place of a split's word."""
 
     template: str  # "" or ends in /
     suffix: str  # "" for all types
     files: tuple[PurePosixPath, ...]
-    keys: tuple[_Key, ...]  # of each file: split, the folders below, the stem
+    keys: tuple[Key, ...]  # of each file: split, the folders below, the stem
 
     def pattern(self, prefix: str, ending: str) -> str:
         return f"{self.template}{prefix}{{name}}{ending}{self.suffix}"
@@ -218,8 +239,8 @@ class _Candidate:
     samples: tuple[tuple[PurePosixPath, PurePosixPath], ...]
 
 
-def _groups(files: Sequence[PurePosixPath]) -> Iterator[_Group]:
-    below: dict[str, list[tuple[PurePosixPath, _Key]]] = defaultdict(list)
+def groups_of(files: Sequence[PurePosixPath]) -> Iterator[Group]:
+    below: dict[str, list[tuple[PurePosixPath, Key]]] = defaultdict(list)
     direct: dict[str, Counter[str]] = defaultdict(Counter)
     for file in files:
         split, folders = _templated(file.parent.parts)
@@ -232,10 +253,10 @@ def _groups(files: Sequence[PurePosixPath]) -> Iterator[_Group]:
     topmost = sorted(below, key=lambda template: (template.count("/"), template))[:_MOST_FOLDERS]
     for template in topmost:
         entries = below[template]
-        yield _Group(template, "", tuple(f for f, _ in entries), tuple(key for _, key in entries))
+        yield Group(template, "", tuple(f for f, _ in entries), tuple(key for _, key in entries))
         for suffix in sorted(direct[template]) if len(direct[template]) > 1 else ():
             chosen = [(f, key) for f, key in entries if f.suffix == suffix and not key[1]]
-            yield _Group(template, suffix, tuple(f for f, _ in chosen), tuple(key for _, key in chosen))
+            yield Group(template, suffix, tuple(f for f, _ in chosen), tuple(key for _, key in chosen))
 
 
 def _templated(folders: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
@@ -253,7 +274,7 @@ def _templated(folders: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
     return split, tuple(names)
 
 
-def _candidates(groups: Sequence[_Group]) -> Iterator[_Candidate]:
+def _candidates(groups: Sequence[Group]) -> Iterator[_Candidate]:
     """For each two folders in which enough files have a partner: the best affixes."""
     for group in groups:
         yield from _folder_each(group)
@@ -275,7 +296,7 @@ def _candidates(groups: Sequence[_Group]) -> Iterator[_Candidate]:
                 yield candidate
 
 
-def _folder_each(group: _Group) -> Iterator[_Candidate]:
+def _folder_each(group: Group) -> Iterator[_Candidate]:
     """A folder for each image, in which all images have one name, and all masks another: `patient7/image.png`, `patient7/mask.png`."""
     stems = Counter(stem for _, rest, stem in group.keys if rest)
     often = [stem for stem, number in stems.most_common(6) if number >= max(2, 0.2 * len(group.files)) and number > 1]
@@ -292,20 +313,20 @@ def _cost(affixes: _Affixes) -> int:
     return len(prefix) + len(ending) + 2 * prefix[-1:].isalnum() + 2 * ending[:1].isalnum()
 
 
-def _glance(group: _Group) -> set[_Key]:
+def _glance(group: Group) -> set[Key]:
     """What some of the group's names may be called without their affixes."""
-    found: set[_Key] = set()
+    found: set[Key] = set()
     for split, rest, stem in group.keys[:: max(1, len(group.keys) // _GLANCED)]:
         found.add((split, rest, stem))
         found.update((split, rest, stem[len(prefix) : len(stem) - len(ending)]) for prefix, ending in _cuts(stem))
     return found
 
 
-def _candidate(one: _Group, two: _Group, affixes: _Affixes, other: _Affixes) -> _Candidate | None:
+def _candidate(one: Group, two: Group, affixes: _Affixes, other: _Affixes) -> _Candidate | None:
     return _named(one, two, one.pattern(*affixes), two.pattern(*other), _cost(affixes) + _cost(other))
 
 
-def _named(one: _Group, two: _Group, images: str, masks: str, affixes: int) -> _Candidate | None:
+def _named(one: Group, two: Group, images: str, masks: str, affixes: int) -> _Candidate | None:
     """Two patterns as a candidate; None where they find too little in the files of two groups."""
     if images == masks:
         return None
@@ -326,9 +347,9 @@ def _named(one: _Group, two: _Group, images: str, masks: str, affixes: int) -> _
     return _Candidate(images, masks, len(common), of, affixes, depth, samples)
 
 
-def _indices(group: _Group) -> dict[_Affixes, set[_Key]]:
+def _indices(group: Group) -> dict[_Affixes, set[Key]]:
     """The group's keys without each of the affixes that many of its names have, by affix."""
-    found: dict[_Affixes, set[_Key]] = {}
+    found: dict[_Affixes, set[Key]] = {}
     for prefix, ending in [("", ""), *_affixes(group)]:
         found[prefix, ending] = {
             (split, rest, stem[len(prefix) : len(stem) - len(ending)])
@@ -338,7 +359,7 @@ def _indices(group: _Group) -> dict[_Affixes, set[_Key]]:
     return found
 
 
-def _affixes(group: _Group) -> list[_Affixes]:
+def _affixes(group: Group) -> list[_Affixes]:
     """Beginnings and endings with a letter in them that many names of the group have, at most four of each."""
     before: Counter[str] = Counter()
     behind: Counter[str] = Counter()
@@ -364,7 +385,7 @@ def _cuts(stem: str) -> Iterator[_Affixes]:
         yield "", stem[end:]
 
 
-def _votes(group: _Group, known: set[_Key], *, same: bool) -> Counter[_Affixes]:
+def _votes(group: Group, known: set[Key], *, same: bool) -> Counter[_Affixes]:
     """How many of a group's files have their image among `known`, by the affix that is to be taken off. `same`: these are the group's own files."""
     found: Counter[_Affixes] = Counter()
     for split, rest, stem in group.keys[:: max(1, len(group.keys) // _TRIED)]:
@@ -383,7 +404,7 @@ def _orientation(tree: Tree, candidate: _Candidate) -> tuple[_Candidate, float] 
     if not likeness:
         return None
     words = _words(candidate.masks, candidate.images), _words(candidate.images, candidate.masks)
-    hint = 0.25 * (bool(words[0] & MASK_WORDS) - bool(words[0] & _NO_MASKS)) + 0.15 * (bool(words[1] & IMAGE_WORDS) - bool(words[1] & MASK_WORDS))
+    hint = 0.25 * (bool(words[0] & MASK_WORDS) - bool(words[0] & NO_MASKS)) + 0.15 * (bool(words[1] & IMAGE_WORDS) - bool(words[1] & MASK_WORDS))
     sure = sum(likeness) / len(likeness) + hint
     return None if sure < 0.3 else (candidate, min(1.0, sure))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segline.models.deconvnet.settings import Settings
 from segline.models.initialisation import initialise
-from segline.models.norm import to_group_norm
+from segline.models.norm import exchange
 from segline.models.semantic import SemanticNetwork
 from segline.models.upsampling.layers import Upsample, pooled
 from segline.models.upsampling.settings import Upsampling
@@ -67,6 +67,6 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     norm, width = settings.norm != "none", settings.width
     encoder = layers.encoder(channels=channels, width=width, norm=norm, weights=settings.weights, dense=Dense(_DENSE * width))
     network = DeconvNet(encoder, classes=classes, width=width, norm=norm, upsample=settings.upsample)
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(network, stride=settings.stride, encoder=encoder)
+    built = SemanticNetwork(network, stride=settings.stride, encoder=encoder)
+    exchange(built, settings.norm)
+    return built

@@ -12,5 +12,5 @@ class Settings(VggSettings):
     """DeconvNet (Noh 2015): VGG-16 with its dense layers, mirrored by unpooling and transposed convolutions."""
 
     arch: Literal["deconvnet"] = "deconvnet"
-    norm: Literal["none", "batch", "group"] = "batch"
+    norm: Literal["none", "batch", "group", "inplace_abn"] = "batch"
     upsample: Upsampling = "max_unpool"  # how the decoder doubles the resolution; the paper's is max_unpool

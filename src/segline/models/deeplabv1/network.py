@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segline.models.deeplabv1.settings import Settings
-from segline.models.norm import to_group_norm
+from segline.models.norm import exchange
 from segline.models.semantic import SemanticNetwork
 from segline.models.vgg import layers
 from segline.models.vgg.layers import Dense, Vgg16, statistics
@@ -51,6 +51,6 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     dense = Dense(_DENSE * width, kernel=3, dilation=settings.rate)
     encoder = layers.encoder(channels=channels, width=width, norm=settings.norm != "none", weights=settings.weights, dense=dense)
     network = DeepLabV1(encoder, classes=classes, width=width, dropout=settings.dropout)
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(network, stride=settings.stride, encoder=encoder)
+    built = SemanticNetwork(network, stride=settings.stride, encoder=encoder)
+    exchange(built, settings.norm)
+    return built

@@ -30,7 +30,6 @@ class Settings(Refined, EncoderSettings):
 
     arch: Literal["deeplabv2"] = "deeplabv2"
     encoder: str = "resnet101"  # any encoder of segmentation_models_pytorch that can be dilated, or `tu-<name>` for one of timm
-    norm: Literal["batch", "group"] = "batch"  # group: group norm (at most 32 groups) in place of batch norm, for small batches
     output_stride: Dilated = 8  # of the encoder's last feature map
     rates: list[Count] = Field(default=[6, 12, 18, 24], min_length=1)  # distances of the holes in the pyramid's branches
     predict: ResNetPredict = ResNetPredict()

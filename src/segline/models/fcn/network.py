@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segline.models.fcn.settings import FcnSettings
-from segline.models.norm import to_group_norm
+from segline.models.norm import exchange
 from segline.models.semantic import SemanticNetwork
 from segline.models.upsampling.layers import bilinear_kernel, interpolated
 from segline.models.vgg import layers
@@ -88,6 +88,6 @@ def build(settings: FcnSettings, *, channels: int, classes: int, finest: int) ->
     width = settings.width
     encoder = layers.encoder(channels=channels, width=width, norm=settings.norm != "none", weights=settings.weights, dense=Dense(_DENSE * width))
     network = Fcn(encoder, classes=classes, width=width, finest=finest, dropout=settings.dropout, upsample=settings.upsample)
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(network, stride=settings.stride, encoder=encoder)
+    built = SemanticNetwork(network, stride=settings.stride, encoder=encoder)
+    exchange(built, settings.norm)
+    return built

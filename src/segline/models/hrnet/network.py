@@ -56,7 +56,7 @@ class Concatenation(nn.Module):
 def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork:
     """Images `(B, channels, H, W)` → logits `(B, classes, H, W)`. Raises ModelError for an unknown encoder or weights that cannot be had."""
     check(settings)
-    return encoded.build(HRNet, settings, channels=channels, classes=classes)
+    return encoded.build(HRNet, settings, channels=channels, classes=classes, channel_dropout=settings.dropout)
 
 
 def check(settings: Settings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from segline.models.encoder_settings import EncoderSettings
+from segline.models.encoder_settings import Dropout, EncoderSettings
 
 
 class Settings(EncoderSettings):
@@ -12,3 +12,4 @@ class Settings(EncoderSettings):
 
     arch: Literal["hrnet"] = "hrnet"
     encoder: str = "tu-hrnet_w18"  # tu-hrnet_w18_small, tu-hrnet_w18_small_v2, tu-hrnet_w18, … w30, w32, w40, w44, w48, w64
+    dropout: Dropout = 0.0  # of whole channels, before the last convolution; the paper has none

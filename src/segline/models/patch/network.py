@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segline.models.initialisation import initialise
-from segline.models.norm import to_group_norm
+from segline.models.norm import exchange
 from segline.models.patch.settings import Settings
 from segline.models.semantic import SemanticNetwork
 
@@ -75,6 +75,6 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
         dropout=settings.dropout,
         norm=settings.norm != "none",
     )
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(network, stride=settings.stride)
+    built = SemanticNetwork(network, stride=settings.stride)
+    exchange(built, settings.norm)
+    return built

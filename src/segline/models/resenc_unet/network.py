@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from segline.losses.criterion import MAIN
-from segline.models.norm import to_group_norm
+from segline.models.norm import exchange
 from segline.models.resenc_unet.settings import Settings
 from segline.models.semantic import SemanticNetwork
 from segline.models.upsampling.layers import Upsample
@@ -99,9 +99,9 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
         upsample=settings.upsample,
     )
     auxiliary = {name: 1 / int(name.removeprefix("aux")) for name in network.scores if name != MAIN}
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(network, stride=2 ** (len(settings.widths) - 1), output_weights=auxiliary)
+    built = SemanticNetwork(network, stride=2 ** (len(settings.widths) - 1), output_weights=auxiliary)
+    exchange(built, settings.norm)
+    return built
 
 
 def _convolution(inputs: int, outputs: int, *, instance: bool) -> nn.Sequential:

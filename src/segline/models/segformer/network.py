@@ -14,4 +14,6 @@ __all__ = ["build", "check", "statistics"]
 
 def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork:
     """Images `(B, channels, H, W)` → logits `(B, classes, H, W)`. Raises ModelError for an unknown encoder or weights that cannot be had."""
-    return encoded.build(smp.Segformer, settings, channels=channels, classes=classes, decoder_segmentation_channels=settings.decoder_channels)
+    return encoded.build(
+        smp.Segformer, settings, channels=channels, classes=classes, channel_dropout=settings.dropout, decoder_segmentation_channels=settings.decoder_channels
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from segline.models.initialisation import initialise
-from segline.models.norm import to_group_norm
+from segline.models.norm import exchange
 from segline.models.segnet.settings import Settings
 from segline.models.semantic import SemanticNetwork
 from segline.models.upsampling.layers import Upsample, pooled
@@ -55,6 +55,6 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
     norm = settings.norm != "none"
     encoder = layers.encoder(channels=channels, width=settings.width, norm=norm, weights=settings.weights)
     network = SegNet(encoder, classes=classes, width=settings.width, norm=norm, upsample=settings.upsample)
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(network, stride=settings.stride, encoder=encoder)
+    built = SemanticNetwork(network, stride=settings.stride, encoder=encoder)
+    exchange(built, settings.norm)
+    return built

@@ -12,5 +12,5 @@ class Settings(VggSettings):
     """SegNet (Badrinarayanan 2015): VGG-16's convolutions and their mirror image, which unpools with the encoder's indices."""
 
     arch: Literal["segnet"] = "segnet"
-    norm: Literal["none", "batch", "group"] = "batch"
+    norm: Literal["none", "batch", "group", "inplace_abn"] = "batch"
     upsample: Upsampling = "max_unpool"  # how the decoder doubles the resolution; the paper's is max_unpool

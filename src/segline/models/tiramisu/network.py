@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segline.models.norm import to_group_norm
+from segline.models.norm import exchange
 from segline.models.semantic import SemanticNetwork
 from segline.models.tiramisu.settings import TiramisuSettings
 from segline.models.upsampling.layers import Upsample, pooled
@@ -97,6 +97,6 @@ def build(settings: TiramisuSettings, *, channels: int, classes: int) -> Semanti
         dropout=settings.dropout,
         upsample=settings.upsample,
     )
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(network, stride=2 ** len(settings.layers))
+    built = SemanticNetwork(network, stride=2 ** len(settings.layers))
+    exchange(built, settings.norm)
+    return built

@@ -19,5 +19,7 @@ class TiramisuSettings(SemanticSettings):
     bottom: Count = 4  # layers of the dense block at the lowest resolution
     growth: Count = 12  # channels that each layer adds
     dropout: Fraction = 0.2  # after each convolution, in training
-    norm: Literal["batch", "group"] = "batch"  # group: group norm (at most 32 groups) in place of batch norm, for small batches
+    # group: group norm (at most 32 groups) in place of batch norm, for small batches; inplace_abn: batch norm and a leaky ReLU in one step that keeps less in
+    # training
+    norm: Literal["batch", "group", "inplace_abn"] = "batch"
     upsample: Upsampling = "transposed"  # how a transition up doubles the resolution; the paper's is a transposed convolution of kernel 3

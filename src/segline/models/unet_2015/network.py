@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segline.models.initialisation import initialise
-from segline.models.norm import to_group_norm
+from segline.models.norm import exchange
 from segline.models.semantic import SemanticNetwork
 from segline.models.unet_2015.settings import Settings
 from segline.models.upsampling.layers import Upsample
@@ -113,6 +113,6 @@ def build(settings: Settings, *, channels: int, classes: int) -> SemanticNetwork
         dropout=settings.dropout,
         upsample=settings.upsample,
     )
-    if settings.norm == "group":
-        to_group_norm(network)
-    return SemanticNetwork(MirroredUNet(network) if valid else network, stride=settings.stride)
+    built = SemanticNetwork(MirroredUNet(network) if valid else network, stride=settings.stride)
+    exchange(built, settings.norm)
+    return built

@@ -14,7 +14,8 @@ class VggSettings(SemanticSettings):
     """VGG-16 with pre-trained weights or without, with normalisation or without."""
 
     weights: str = "none"  # imagenet, none, or the path of a state-dict file of torchvision's vgg16 (vgg16_bn where norm is not none)
-    norm: Literal["none", "batch", "group"] = "none"  # after each convolution; none: VGG-16 as it was published
+    # after each convolution; none: VGG-16 as it was published. inplace_abn: batch norm and a leaky ReLU in one step that keeps less in training
+    norm: Literal["none", "batch", "group", "inplace_abn"] = "none"
     width: Count = 64  # channels of the first stage, and all others in proportion; the paper's 64 is what ImageNet weights have
 
     @model_validator(mode="after")

@@ -8,14 +8,15 @@ from typing import ClassVar
 
 from segline.data.store import Sample, Truth
 from segline.drawing.sheet import Panels
+from segline.metrics.details import Detail
 from segline.metrics.instance import InstanceScorer
 from segline.tasks.base import Picture
-from segline.tasks.instance import drawing
+from segline.tasks.instance import ceiling, drawing
 from segline.tasks.instance.disagreement import disagreement
 from segline.tasks.instance.results import InstanceResults
 from segline_runtime.instance import InstancePrediction
 from segline_runtime.predictions import Prediction
-from segline_runtime.specification import ClassInfo, Specification
+from segline_runtime.specification import ClassInfo, Geometry, Specification
 
 
 class InstanceTask:
@@ -36,8 +37,12 @@ class InstanceTask:
     }
     beyond_rounding: frozenset[str] = frozenset({"nothing_matched"})
 
-    def scorer(self, classes: Sequence[ClassInfo]) -> InstanceScorer:
-        return InstanceScorer(classes)
+    def scorer(self, classes: Sequence[ClassInfo], details: Sequence[Detail] = ()) -> InstanceScorer:
+        return InstanceScorer(classes, details)
+
+    def ceiling(self, truth: Sample, geometries: Sequence[Geometry], specification: Specification) -> InstancePrediction:
+        """See `segline.tasks.instance.ceiling`."""
+        return ceiling.ceiling(truth, geometries, specification)
 
     def disagreement(self, first: Prediction, second: Prediction) -> dict[str, float]:
         """See `segline.tasks.instance.disagreement`."""

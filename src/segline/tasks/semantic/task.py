@@ -10,13 +10,15 @@ import numpy as np
 
 from segline.data.store import Sample, Truth
 from segline.drawing.sheet import Panels
+from segline.metrics.details import Detail
 from segline.metrics.semantic import SemanticScorer
 from segline.tasks.base import Picture
 from segline.tasks.semantic import drawing
+from segline.tasks.semantic.ceiling import there_and_back
 from segline.tasks.semantic.results import SemanticResults
 from segline_runtime.predictions import Prediction
 from segline_runtime.semantic import SemanticPrediction
-from segline_runtime.specification import ClassInfo, Specification
+from segline_runtime.specification import ClassInfo, Geometry, Specification
 
 
 class SemanticTask:
@@ -26,12 +28,17 @@ class SemanticTask:
     truth: Truth = "index"
     metric: str = "miou"
     counts: str = "pixels"
-    metrics: tuple[str, ...] = ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "class_support")
+    metrics: tuple[str, ...] = ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "dice_per_image", "class_support")
     limits: ClassVar[Mapping[str, float]] = {"differing_pixels": 0.0001, "probability": 0.0001}
     beyond_rounding: frozenset[str] = frozenset()
 
-    def scorer(self, classes: Sequence[ClassInfo]) -> SemanticScorer:
-        return SemanticScorer(classes)
+    def scorer(self, classes: Sequence[ClassInfo], details: Sequence[Detail] = ()) -> SemanticScorer:
+        return SemanticScorer(classes, details)
+
+    def ceiling(self, truth: Sample, geometries: Sequence[Geometry], specification: Specification) -> SemanticPrediction:  # noqa: ARG002
+        """See `segline.tasks.semantic.ceiling`."""
+        assert truth.mask is not None
+        return SemanticPrediction(there_and_back(truth.mask, geometries))
 
     def disagreement(self, first: Prediction, second: Prediction) -> dict[str, float]:
         """`differing_pixels`: share of the image; `probability`: largest difference of any class at any pixel, where both have probabilities.
