@@ -576,15 +576,18 @@ def test_supervisely_bitmaps_of_every_kind(supervisely):
     grey = Image.fromarray(part.astype(np.uint8) * 255)
     alpha = Image.new("RGBA", grey.size, (255, 255, 255, 0))
     alpha.putalpha(grey)
-    for image in (Image.fromarray(part), grey, alpha):
+    palette = Image.fromarray(1 - part.astype(np.uint8))
+    palette.putpalette([255, 255, 255, 0, 0, 0])
+    for image, keys in ((Image.fromarray(part), {}), (grey, {}), (alpha, {}), (palette, {"transparency": 1})):
         stream = io.BytesIO()
-        image.save(stream, "PNG")
-        text = base64.b64encode(zlib.compress(stream.getvalue())).decode()
-        one = {"classTitle": "dog", "geometryType": "bitmap", "bitmap": {"data": text, "origin": [-2, 20]}}
-        edit(supervisely / "train" / "ann" / "a.png.json", lambda content, one=one: content.update(objects=[one]))
-        expected = np.zeros((H, W), bool)
-        expected[20:24, :6] = part[:4, 2:]
-        np.testing.assert_array_equal(truths("supervisely", supervisely)["a"].objects[0].mask, expected)
+        image.save(stream, "PNG", **keys)
+        for content in (zlib.compress(stream.getvalue()), stream.getvalue()):  # some tools leave out what they need not pack
+            bitmap = {"data": base64.b64encode(content).decode(), "origin": [-2, 20]}
+            one = {"classTitle": "dog", "geometryType": "bitmap", "bitmap": bitmap}
+            edit(supervisely / "train" / "ann" / "a.png.json", lambda content, one=one: content.update(objects=[one]))
+            expected = np.zeros((H, W), bool)
+            expected[20:24, :6] = part[:4, 2:]
+            np.testing.assert_array_equal(truths("supervisely", supervisely)["a"].objects[0].mask, expected)
 
 
 # YOLO ---------------------------------------------------------------------------------------------------------------------------------------------------
