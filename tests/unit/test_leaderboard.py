@@ -119,6 +119,13 @@ def test_another_figure_decides(root: Path) -> None:
     assert found.notes[0] == "Left out, as there is no iou/bright of it: fast."
 
 
+def test_of_an_error_the_smallest_figure_comes_first(root: Path) -> None:
+    for name, error in (("slow", 0.25), ("fast", 0.125)):
+        file = root / "models" / name / "metrics.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"pixel_error": error}))
+    assert [(place.standing.model, place.standing.value) for place in of(root, "pixel_error").groups[0].places] == [("fast", 0.125), ("slow", 0.25)]
+
+
 def test_the_table_holds_everything(root: Path, tmp_path: Path) -> None:
     write_table(of(root), tmp_path / "l.csv")
     with (tmp_path / "l.csv").open(newline="") as stream:

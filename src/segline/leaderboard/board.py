@@ -14,6 +14,7 @@ from segline.comparison.scored import Scored, of_folder
 from segline.errors import DataError, ModelError
 from segline.layout import ModelFolder
 from segline.leaderboard.standing import Standing, standing
+from segline.metrics import catalog
 from segline.metrics.intervals import Resampling
 from segline.metrics.paired import Comparison, paired
 from segline.tracking.contents import mapping
@@ -32,7 +33,7 @@ class Place:
     @property
     def shown(self) -> bool:
         """Whether the images show that it is not as good as the first."""
-        return verdict.shown(self.behind) > 0
+        return verdict.shown(self.behind) != 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def board(folders: Sequence[ModelFolder], *, metric: str | None = None, resampli
 
 
 def _group(members: list[Standing], folders: dict[str, ModelFolder], resampling: Resampling) -> Group:
-    ordered = sorted(members, key=lambda one: (one.value is None, -(one.value or 0.0), one.model))
+    better = 1.0 if members[0].metric in catalog.LESS_IS_BETTER else -1.0
+    ordered = sorted(members, key=lambda one: (one.value is None, better * (one.value or 0.0), one.model))
     first = ordered[0]
     leader = _scored(folders[first.model]) if first.value is not None and len(ordered) > 1 else None
     places = [Place(first, None)]

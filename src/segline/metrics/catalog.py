@@ -29,8 +29,8 @@ METRICS: dict[str, str] = {
 }
 """Word → module, which holds the metric as `METRIC`."""
 
-LESS_IS_BETTER = frozenset({"pixel_error"})
-"""Those by which nothing can be promoted, as promotion takes the larger figure for the better one."""
+LESS_IS_BETTER = frozenset({"pixel_error", "ece"})
+"""Those of which the smaller figure is the better one. By these nothing can be promoted, as promotion takes the larger figure."""
 
 
 def get(word: str) -> Metric:
