@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,20 @@ def squares_dataset(
         image_size=ImageSizes(middle, middle, middle),
     )
     (folder / "dataset.json").write_text(json.dumps(info.to_dict()))
+    return PreparedDataset(folder)
+
+
+def redrawn(folder: Path, split: str, change: Callable[[str, np.ndarray, np.ndarray], None]) -> PreparedDataset:
+    """The prepared data with other images or class masks in a split, and with no objects there; `change` gets name, image and mask, and writes into them."""
+    dataset = PreparedDataset(folder)
+    samples = [(sample.name, sample.image.copy(), sample.mask.copy()) for sample in dataset.split(split, ["index"]) if sample.mask is not None]
+    shutil.rmtree(folder / split)
+    writer = SplitWriter(folder / split, ("index",))
+    for name, image, mask in samples:
+        change(name, image, mask)
+        suffix, content = _stored(image)
+        writer.add(name, suffix, content, (mask.shape[0], mask.shape[1]), mask, ())
+    writer.finish()
     return PreparedDataset(folder)
 
 

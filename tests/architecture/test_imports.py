@@ -17,6 +17,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = {
     "signals": -2,
+    "threads": -2,
     "errors": -1,
     "choices": 0,
     "environment": 0,
@@ -75,7 +76,7 @@ KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.
 LIGHT = (
     "card", "choices", "cli", "comparison", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init",
     "inspection", "layout", "leaderboard", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes",
-    "registry", "sentences", "settings", "signals", "status", "suspects", "tracking", "written",
+    "registry", "sentences", "settings", "signals", "status", "suspects", "threads", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

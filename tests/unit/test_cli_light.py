@@ -17,6 +17,7 @@ from typer.main import get_command
 from segline import registry
 from segline.cli.app import app
 from segline.files import write_json
+from segline.layout import Checkout
 
 TORCH = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "timm", "albumentations")
 HEAVY = (*TORCH, "mlflow", "matplotlib", "cv2", "onnx", "onnxruntime")
@@ -95,6 +96,7 @@ def test_registry_verbs(command: str, root: Path) -> None:
 @pytest.mark.parametrize("verb", ["models", "status"])
 def test_what_asks_the_registry_imports_no_more_of_mlflow_than_it_needs(verb: str, root: Path) -> None:
     settings = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    Checkout(root).answers.unlink(missing_ok=True)
     done = subprocess.run([sys.executable, "-c", TELLING, verb], cwd=root, env=settings, capture_output=True, text=True, check=False)
     assert "ramps-unet" in done.stdout, done.stderr
     imported = set(json.loads(done.stderr.splitlines()[-1]))
@@ -106,6 +108,7 @@ def test_an_mlflow_that_cannot_do_without_is_imported_whole(root: Path) -> None:
     """As a later one might: today's cannot do without SQLAlchemy, which it is refused at first."""
     settings = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     program = f"from segline.tracking import quick\nquick.NOT_NEEDED = ('sqlalchemy',)\n{TELLING}"
+    Checkout(root).answers.unlink(missing_ok=True)
     done = subprocess.run([sys.executable, "-c", program, "models"], cwd=root, env=settings, capture_output=True, text=True, check=False)
     assert "ramps-unet" in done.stdout, done.stderr
     assert "pandas" in json.loads(done.stderr.splitlines()[-1])

@@ -23,7 +23,7 @@ from segline.comparison.compare import Report, compare
 from segline.comparison.facts import Facts, facts
 from segline.comparison.scored import Scored
 from segline.comparison.slices import Slices, by_facts, in_thirds, of_table
-from segline.data.store import IGNORE, PreparedDataset
+from segline.data.store import IGNORE
 from segline.errors import DataError
 from segline.files import write_json
 from segline.layout import ModelFolder
@@ -238,19 +238,23 @@ class TestFacts:
 
     def test_masks_alone_have_connected_parts(self, tmp_path: Path) -> None:
         dataset = factories.squares_dataset(tmp_path / "data", [(64, 96), (80, 72)])
-        for file, box in (("image0", (40, 50, 44, 60)), ("image1", (0, 0, 3, 3))):
-            place = tmp_path / "data" / "test" / "masks" / f"{file}.png"
-            mask = np.asarray(Image.open(place)).copy()
-            mask[box[0] : box[2], box[1] : box[3]] = 1 if file == "image0" else IGNORE
-            Image.fromarray(mask).save(place)
         dataset.info = replace(dataset.info, truths=("index",))
+        (tmp_path / "data" / "dataset.json").write_text(json.dumps(dataset.info.to_dict()))
+
+        def change(name: str, _image: np.ndarray, mask: np.ndarray) -> None:
+            if name == "image0":
+                mask[40:44, 50:60] = 1
+            else:
+                mask[:3, :3] = IGNORE
+
+        dataset = factories.redrawn(tmp_path / "data", "test", change)
         assert [one.object_pixels for one in facts(dataset, tmp_path / "kept").values()] == [(28**2 + 40) / 2, None]
 
     def test_they_are_kept_and_what_is_damaged_is_measured_anew(self, tmp_path: Path) -> None:
         dataset = factories.squares_dataset(tmp_path / "data", [(64, 96), (80, 72)])
         found = facts(dataset, tmp_path / "kept")
         [file] = (tmp_path / "kept").iterdir()
-        images = tmp_path / "data" / "test" / "images"
+        images = tmp_path / "data" / "test"
         shutil.move(images, tmp_path / "away")
         assert facts(dataset, tmp_path / "kept") == found
         shutil.move(tmp_path / "away", images)
@@ -343,11 +347,9 @@ class TestCommand:
         assert code == 0 and "'unet' is better by" in out and "There is no prepared data here" in out
 
     def test_prepared_data_of_other_images_groups_nothing(self, root: Path, segline: Callable[..., tuple[int, str, str]]) -> None:
-        dataset = PreparedDataset(root / "data" / "prepared")
-        assert dataset.info.scored == "test"
-        split = root / "data" / "prepared" / "test" / "split.json"
-        values = json.loads(split.read_text())
-        values["images"] = {name: f"{i:016x}" for i, name in enumerate(values["images"])}
-        split.write_text(json.dumps(values))
+        def change(_name: str, image: np.ndarray, _mask: np.ndarray) -> None:
+            image[0, 0] = 255 - image[0, 0]
+
+        assert factories.redrawn(root / "data" / "prepared", "test", change).info.scored == "test"
         code, out, _ = segline("compare", "unet", "other")
         assert code == 0 and "The prepared data does not hold these images" in out

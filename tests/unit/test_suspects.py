@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import factories
 import numpy as np
 import pytest
 from model_parts import checkout, instance_onnx, prepared, semantic_onnx
@@ -164,10 +165,12 @@ def test_sentences_say_what_is_doubted():
 def spoilt(tmp_path):
     """Ramps, one of whose masks says `bright` in a corner that is dark."""
     folder = prepared(tmp_path / "data" / "prepared")
-    file = folder / "test" / "masks" / "ramp1.png"
-    mask = np.array(Image.open(file))
-    mask[5:30, 10:50] = 1
-    Image.fromarray(mask).save(file)
+
+    def spoil(name, _image, mask):
+        if name == "ramp1":
+            mask[5:30, 10:50] = 1
+
+    factories.redrawn(folder, "test", spoil)
     semantic_onnx(tmp_path / "model.onnx")
     return tmp_path
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 
 from segline import signals
 
@@ -14,7 +15,7 @@ from segline import signals
 def main() -> None:
     """Entry point: a user's mistake is a sentence and exit code 2."""
     signals.leave_at_once()
-    atexit.register(gc.freeze)  # Python would look for garbage among all that was imported, once more before it ends
+    atexit.register(_leave_garbage)
     gc.disable()  # while hundreds of modules are imported, that stay
     from segline.cli.app import app
     from segline.errors import told_in_sentences
@@ -25,3 +26,9 @@ def main() -> None:
 
     with told_in_sentences():
         app()
+
+
+def _leave_garbage() -> None:
+    """Python would look for garbage among all that was imported, once more before it ends. With torch it has to, or triton complains of what is left."""
+    if "torch" not in sys.modules:
+        gc.freeze()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import json
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +34,6 @@ def profile(
         raise ParametersError(f"--sort is '{sort[:80]}'. {hint(sort, words)}")
     plan = _plan(model, checkout_if_any())
     seen = _size(size, plan)
-    atexit.unregister(gc.freeze)  # what torch brings along takes objects that are never collected for leaks, and tells of each
     try:
         import torch
     except ImportError as error:
