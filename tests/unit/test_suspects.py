@@ -226,3 +226,9 @@ def test_what_cannot_be_judged_or_written_is_a_sentence(spoilt, monkeypatch):
     monkeypatch.chdir(spoilt / "checkout")
     done = CliRunner().invoke(app, ["suspects", str(spoilt / "model.onnx"), "--pictures", "0"], catch_exceptions=False)
     assert done.exit_code == 0 and not list((spoilt / "checkout" / "suspects" / "pictures").iterdir())
+
+
+def test_a_task_may_have_no_doubts(monkeypatch):
+    monkeypatch.setitem(tasks.TASKS, "organ", "segline.tasks")
+    with pytest.raises(ParametersError, match=r"The task 'organ' has no module segline\.tasks\.suspects"):
+        tasks.judge("organ")

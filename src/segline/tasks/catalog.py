@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from segline import choices
+from segline.errors import ParametersError
 from segline.models.views import View
 from segline.tasks.base import Task
 from segline.tasks.contradiction import Judge
@@ -33,8 +34,13 @@ def learning(name: str) -> Learning:
 
 
 def judge(name: str) -> Judge:
-    """How a task doubts labels. Raises ParametersError for an unknown word."""
-    found: Judge = choices.module(TASKS, "task", name, "suspects").judge
+    """How a task doubts labels, in its module `suspects`. Raises ParametersError for an unknown word, and for a task that has none."""
+    try:
+        found: Judge = choices.module(TASKS, "task", name, "suspects").judge
+    except ModuleNotFoundError as error:
+        if error.name != f"{TASKS[name]}.suspects":
+            raise
+        raise ParametersError(f"The task '{name}' has no module {error.name}, so it cannot say which labels a model contradicts.") from None
     return found
 
 
