@@ -8,11 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -117,15 +118,15 @@ def ran(output: str) -> list[str]:
     return re.findall(r"^Running stage '([^']+)':", output, re.MULTILINE)
 
 
-def _environment(base: Path) -> dict[str, str]:
-    """The environment of a user who activated the environment that runs the tests, and who set nothing else."""
+def _environment(base: Path, python: Path) -> dict[str, str]:
+    """The environment of a user who activated the environment that runs the tests, and who set nothing else; but its `python` is warm."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_", "MLFLOW_", "SEGLINE_", "PYTEST_"))}
     author = {f"GIT_{role}_{part}": f"test{end}" for role in ("AUTHOR", "COMMITTER") for part, end in (("NAME", ""), ("EMAIL", "@example.org"))}
     return (
         kept
         | author
         | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(python), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "DVC_SITE_CACHE_DIR": str(base / "dvc-site"),
             "DVC_NO_ANALYTICS": "1",
             "DO_NOT_TRACK": "1",
@@ -143,8 +144,8 @@ def _copy_of_the_checkout(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
-def _make_tiny_checkout(base: Path) -> TinyCheckout:
-    checkout = TinyCheckout(base / "checkout", _environment(base))
+def _make_tiny_checkout(base: Path, python: Path) -> TinyCheckout:
+    checkout = TinyCheckout(base / "checkout", _environment(base, python))
     checkout.root.mkdir()
     _copy_of_the_checkout(checkout.root)
     checkout.params.write_text(TINY_PARAMS)
@@ -153,16 +154,23 @@ def _make_tiny_checkout(base: Path) -> TinyCheckout:
     return checkout
 
 
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the beginning of PATH: its `python` has imported the libraries already."""
+    with warm.interpreter(tmp_path_factory.mktemp("warm")) as folder:
+        yield folder
+
+
 @pytest.fixture
-def tiny_checkout(tmp_path: Path) -> TinyCheckout:
+def tiny_checkout(tmp_path: Path, warm_python: Path) -> TinyCheckout:
     """A fresh tiny checkout in which nothing has run yet."""
-    return _make_tiny_checkout(tmp_path)
+    return _make_tiny_checkout(tmp_path, warm_python)
 
 
 @pytest.fixture(scope="session")
-def make_tiny_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], TinyCheckout]:
+def make_tiny_checkout(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Callable[[], TinyCheckout]:
     """Makes tiny checkouts for fixtures that live longer than one test."""
-    return lambda: _make_tiny_checkout(tmp_path_factory.mktemp("tiny"))
+    return lambda: _make_tiny_checkout(tmp_path_factory.mktemp("tiny"), warm_python)
 
 
 @pytest.fixture(scope="module")

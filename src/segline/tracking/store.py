@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 
 from filelock import FileLock, Timeout
 
+from segline import forks
 from segline.errors import FULL, TrackingError
 from segline.files import whole
 from segline.tracking.address import SQLITE, redacted, shown
@@ -84,6 +85,8 @@ def _connect(store: str, timeout_s: float) -> MlflowClient:
     with told(store):
         if not store.startswith(SQLITE):
             return within(timeout_s, reach, shown(store))
+        with forks.held_off():
+            _import_local_store()
         with creation_lock(store):
             _make_database(_database(store))
             try:
@@ -91,6 +94,12 @@ def _connect(store: str, timeout_s: float) -> MlflowClient:
             except Exception:
                 _refuse_half_made(_database(store))
                 raise
+
+
+def _import_local_store() -> None:
+    """Else the first question imports it, half as much again as MLflow itself."""
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 
 def experiment_id(client: MlflowClient, dataset: str) -> str:
@@ -151,10 +160,11 @@ def load_mlflow() -> Any:
     import_less, _import_less = _import_less, None
     if import_less is not None:
         import_less()
-    try:
-        import mlflow
-    except ImportError as error:
-        raise TrackingError(f"MLflow cannot be imported ({error}); install it with `make setup`, then run `segline sync`.") from None
+    with forks.held_off():
+        try:
+            import mlflow
+        except ImportError as error:
+            raise TrackingError(f"MLflow cannot be imported ({error}); install it with `make setup`, then run `segline sync`.") from None
     for name in ("alembic", "mlflow.store.db.utils"):  # tables and migrations of a new database
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each retry, with the whole address

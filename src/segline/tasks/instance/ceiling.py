@@ -1,6 +1,6 @@
 """The best that an instance model's way lets it say: the truth, taken for the answer of a perfect network.
 
-Of a detector that is: true boxes, and of each true mask, at the size at which the network sees the image, the small grid that its mask head is taught,
+Of detectors that is: true boxes, and of each true mask, at the size at which the network sees the image, the small grid that its mask head is taught,
 pasted into the image as predictions are. Of a model whose objects are connected components: what becomes of the true objects when they are painted as
 classes, resized there and back, and cut into components.
 
@@ -32,13 +32,13 @@ def ceiling(truth: Sample, geometries: Sequence[Geometry], specification: Specif
     objects, size = truth.instances, (truth.image.shape[0], truth.image.shape[1])
     if specification.components is not None:
         return _components(objects, size, geometries, specification)
-    [geometry] = geometries
     kept = np.flatnonzero(~objects.crowd)
-    seen = network_size(size, geometry)
-    ratio = np.array([seen[1] / size[1], seen[0] / size[0]] * 2)
     grids = np.zeros((len(kept), GRID, GRID), dtype=np.float32)
-    for grid, i in zip(grids, kept.tolist(), strict=True):
-        grid[:] = mask_target(shrunk(objects.mask(i).view(np.uint8), seen), objects.boxes[i] * ratio, GRID)
+    for geometry in geometries:  # detections that are fused have the mean of their masks
+        seen = network_size(size, geometry)
+        ratio = np.array([seen[1] / size[1], seen[0] / size[0]] * 2)
+        for grid, i in zip(grids, kept.tolist(), strict=True):
+            grid += mask_target(shrunk(objects.mask(i).view(np.uint8), seen), objects.boxes[i] * ratio, GRID) / len(geometries)
     boxes = objects.boxes[kept]
     return InstancePrediction(np.ones(len(kept), dtype=np.float32), objects.labels[kept], boxes, paste_masks(grids, boxes, size))
 

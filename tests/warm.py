@@ -1,0 +1,184 @@
+"""A `python` for the tests that has imported the libraries already.
+
+A stage of a tiny line works for a second and imports for ten. `interpreter` starts one process that has imported what stages import from other projects,
+nothing of Segline, and makes a folder with a `python` in it: a client, which hands its arguments, folder, environment and standard streams to that process.
+A fork of it runs the script as the interpreter would; the client waits, passes signals on, and ends as the script has ended. Anything but
+`python <script> …` is run by the real interpreter. `make repro` runs the whole line without any of this.
+
+This file is the client and the server as well, so it imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+# Not onnxruntime: it starts a thread of its own, which a fork lacks and waits for at its end.
+LIBRARIES = (
+    "torch",
+    "torchvision.transforms.v2",
+    "segmentation_models_pytorch",
+    "lightning.pytorch",
+    "albumentations",
+    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "onnx",
+    "pandas",
+    "pyarrow.ipc",
+    "pycocotools.mask",
+    "scipy.signal",
+    "scipy.ndimage",
+)
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def interpreter(folder: Path) -> Iterator[Path]:
+    """The folder to put first on PATH. The process lives as long as the block."""
+    address = folder / "socket"
+    command = folder / "bin" / "python"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{__file__}" "{address}" "$@"\n')
+    command.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(address))
+        listening.listen(64)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MLFLOW_"))}
+        serving = [sys.executable, __file__, "--serve", str(listening.fileno())]
+        server = subprocess.Popen(serving, env=environment, pass_fds=[listening.fileno()])
+    try:
+        yield command.parent
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def serve(listening: socket.socket) -> list[str] | None:
+    """Fork for each request. Returns only in the forks: the script and its arguments, with everything set as the client has it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the minders are not waited for
+    while True:
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            listening.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return _mind(connection)
+        connection.close()
+
+
+def _mind(connection: socket.socket) -> list[str] | None:
+    """One request: a fork that becomes the script, while this process tells the client of its end, and ends it when the client is killed."""
+    message, streams, _, _ = socket.recv_fds(connection, 4, 3)
+    body = connection.makefile("rb").read(int.from_bytes(message, "big"))
+    request = json.loads(body)
+    script = os.fork()
+    if script == 0:
+        connection.close()
+        _become(request, streams)
+        arguments: list[str] = request["arguments"]
+        return arguments
+    for stream in streams:
+        os.close(stream)
+    connection.sendall(script.to_bytes(4, "big"))
+    ended = os.pidfd_open(script)
+    if connection in select.select([connection, ended], [], [])[0]:
+        os.kill(script, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(script, 0)[1])
+    with contextlib.suppress(OSError):
+        connection.sendall(status.to_bytes(4, "big", signed=True))
+    os._exit(0)
+
+
+def _become(request: dict[str, object], streams: Sequence[int]) -> None:
+    """Folder, environment and standard streams of the client."""
+    for stream, target in zip(streams, (0, 1, 2), strict=True):
+        os.dup2(stream, target)
+        os.close(stream)
+    os.chdir(str(request["folder"]))
+    os.environ.clear()
+    os.environ.update(request["environment"])  # type: ignore[call-overload]
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+        errors = "backslashreplace" if name == "stderr" else "strict"
+        line_buffering = name == "stderr" or os.isatty(number)
+        setattr(sys, name, open(number, mode, encoding=encoding, errors=errors, closefd=False, buffering=1 if line_buffering else -1))  # noqa: SIM115
+
+
+def main_of(arguments: list[str]) -> None:
+    """As `python <script> …` does it."""
+    sys.argv = arguments
+    sys.path[0] = str(Path(arguments[0]).resolve().parent)
+    if "PYTHONPATH" in os.environ:
+        sys.path[1:1] = [path for path in os.environ["PYTHONPATH"].split(os.pathsep) if path]
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+def ask(address: str, arguments: list[str]) -> int:
+    """Have a script run; its exit code, negative for the signal that ended it."""
+    waiting: list[int] = []
+    script: list[int] = []
+
+    def forward(signum: int, frame: FrameType | None) -> None:
+        if script:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(script[0], signum)
+        else:
+            waiting.append(signum)
+
+    for signum in FORWARDED:
+        signal.signal(signum, forward)
+    body = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        socket.send_fds(connection, [len(body).to_bytes(4, "big")], [0, 1, 2])
+        connection.sendall(body)
+        script.append(int.from_bytes(_receive(connection), "big"))
+        for signum in waiting:
+            forward(signum, None)
+        return int.from_bytes(_receive(connection), "big", signed=True)
+
+
+def _receive(connection: socket.socket) -> bytes:
+    received = b""
+    while len(received) < 4:
+        part = connection.recv(4 - len(received))
+        if not part:
+            sys.exit("the process of the tests that has imported the libraries is gone")
+        received += part
+    return received
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        for library in LIBRARIES:
+            importlib.import_module(library)
+        if threading.active_count() > 1:
+            sys.exit("a library has started a thread while it was imported; a fork would lack it")
+        gc.freeze()  # else each fork would copy all pages as it looks for garbage
+        wanted = serve(socket.socket(fileno=int(sys.argv[2])))
+        if wanted is not None:
+            main_of(wanted)
+    else:
+        is_script = len(sys.argv) > 2 and sys.argv[2].endswith(".py")
+        if not is_script:
+            os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+        code = ask(sys.argv[1], sys.argv[2:])
+        if code < 0:
+            signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
+        sys.exit(code)
