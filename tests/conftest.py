@@ -162,6 +162,12 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
+def warm_path(warm_python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put that `python` first on this process's PATH."""
+    monkeypatch.setenv("PATH", os.pathsep.join([str(warm_python), os.environ["PATH"]]))
+
+
+@pytest.fixture
 def tiny_checkout(tmp_path: Path, warm_python: Path) -> TinyCheckout:
     """A fresh tiny checkout in which nothing has run yet."""
     return _make_tiny_checkout(tmp_path, warm_python)

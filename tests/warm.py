@@ -22,9 +22,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 # Not onnxruntime: it starts a thread of its own, which a fork lacks and waits for at its end.
 LIBRARIES = (
@@ -104,19 +105,18 @@ def _mind(connection: socket.socket) -> list[str] | None:
     os._exit(0)
 
 
-def _become(request: dict[str, object], streams: Sequence[int]) -> None:
+def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Folder, environment and standard streams of the client."""
     for stream, target in zip(streams, (0, 1, 2), strict=True):
         os.dup2(stream, target)
         os.close(stream)
-    os.chdir(str(request["folder"]))
+    os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(request["environment"])  # type: ignore[call-overload]
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
-        errors = "backslashreplace" if name == "stderr" else "strict"
-        line_buffering = name == "stderr" or os.isatty(number)
-        setattr(sys, name, open(number, mode, encoding=encoding, errors=errors, closefd=False, buffering=1 if line_buffering else -1))  # noqa: SIM115
+    os.environ.update(request["environment"])
+    encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+    sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace", buffering=1, closefd=False)
 
 
 def main_of(arguments: list[str]) -> None:
@@ -133,7 +133,7 @@ def ask(address: str, arguments: list[str]) -> int:
     waiting: list[int] = []
     script: list[int] = []
 
-    def forward(signum: int, frame: FrameType | None) -> None:
+    def forward(signum: int, _frame: FrameType | None) -> None:
         if script:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(script[0], signum)
@@ -142,14 +142,14 @@ def ask(address: str, arguments: list[str]) -> int:
 
     for signum in FORWARDED:
         signal.signal(signum, forward)
-    body = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}).encode()
+    body = json.dumps({"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         socket.send_fds(connection, [len(body).to_bytes(4, "big")], [0, 1, 2])
         connection.sendall(body)
         script.append(int.from_bytes(_receive(connection), "big"))
-        for signum in waiting:
-            forward(signum, None)
+        for early in waiting:
+            forward(early, None)
         return int.from_bytes(_receive(connection), "big", signed=True)
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ MODELS = "models: {unet: {arch: unet}}\n"
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path, warm_path):  # noqa: ARG001
     folder = tmp_path / "checkout"
     for part in ("src", "pipeline"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -31,9 +30,7 @@ def checkout(tmp_path):
 
 def stage(checkout, name, code=0):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SEGLINE", "DVC"))}
-    done = subprocess.run(
-        [sys.executable, checkout / "pipeline" / f"{name}.py"], cwd=checkout.parent, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["python", checkout / "pipeline" / f"{name}.py"], cwd=checkout.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr

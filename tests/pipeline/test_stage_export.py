@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +78,7 @@ def plan_of(line: TinyCheckout, name: str) -> plans.ExportPlan:
 
 @pytest.mark.parametrize(("name", "metric"), [("unet", "miou"), ("maskrcnn", "mask_ap")])
 def test_the_script_writes_the_model_and_its_proof(line: TinyCheckout, name: str, metric: str) -> None:
-    line.run(sys.executable, "pipeline/export.py", name)
+    line.run("python", "pipeline/export.py", name)
     folder = Checkout(line.root).model(name)
     proof = json.loads(folder.parity.read_text())
     assert proof["passed"] is True
@@ -116,7 +115,7 @@ def test_a_model_that_fails_parity_leaves_nothing(line: TinyCheckout, monkeypatc
 
 
 def test_mistakes_get_sentences(line: TinyCheckout, tmp_path: Path) -> None:
-    done = line.run(sys.executable, "pipeline/export.py", "unett", check=False)
+    done = line.run("python", "pipeline/export.py", "unett", check=False)
     assert done.returncode == 2
     assert "no model 'unett'" in done.stdout
     assert "Traceback" not in done.stdout
@@ -142,7 +141,7 @@ def test_a_missing_plan_is_told(line: TinyCheckout) -> None:
     kept = file.read_text()
     try:
         file.unlink()
-        done = line.run(sys.executable, "pipeline/export.py", "unet", check=False)
+        done = line.run("python", "pipeline/export.py", "unet", check=False)
     finally:
         file.write_text(kept)
     assert done.returncode == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import factories
@@ -86,14 +85,14 @@ if trainer.global_rank == 0:
 
 
 @pytest.mark.parametrize(("arch", "images", "processes"), [("unet", 5, 2), ("maskrcnn", 5, 2), ("unet", 2, 3)])
-def test_several_processes_count_what_one_counts(arch: str, images: int, processes: int, tmp_path: Path) -> None:
+def test_several_processes_count_what_one_counts(arch: str, images: int, processes: int, tmp_path: Path, warm_path: None) -> None:  # noqa: ARG001
     dataset = factories.shapes_dataset(tmp_path, val=images)
     script = tmp_path / "validate.py"
     script.write_text(SCRIPT)
     counted = []
     for world in (1, processes):
         file = tmp_path / f"{world}.npz"
-        command = [sys.executable, str(script), str(TESTS), arch, str(world), str(dataset.folder), str(file)]
+        command = ["python", str(script), str(TESTS), arch, str(world), str(dataset.folder), str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
         assert done.returncode == 0, done.stderr
         with np.load(file) as arrays:
