@@ -55,7 +55,7 @@ class Input(Section):
     size: Size | Literal["auto"] = Field(
         default="auto", description="[height, width] in pixels (each 32 to 8192), or auto: the data's median image, at most 512 long"
     )
-    # stretch: to exactly `size`; shorter_side: shorter side to min(size), longer at most max(size); letterbox: into `size`, padded; native: as it is
+    # stretch: to exactly `size`; shorter_side: shorter side to min(size), longer at most max(size); letterbox: into `size`, padded; native: as it is;
     # auto: as the images' shapes ask for; then `size: auto` is no larger than their narrow classes and small objects ask for, and very large images get tiles
     fit: FitOrAuto = "stretch"
     crop: Size | Literal["auto"] | None = Field(
@@ -64,7 +64,7 @@ class Input(Section):
         "auto: the data's median image, each side at most 512",
     )
     tile: Tile | None = None  # for large images; needs `fit: native`
-    # mean per channel, of values scaled to 0…1; default: what the weights were trained with, or the data's own
+    # mean per channel, of values scaled to 0…1; default: what the weights were trained with, or the data's own;
     # auto: the same, but the data's own where the weights' would leave values that no photograph has, as of dark 16-bit images
     mean: list[float] | Literal["auto"] | None = None
     std: list[Positive] | Literal["auto"] | None = None  # standard deviation, likewise
@@ -96,7 +96,8 @@ class Input(Section):
     def geometry(self, size: tuple[int, int] | None, *, reach: int | None, stride: int) -> Geometry:
         """As the specification carries it; `size` is what `auto` stands for, `reach` and `stride` are the network's (see `ModelSettings`)."""
         # What is asked before the data is known, whether networks run and transforms exist, needs some geometry.
-        fit = self.for_auto[0] if self.fit == AUTO else self.fit
+        untold: Fit = self.for_auto[0] if self.tile is None else "native"
+        fit = untold if self.fit == AUTO else self.fit
         chosen = None if fit == "native" else size if self.size == AUTO else self.size
         return Geometry(fit, chosen, None if self.tile is None else self.tile.geometry(reach, stride))
 

@@ -70,12 +70,12 @@ class Train(Section):
 
     epochs: Annotated[Count, OrAuto(UndecidedCount(30))] = Field(
         default=30,
-        description="a number of passes over the training images, 1 or more, or auto: fewer the more images there are, more for many classes or few objects",
+        description="1 or more passes over the training images, or auto: the fewer, the more images there are; more for many classes",
     )
     batch_size: Annotated[Count, OrAuto(UndecidedCount(8))] = Field(
         default=8,
-        description="a number of images per step, 1 or more, over all processes (where a training runs does not change it), "
-        "or auto: as many as serve such inputs, are there, and fit into memory_gb",
+        description="1 or more images per step, over all processes (where a training runs does not change it), "
+        "or auto: as many as serve inputs of that size, are there, and fit into memory_gb",
     )
     # GiB of the device on which `batch_size: auto` is to fit, of each where there are several; auto: of this machine, when the plan is made. A number decides
     # the same for everybody, and nothing else depends on it

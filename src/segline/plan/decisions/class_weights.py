@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 _RARE = 20.0
-"""How many times as many pixels the most frequent class has as the rarest, above which classes are weighted: CamVid, with 30 times, gains 0.06 of mean IoU by it."""
+"""How many times as many pixels the most frequent class has as the rarest, above which classes are weighted. CamVid's has a hundred times
+as many, and gains 0.06 of mean IoU by weights (examples/camvid.yaml)."""
 
 
 def class_weights(pixels: Sequence[int], classes: Sequence[str]) -> tuple[Literal["none", "enet"], str]:
