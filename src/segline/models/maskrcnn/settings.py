@@ -70,7 +70,7 @@ class Settings(ModelSettings):
     weights: str = "none"  # imagenet, none, or the path of a state-dict file for the encoder
     norm: Literal["auto", "batch", "frozen", "group"] = "auto"  # auto: frozen where weights are pre-trained (batches are small), else batch
     fpn_channels: Count = 256  # of each level of the feature pyramid, the region proposal network and the mask head; fewer: faster, and enough for few classes
-    anchors: Annotated[Anchors, OrAuto(UndecidedAnchors())] = Anchors()  # or auto: sizes and ratios of the training images' objects, as the network sees them
+    anchors: Annotated[Anchors, OrAuto(UndecidedAnchors())] = Anchors()  # sizes and ratios; auto: of the training images' objects, as the network sees them
     proposals: Proposals = Proposals()
     input: DetectorInput = DetectorInput()
     predict: Detection = Detection()
