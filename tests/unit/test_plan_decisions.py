@@ -11,6 +11,7 @@ from typing import Any
 import factories
 import pytest
 import torch
+from hostile import campaign_of
 
 from segline import machine, params
 from segline.data import extents
@@ -22,6 +23,7 @@ from segline.models.maskrcnn.settings import Settings as MaskRcnn
 from segline.models.semantic import SemanticNetwork
 from segline.models.settings import Lessons
 from segline.models.unet.settings import Settings as Unet
+from segline.plain_yaml import load
 from segline.plan.decisions import geometry
 from segline.plan.decisions.anchors import anchors
 from segline.plan.decisions.batch_size import batch_size, kept_bytes_per_pixel
@@ -365,6 +367,19 @@ def test_mistakes_get_their_sentence(tmp_path: Path, model: dict[str, Any], sent
         read(tmp_path, {"arch": "unet", **model})
     assert sentence in str(caught.value)
     assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "examples/camvid.yaml", "examples/isbi2012.yaml", "examples/pennfudan.yaml"])
+def test_the_benchmark_leaves_every_shipped_file_to_the_data(tmp_path: Path, dataset: PreparedDataset, file: str) -> None:
+    values = campaign_of("settings_from_data").automatic(load(factories.ROOT / file))
+    (tmp_path / "params.yaml").write_text(json.dumps(values))
+    given = params.read(tmp_path / "params.yaml")
+    for name, settings in given.models.items():
+        counts = extents.read(dataset.folder)
+        found = resolve(name, settings, params=given, info=dataset.info, code=factories.code(), roots=(), extents=counts)
+        tiled = settings.arch == "unet_2015"
+        assert {"train.epochs", "train.batch_size"} <= told(found).keys() and ("input.fit" in told(found)) != tiled
+        assert ("anchors" in told(found)) == (settings.arch == "maskrcnn")
 
 
 # what a training keeps ----------------------------------------------------------------------------------------------------------------------------------
