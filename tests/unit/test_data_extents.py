@@ -108,6 +108,8 @@ def test_prepare_counts_the_training_images_alone(tmp_path: Path) -> None:
         ('{"version": 1}', r"cannot be read .*run `dvc repro -f prepare`"),
         ('{"version": 1, "shapes": {"a": 1}}', r"cannot be read .*run `dvc repro -f prepare`"),
         ('{"version": 1, "shapes": {"1": -1}}', r"cannot be read .*run `dvc repro -f prepare`"),
+        ('{"version": 1, "shapes": {"9999999999": 1}}', r"cannot be read .9999999999 is no size.*run `dvc repro -f prepare`"),
+        (json.dumps({"version": 1, **{key: {} for key in vars(Extents())}, "shapes": {"1": 2}}), r"cannot be read .its counts do not fit each other"),
         ('{"version": 1, "shapes": [1]}', r"cannot be read .*run `dvc repro -f prepare`"),
     ],
 )

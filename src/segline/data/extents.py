@@ -26,6 +26,9 @@ VERSION = 1
 
 _PER_OCTAVE = 16
 
+_FARTHEST = 32 * _PER_OCTAVE
+"""The bin of the largest size that an image could have."""
+
 
 @dataclass
 class Sizes:
@@ -126,10 +129,19 @@ def read(prepared: Path) -> Extents | None:
                 raise DataError(f"{file} was written by a later Segline (version {values['version']}, this one reads up to {VERSION}); update Segline.")
             found = Extents()
             for name, counter in found._named().items():
-                counter.update({int(key): _number(number) for key, number in values[name].items()})
+                counter.update({_bin(key): _number(number) for key, number in values[name].items()})
+            if found.shapes.count != found.longer.count or found.object_shapes.count != found.object_sides.count:
+                raise ValueError("its counts do not fit each other")
             return found
     except FileNotFoundError:
         return None
+
+
+def _bin(key: str) -> int:
+    """A bin, or the id of a class."""
+    if not -_FARTHEST <= int(key) <= _FARTHEST:
+        raise ValueError(f"{key[:40]} is no size")
+    return int(key)
 
 
 def _number(value: object) -> int:

@@ -70,8 +70,8 @@ def resolve(
     """The plans of the model `name`.
 
     code: the source that the stages will run. roots: of the checkouts from which a relative weight file counts. extents: of the training images; None where
-    the data was prepared before they were counted. above: the plans of the models that stand
-    above it in params.yaml, its members among them; again: see `segline.plan.again`.
+    the data was prepared before they were counted. above: the plans of the models that stand above it in params.yaml, its members among them; again: see
+    `segline.plan.again`.
     Raises ParametersError for values that do not fit the data.
     """
     if isinstance(settings, ComposedSettings):

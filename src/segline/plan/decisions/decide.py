@@ -196,7 +196,7 @@ class _Deciding:
         return self._info.image_size.median
 
     def _counted(self, key: str) -> Extents:
-        if self._extents is None:
+        if self._extents is None or not self._extents.shapes.count:
             raise ParametersError(
                 f"models.{self._name}.{key} is auto, and the data was prepared by an earlier Segline, which did not count how large images and objects are. "
                 "Run `dvc repro -f prepare` to prepare it anew, or give a value."

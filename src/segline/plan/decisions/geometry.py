@@ -27,7 +27,7 @@ _NARROW = 3.0
 """Pixels: what is narrower is lost between those that the network sees; a class that is so in the images themselves no size brings back."""
 
 _SMALL = 32.0
-"""Side of an object, pixels: what is smaller, COCO calls small, and detectors find half as well (Lin 2014)."""
+"""Side of an object, pixels: what is smaller, COCO calls small (Lin 2014), and detectors find it less often."""
 
 _FEW = 0.001
 """Share of the pixels below which a class says nothing about size."""
