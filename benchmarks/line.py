@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,10 @@ def main(parameters: Path, mirror: str | None = None) -> None:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         cloned = commit(clone)
-        _write_parameters(parameters, clone / "params.yaml", mirror)
+        write_parameters(parameters, clone / "params.yaml", mirror)
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-        stages = _repro(clone, environment)
+        stages = repro(clone, environment)
         start = time.monotonic()
         again = subprocess.run(["dvc", "repro"], cwd=clone, env=environment, capture_output=True, text=True, check=True)
         nothing = time.monotonic() - start
@@ -51,12 +52,12 @@ def main(parameters: Path, mirror: str | None = None) -> None:
             "seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
             "seconds_in_all": round(sum(stages.values()), 1),
             "seconds_with_nothing_to_do": round(nothing, 1),
-            "models": {model.name: _model(model) for model in sorted((clone / "models").iterdir()) if model.is_dir()},
+            "models": {model.name: model_of(model) for model in sorted((clone / "models").iterdir()) if model.is_dir()},
         }
     results.write(ROOT / "benchmarks" / f"line-{name}.json", result)
 
 
-def _write_parameters(source: Path, target: Path, mirror: str | None) -> None:
+def write_parameters(source: Path, target: Path, mirror: str | None) -> None:
     """The same parameters, with a folder of images that counts from this checkout, or the place of a public data set."""
     yaml = YAML()
     values = yaml.load(source)
@@ -68,25 +69,31 @@ def _write_parameters(source: Path, target: Path, mirror: str | None) -> None:
     yaml.dump(values, target)
 
 
-def _repro(clone: Path, environment: dict[str, str]) -> dict[str, float]:
-    """Run `dvc repro`; seconds per stage, from one stage's first line to the next one's; the first includes DVC's own start."""
+def repro(clone: Path, environment: dict[str, str], keep: Callable[[dict[str, float]], None] = lambda _stages: None) -> dict[str, float]:
+    """Run `dvc repro`; seconds per stage, from one stage's first line to the next one's; the first includes DVC's own start. `keep` is called as they end, and
+    where the run is broken off.
+    """
     stages: dict[str, float] = {}
     current, since = "dvc", time.monotonic()
-    with subprocess.Popen(["dvc", "repro"], cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            if begun := re.match(r"Running stage '([^']+)'", line):
-                now = time.monotonic()
-                stages[current] = stages.get(current, 0.0) + now - since
-                current, since = begun[1], now
-    stages[current] = time.monotonic() - since
+    try:
+        with subprocess.Popen(["dvc", "repro"], cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                if begun := re.match(r"Running stage '([^']+)'", line):
+                    now = time.monotonic()
+                    stages[current] = stages.get(current, 0.0) + now - since
+                    current, since = begun[1], now
+                    keep(stages)
+    finally:
+        stages[current] = time.monotonic() - since
+        keep(stages)
     if process.returncode:
         sys.exit(process.returncode)
     return stages
 
 
-def _model(folder: Path) -> dict[str, Any]:
+def model_of(folder: Path) -> dict[str, Any]:
     metrics = json.loads((folder / "metrics.json").read_text())
     parity = json.loads((folder / "parity.json").read_text())
     card = json.loads((folder / "model.json").read_text())

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from segline.card import ModelCard
+from segline.data import extents
 from segline.data.download import download
 from segline.data.formats.base import SourceObject
 from segline.data.images import png
@@ -174,7 +175,7 @@ def plans(
 ) -> ModelPlans:
     """The plans of one model, as the stage `plan` makes them."""
     params = params_of({name: model}, seed=seed, evaluate=evaluate, export=export)
-    return resolve(name, model, params=params, info=dataset.info, code=code(), roots=(ROOT,))
+    return resolve(name, model, params=params, info=dataset.info, code=code(), roots=(ROOT,), extents=extents.read(dataset.folder))
 
 
 def card(plan: written.TrainPlan, dataset: PreparedDataset, **training: Any) -> ModelCard:

@@ -33,6 +33,7 @@ from segline.models.settings import ModelSettings
 from segline.params import Frame as Frame
 from segline.recipes import catalog as recipes
 from segline.recipes.base import ForBatch, OfEpochs
+from segline.settings import OrAuto
 from segline.tasks import catalog as tasks
 from segline.training.settings import COPY_PASTE, CopyPaste, Transform
 
@@ -135,6 +136,8 @@ def keys(section: type[BaseModel], chosen: BaseModel | None = None, prefix: str 
             continue
         if default is None:
             yield replace(_key(section, name, field, default, prefix), values="section")
+        elif _or_auto(field.metadata):
+            yield replace(_key(section, name, field, None, prefix), values="section or `auto`")
         yield from keys(inner, default if isinstance(default, BaseModel) else None, f"{prefix}{name}.")
 
 
@@ -345,7 +348,11 @@ def _values(kind: Any, limits: Sequence[Any] = (), *, many: bool = False) -> str
         return "`true`, `false`"
     if kind not in _NOUNS:
         return "section"
-    return " ".join(word for word in (_NOUNS[kind][many], _range(limits)) if word)
+    return " ".join(word for word in (_NOUNS[kind][many], _range(limits)) if word) + (" or `auto`" if _or_auto(limits) else "")
+
+
+def _or_auto(limits: Sequence[Any]) -> bool:
+    return any(isinstance(limit, OrAuto) for limit in limits)
 
 
 def _range(limits: Sequence[Any]) -> str:

@@ -28,7 +28,7 @@ from segline.models import catalog as architectures
 from segline.models.semantic import SemanticNetwork
 from segline.models.settings import Entry, ModelSettings
 from segline.params import Params
-from segline.plan.decisions import LONGEST
+from segline.plan.decisions.geometry import LONGEST
 from segline.plan.resolve import weights_path
 from segline.promotion.gates import Gates
 from segline.sentences import no_weights

@@ -88,6 +88,24 @@ def test_auto_is_decided_and_the_reason_is_told(checkout: TinyCheckout) -> None:
     assert size["value"] == [64, 64] and "median training image has 64×64 pixels" in size["reason"]
 
 
+def test_what_prepare_counted_decides(checkout: TinyCheckout) -> None:
+    checkout.edit("input: {size: [64, 64]}\n    proposals", "input: {fit: auto}\n    anchors: auto\n    proposals")
+    checkout.edit("train: {epochs: 1, batch_size: 4, lr: 0.0005, warmup: 0}", "train: {epochs: auto, batch_size: auto, lr: 0.0005, warmup: 0}")
+    told = {decision["key"]: decision for decision in json.loads(plan(checkout)["maskrcnn/decisions.json"])}
+    train = plans.read(plans.TrainPlan, Checkout(checkout.root).plan("maskrcnn").train)
+    assert (train.settings.train.epochs, train.settings.train.batch_size) == (told["train.epochs"]["value"], told["train.batch_size"]["value"]) == (80, 4)
+    assert train.to_json()["settings"]["anchors"] == told["anchors"]["value"] and "objects" in told["anchors"]["reason"]
+    counted = checkout.root / "data" / "prepared" / "extents.json"
+    content = counted.read_text()
+    try:
+        counted.unlink()
+        assert "models.maskrcnn.input.fit is auto, and the data was prepared by an earlier Segline" in refused(checkout)
+        counted.write_text(content[:40])
+        assert f"{counted} cannot be read" in refused(checkout)
+    finally:
+        counted.write_text(content)
+
+
 @pytest.mark.parametrize("given", ["relative", "absolute"])
 def test_the_content_of_a_weight_file_is_part_of_the_plan_and_its_path_is_watched(checkout: TinyCheckout, tmp_path: Path, given: str) -> None:
     file = tmp_path / "encoder.pt" if given == "absolute" else checkout.root.parent / "encoder.pt"

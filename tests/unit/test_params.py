@@ -58,7 +58,7 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "input: {size: [96, 128]} #",
             "input: {fit: squeeze} #",
-            "models.unet.input.fit is 'squeeze'; it must be 'stretch', 'shorter_side', 'letterbox' or 'native'",
+            "models.unet.input.fit is 'squeeze'; it must be 'stretch', 'shorter_side', 'letterbox', 'native' or 'auto'",
         ),
         ("input: {size: [96, 128]} #", "input: {fit: native, size: [96, 128]} #", "`fit: native` keeps each image's own size"),
         ("input: {size: [96, 128]} #", "input: {tile: {size: [256, 256]}} #", "tile needs `fit: native`"),

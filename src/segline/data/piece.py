@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from segline.data import survey
 from segline.data.check import Refused, read_bytes
+from segline.data.extents import Extents
 from segline.data.findings import Finding
 from segline.data.formats.base import Record, SourceTruth
 from segline.data.images import Decoder, SourceImage
@@ -39,6 +40,7 @@ class Piece:
     converted: tuple[str, ...] = ()
     stored: Stored | None = None
     measured: Measured | None = None  # of training images
+    extents: Extents | None = None  # likewise
     print: Fingerprint | None = None  # by which the same scene is known again, where that is asked for
 
 
@@ -68,6 +70,7 @@ class Reader:
             suffix, content = image.stored(self.decoder.kind)
             height, width = image.pixels.shape[:2]
             stored = self.storing(self.names[number], suffix, content, (height, width), truth.mask, truth.objects)
+        counted = split == "train" and stored is not None
         return Piece(
             file=shown,
             seen=_seen(number, shown, split, image, truth),
@@ -77,7 +80,8 @@ class Reader:
             turned=f"truth as {drawn_on}" if image.header.orientation != 1 else None,
             converted=tuple(_conversions(image, self.decoder.kind)),
             stored=stored,
-            measured=Measured.of(image.pixels, truth.mask) if split == "train" and stored is not None else None,
+            measured=Measured.of(image.pixels, truth.mask) if counted else None,
+            extents=_extents(stored, truth) if stored is not None and counted else None,
             print=fingerprint(image.pixels) if self.prints else None,
         )
 
@@ -121,6 +125,11 @@ def _seen(number: int, shown: str, split: str, image: SourceImage, truth: Source
     labels = np.array([one.label for one in singles], dtype=np.uint8)
     areas = np.array([_area(one.mask, one.box) for one in singles], dtype=np.float32)
     return Seen(number, shown, split, (image.frame.height, image.frame.width), pixels, labels, areas, content_hash(image.content))
+
+
+def _extents(stored: Stored, truth: SourceTruth) -> Extents:
+    boxes = [(float(one["bbox"][3]), float(one["bbox"][2])) for one in stored.objects if not one["iscrowd"]]
+    return Extents.of(stored.size, truth.mask, boxes)
 
 
 def _area(mask: NDArray[np.bool_] | None, box: tuple[float, float, float, float] | None) -> float:

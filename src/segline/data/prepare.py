@@ -20,6 +20,7 @@ import numpy as np
 from segline.choices import nearest
 from segline.data import splits
 from segline.data.check import Refused, check_root, copies_across, fail, name_list, tell
+from segline.data.extents import Extents
 from segline.data.findings import KINDS, Finding
 from segline.data.formats import catalog
 from segline.data.formats.base import BACKGROUND, Record, SourceData, SourceTruth
@@ -207,7 +208,7 @@ def _processes(asked: int | None, source: _Source) -> int:
 def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Survey], object] | None, processes: int | None) -> None:
     """`strict`: a data set that nothing can be learnt from is refused."""
     data = source.data
-    statistics = Statistics(len(source.classes))
+    statistics, extents = Statistics(len(source.classes)), Extents()
     survey = _survey(source)
     occurrence = source.occurrence() if strict else None
     refused = list(data.refused)
@@ -233,6 +234,8 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
                 writers[piece.seen.split].enter(piece.stored)
             if piece.measured is not None:
                 statistics.add(piece.measured)
+            if piece.extents is not None:
+                extents.merge(piece.extents)
         _conclude(survey, source.settings, occurrence)
         if shown is not None:
             shown(survey)
@@ -245,6 +248,7 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
         across.write(survey.leaks, names, folder)
         said["copies"] = [asdict(item) for item in source.copies]
         (folder / "check.json").write_text(json.dumps({**said, **findings_of(survey)}, indent=2) + "\n")
+        extents.write(folder)
         (folder / "dataset.json").write_text(json.dumps(info.to_dict(), indent=2) + "\n")
     tell(refused)
     tell(source.copies, "in two splits")

@@ -2,6 +2,7 @@
 
     data/prepared/
       dataset.json            DatasetInfo
+      extents.json            sizes of the training images, their objects and the parts of their classes (see `segline.data.extents`)
       check.json              what was refused and why; which images viewers turn, and what their truth was drawn on; how many boxes were drawn anew
       {train,val,test}/       all three, also where one has no images; a few large files each, in Arrow's IPC format (see `segline.data.packs`)
         split.json            number, hash, and the files

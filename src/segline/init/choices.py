@@ -6,28 +6,21 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from segline.data.formats.base import BACKGROUND
 from segline.data.sources import FOLDERS
 from segline.data.store import SPLITS
 from segline.errors import DataError
 from segline.init.survey import Survey
-from segline.plan.decisions import LONGEST
-
-_STRIDE = 32
-_LARGE = 1600
-"""Pixels of the longer side above which shrinking would lose what is small, so that images are trained on and predicted in windows."""
-
-_WINDOW = 512
-_RARE = 10.0
-"""How many times as many pixels the most frequent class has as the rarest, above which classes are weighted."""
-
-_STEPS = {"semantic": 2500, "instance": 2500}
-"""Steps of a training from scratch after which little more is learnt from some hundred images."""
-
-_SMALL = 320 * 320
-"""Pixels of an input of which a whole batch needs little memory."""
+from segline.models.maskrcnn.settings import Settings as MaskRcnn
+from segline.models.settings import ModelSettings
+from segline.models.unet.settings import Settings as Unet
+from segline.plan.decisions import geometry
+from segline.plan.decisions.anchors import anchors
+from segline.plan.decisions.batch_size import batch_size, kept_bytes_per_pixel
+from segline.plan.decisions.class_weights import class_weights
+from segline.plan.decisions.epochs import epochs
+from segline.plan.decisions.geometry import Seen
+from segline.settings import AUTO
 
 _FEW = 60
 """Images below which a larger share is scored: a figure of eight images says nothing."""
@@ -59,7 +52,7 @@ def model_choices(survey: Survey) -> list[Choice]:
     found = []
     if "index" in survey.truths:
         found.append(Choice("unet", _semantic(survey), "each pixel's class"))
-    if "instances" in survey.truths and survey.boxes:
+    if "instances" in survey.truths and survey.extents.object_sides.count:
         found.append(Choice("maskrcnn", _instance(survey), "each object, with its outline"))
     if not found:
         raise DataError(
@@ -119,75 +112,61 @@ def _train_images(survey: Survey) -> int:
 
 def _semantic(survey: Survey) -> list[Choice]:
     images = _train_images(survey)
-    size, input_choice = _semantic_input(survey)
     encoder = "resnet34" if images >= 2000 else "resnet18"
-    batch = _batch(size, images, most=8)
+    settings = Unet(encoder=encoder)
+    seen = _seen(survey, settings)
     return [
         Choice("arch", "unet", "a sound first one; add entries to compare others (README: `arch`)"),
         Choice("encoder", encoder, f"about {images} training images" + (": a small one learns them as well, and faster" if encoder == "resnet18" else "")),
         Choice("weights", "none", "imagenet learns faster and from fewer images, where this machine reaches the internet"),
-        input_choice,
+        _input(seen),
         _loss(survey),
         _augment(survey, fill=True),
-        _train(images, batch, "semantic", lr=0.001, more={}),
+        _train(survey, settings, seen, lr=0.001, more={}),
     ]
 
 
 def _instance(survey: Survey) -> list[Choice]:
-    images = _train_images(survey)
-    height, width = survey.median
-    shrink = min(1.0, LONGEST / max(height, width))
-    size = (_multiple(height * shrink), _multiple(width * shrink))
-    reason = f"shorter side {min(size)}, longer at most {max(size)}: the median image has {height}×{width}" + (
-        f", at most {LONGEST} long" if shrink < 1 else ""
-    )
-    few = len(survey.classes) <= 12
+    settings = MaskRcnn()
+    seen = _seen(survey, settings)
     found = [
         Choice("arch", "maskrcnn"),
         Choice("encoder", "resnet18"),
         Choice("weights", "none", "imagenet learns faster and from fewer images, where this machine reaches the internet"),
     ]
-    if few:
+    if len(survey.classes) <= 12:
         found.append(Choice("fpn_channels", 128, "enough for few classes, and twice as fast as 256"))
-    found += [Choice("input", {"size": list(size)}, reason), _augment(survey, fill=False), _anchors(survey, size)]
+    size = Choice(
+        "input", {"size": list(seen.size or ())}, f"shorter side {min(seen.size or (0,))}, longer at most {max(seen.size or (0,))}: {seen.size_reason}"
+    )
+    found += [size, _augment(survey, fill=False), _anchors(survey, seen)]
     if survey.most_objects > 60:
         most = math.ceil(survey.most_objects * 1.5 / 50) * 50
         found.append(Choice("proposals", {"train_after_nms": most * 2, "test_after_nms": most}, f"an image shows up to {survey.most_objects} objects"))
         found.append(Choice("predict", {"max_detections": most}, "likewise"))
-    found.append(_train(images, _batch(size, images, most=4), "instance", lr=0.0005, more={"weight_decay": 0.01, "clip": 5.0}))
+    found.append(_train(survey, settings, seen, lr=0.0005, more={"weight_decay": 0.01, "clip": 5.0}))
     return found
 
 
-def _semantic_input(survey: Survey) -> tuple[tuple[int, int], Choice]:
-    """The size that the network sees, and the section `input`."""
-    height, width = survey.median
-    sizes = np.array(survey.sizes)
-    seen = f"the median image has {height}×{width} pixels"
-    if max(height, width) > _LARGE and min(height, width) >= _WINDOW:
-        window = [_WINDOW, _WINDOW]
-        values: dict[str, Any] = {"fit": "native", "tile": {"size": window, "overlap": 64}}
-        return (_WINDOW, _WINDOW), Choice("input", values, f"{seen}: shrunk, it would lose what is small, so it is seen in windows")
-    shrink = min(1.0, LONGEST / max(height, width))
-    shrunk = f", at most {LONGEST} long" if shrink < 1 else ""
-    ratios = sizes[:, 0] / sizes[:, 1]
-    upright, lying = float((ratios > 1.1).mean()), float((ratios < 0.9).mean())
-    if min(upright, lying) > 0.15:
-        side = _multiple(min(float(LONGEST), float(np.median(sizes.max(axis=1)))))
-        return (side, side), Choice("input", {"size": [side, side], "fit": "letterbox"}, f"{seen}{shrunk}, some upright and some lying: padded to a square")
-    size = (_multiple(height * shrink), _multiple(width * shrink))
-    if ratios.max() > 1.15 * ratios.min():
-        return size, Choice("input", {"size": list(size), "fit": "letterbox"}, f"{seen}{shrunk}; shapes differ, so they are padded and not stretched")
-    return size, Choice("input", {"size": list(size), "fit": "stretch"}, f"{seen}{shrunk}, in multiples of {_STRIDE}; all have about one shape")
+def _seen(survey: Survey, settings: ModelSettings) -> Seen:
+    """As `fit: auto` and `size: auto` would have it."""
+    fits, stride = settings.fits_for_auto, settings.stride
+    return geometry.decided(survey.extents, survey.median, survey.names, fits=fits, stride=stride, size=None, tiled=False)
+
+
+def _input(seen: Seen) -> Choice:
+    if seen.tile is not None:
+        size, overlap = seen.tile
+        return Choice("input", {"fit": seen.fit, "tile": {"size": list(size), "overlap": overlap}}, seen.fit_reason)
+    assert seen.size is not None, "without tiles images are brought to a size"
+    return Choice("input", {"size": list(seen.size), "fit": seen.fit}, f"{seen.size_reason}; {seen.fit_reason}")
 
 
 def _loss(survey: Survey) -> Choice:
-    shares = {label: survey.share(label) for label in range(len(survey.classes)) if survey.class_pixels.get(label)}
-    rarest, most = min(shares, key=lambda label: shares[label]), max(shares, key=lambda label: shares[label])
-    if len(shares) < 2 or shares[most] < _RARE * shares[rarest]:
-        return Choice("loss", {"cross_entropy": 1.0, "dice": 1.0}, "no class is rare; dice is near to what IoU scores")
-    rare, common = survey.classes[rarest].name, survey.classes[most].name
-    reason = f"{rare} is {_percent(shares[rarest])} of the pixels and {common} {_percent(shares[most])}, so classes are weighted"
-    return Choice("loss", {"cross_entropy": {"weight": 1.0, "class_weights": "enet"}, "dice": 1.0}, reason)
+    chosen, reason = class_weights(survey.pixels, survey.names)
+    if chosen == "none":
+        return Choice("loss", {"cross_entropy": 1.0, "dice": 1.0}, f"{reason}; dice is near to what IoU scores")
+    return Choice("loss", {"cross_entropy": {"weight": 1.0, "class_weights": chosen}, "dice": 1.0}, reason)
 
 
 def _augment(survey: Survey, *, fill: bool) -> Choice:
@@ -206,44 +185,26 @@ def _augment(survey: Survey, *, fill: bool) -> Choice:
     return Choice("augment", steps, f"{'grey pictures: brightness and contrast' if survey.grey else 'photographs: light and colours'} vary; {up}")
 
 
-def _anchors(survey: Survey, size: tuple[int, int]) -> Choice:
-    """Five sizes and three ratios that are those of the objects, as the network sees them."""
-    sides, ratios = [], []
-    for height, width, image_height, image_width in survey.boxes:
-        scale = min(min(size) / min(image_height, image_width), max(size) / max(image_height, image_width))
-        sides.append(scale * math.sqrt(height * width))
-        ratios.append(height / width)
-    wanted = np.quantile(sides, [0.05, 0.275, 0.5, 0.725, 0.95])
-    levels: list[int] = []
-    for side in wanted:
-        least = round(levels[-1] * 1.25) if levels else 8
-        levels.append(max(least, round(float(side))))
-    shapes = sorted({round(float(np.exp(q)), 1) for q in np.quantile(np.log(ratios), [0.15, 0.5, 0.85])})
-    reason = f"quantiles of {len(sides)} objects, as the network sees them: side in pixels, height / width"
-    return Choice("anchors", {"sizes": levels, "ratios": [max(0.1, ratio) for ratio in shapes]}, reason)
+def _anchors(survey: Survey, seen: Seen) -> Choice:
+    found = anchors(survey.extents, survey.median, fit=seen.fit, size=seen.size, levels=len(MaskRcnn().anchors.sizes))
+    assert found is not None, "without objects there is no such model"
+    sizes, ratios, reason = found
+    return Choice("anchors", {"sizes": sizes, "ratios": ratios}, reason)
 
 
-def _train(images: int, batch: int, task: str, *, lr: float, more: dict[str, Any]) -> Choice:
-    steps_per_epoch = math.ceil(images / batch)
-    epochs = min(150 if task == "semantic" else 80, max(8, round(_STEPS[task] / steps_per_epoch)))
-    values: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "lr": lr, "warmup": 1, **more}
-    reason = f"{epochs * steps_per_epoch} steps, {steps_per_epoch} an epoch"
-    if epochs >= 40:
-        values["validate_every"] = epochs // 20
+def _train(survey: Survey, settings: ModelSettings, seen: Seen, *, lr: float, more: dict[str, Any]) -> Choice:
+    images = _train_images(survey)
+    height, width = seen.size or (seen.tile[0] if seen.tile else survey.median)
+    kept, memory = kept_bytes_per_pixel(settings), settings.train.memory_gb
+    assert memory != AUTO, "the default is a number"
+    batch = batch_size(height * width, images, most=settings.largest_batch, kept=kept, memory_gb=memory).images
+    objects = images * survey.extents.object_sides.count / survey.looked_at
+    classes = sum(pixels > 0 for pixels in survey.pixels)
+    passes, why = epochs(settings.lessons, images=images, objects=objects, classes=classes, pretrained=False)
+    values: dict[str, Any] = {"epochs": passes, "batch_size": batch, "lr": lr, "warmup": 1, **more}
+    reason = f"{why}; {math.ceil(images / batch)} steps an epoch"
+    if passes >= 40:
+        values["validate_every"] = passes // 20
         values["early_stopping"] = 6
         reason += f"; it stops when {6 * values['validate_every']} epochs bring nothing"
     return Choice("train", values, reason)
-
-
-def _batch(size: tuple[int, int], images: int, *, most: int) -> int:
-    """`most`, of large inputs half as many, and never more than there are images."""
-    fits = most if size[0] * size[1] <= _SMALL else most // 2
-    return max(1, min(fits, images))
-
-
-def _multiple(length: float) -> int:
-    return max(_STRIDE, round(length / _STRIDE) * _STRIDE)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"

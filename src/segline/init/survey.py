@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from segline.data.extents import Extents
 from segline.data.formats.base import Record, SourceClass, SourceData, SourceTruth
 from segline.data.images import Decoder, SourceImage
 from segline.data.orientation import read_truth
@@ -43,7 +44,7 @@ class Survey:
     sizes: list[tuple[int, int]] = field(default_factory=list)  # height, width
     class_pixels: dict[int, int] = field(default_factory=dict)  # by class id; ignored ones under 255
     class_images: dict[int, int] = field(default_factory=dict)  # images that show a class, by its id
-    boxes: list[tuple[float, float, int, int]] = field(default_factory=list)  # of an object: its height and width, then those of its image
+    extents: Extents = field(default_factory=Extents)
     most_objects: int = 0  # in one image
     problems: list[str] = field(default_factory=list)
 
@@ -55,8 +56,18 @@ class Survey:
 
     def share(self, label: int) -> float:
         """Of the pixels that are not ignored."""
-        total = sum(number for other, number in self.class_pixels.items() if other != IGNORE)
+        total = sum(self.pixels)
         return self.class_pixels.get(label, 0) / total if total else 0.0
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """Of each class, by its id."""
+        return tuple(self.class_pixels.get(label, 0) for label in range(len(self.classes)))
+
+    @property
+    def names(self) -> list[str]:
+        """Of the classes."""
+        return [one.name for one in self.classes]
 
 
 def survey(root: Path, source: SourceData, settings: Folder) -> Survey:
@@ -133,10 +144,8 @@ def _add(found: Survey, image: SourceImage, truth: SourceTruth) -> None:
         found.class_images[label] = found.class_images.get(label, 0) + 1
     singles = [shown for shown in truth.objects if not shown.crowd]
     found.most_objects = max(found.most_objects, len(singles))
-    for shown in singles:
-        box = shown.box if shown.mask is None else _box(shown.mask)
-        if box is not None and box[2] > 0 and box[3] > 0:
-            found.boxes.append((box[3], box[2], height, width))
+    boxes = [shown.box if shown.mask is None else _box(shown.mask) for shown in singles]
+    found.extents.merge(Extents.of((height, width), truth.mask, [(box[3], box[2]) for box in boxes if box is not None]))
 
 
 def _box(mask: Any) -> tuple[float, float, float, float]:

@@ -35,7 +35,7 @@ class LossSettings(Section):
 class ClassWeightedLoss(LossSettings):
     """A loss whose classes can be weighted."""
 
-    class_weights: ClassWeights = "none"  # none, balanced, median_frequency, enet, or one number per class
+    class_weights: ClassWeights = "none"  # none, balanced, median_frequency, enet, one number per class, or auto: enet where a class is rare, else none
 
     @property
     def wanted_class_weights(self) -> ClassWeights:

@@ -4,6 +4,8 @@ balanced           all pixels / (classes present · pixels of the class): invers
 median_frequency   median of the frequencies / frequency, where a class's frequency is its pixels over the pixels of the images that contain it
                    (SegNet, Badrinarayanan 2015)
 enet               1 / ln(1.02 + share of all pixels) (ENet, Paszke 2016)
+
+`auto` is one of these words, which the plan decides by the same counts.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from segline.errors import ParametersError
 from segline.settings import NotNegative
 
-ClassWeights = Literal["none", "balanced", "median_frequency", "enet"] | list[NotNegative]
+ClassWeights = Literal["none", "balanced", "median_frequency", "enet", "auto"] | list[NotNegative]
 
 _ENET_OFFSET = 1.02
 
@@ -28,6 +30,7 @@ def class_weights(choice: ClassWeights, pixels: Sequence[int], image_pixels: Seq
     A class that never occurs has the weight 1: no pixel asks for it.
     Raises ParametersError when a given list is not as long as there are classes.
     """
+    assert choice != "auto", "the plan has decided it"
     if choice == "none":
         return None
     if isinstance(choice, list):

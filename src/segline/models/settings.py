@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from typing import Annotated, ClassVar, Literal, Self
@@ -11,13 +12,19 @@ from pydantic import Field, model_validator
 
 from segline.losses.truth_maps import TruthMap
 from segline.models.views import View
-from segline.settings import Count, Positive, Section, Size
+from segline.settings import AUTO, Count, Positive, Section, Size
 from segline.training.settings import Train, Transform
 from segline_runtime.specification import Crf, Fit, Geometry
 from segline_runtime.specification import Tile as TileGeometry
 
+FitOrAuto = Literal["stretch", "shorter_side", "letterbox", "native", "auto"]
+
 Scale = Annotated[float, Field(ge=0.25, le=4)]
 """Multiple of a size."""
+
+
+_OF_FIXED_SIZE: tuple[Fit, ...] = ("stretch", "letterbox")
+_OF_DYNAMO: tuple[Fit, ...] = ("stretch", "native")
 
 
 class Tile(Section):
@@ -48,25 +55,33 @@ class Input(Section):
     size: Size | Literal["auto"] = Field(
         default="auto", description="[height, width] in pixels (each 32 to 8192), or auto: the data's median image, at most 512 long"
     )
-    # stretch: to exactly `size`; shorter_side: shorter side to min(size), longer at most max(size); letterbox: into `size`, padded; native: as it is
-    fit: Fit = "stretch"
+    # stretch: to exactly `size`; shorter_side: shorter side to min(size), longer at most max(size); letterbox: into `size`, padded; native: as it is;
+    # auto: as the images' shapes ask for; then `size: auto` is no larger than their narrow classes and small objects ask for, and very large images get tiles
+    fit: FitOrAuto = "stretch"
     crop: Size | Literal["auto"] | None = Field(
         default=None,
         description="[height, width] in pixels (each 32 to 8192): training sees random crops of this size, cut out after augmentation; "
         "auto: the data's median image, each side at most 512",
     )
     tile: Tile | None = None  # for large images; needs `fit: native`
-    mean: list[float] | None = None  # mean per channel, of values scaled to 0…1; default: what the weights were trained with, or the data's own
-    std: list[Positive] | None = None  # standard deviation, likewise
+    # mean per channel, of values scaled to 0…1; default: what the weights were trained with, or the data's own;
+    # auto: the same, but the data's own where the weights' would leave values that no photograph has, as of dark 16-bit images
+    mean: list[float] | Literal["auto"] | None = None
+    std: list[Positive] | Literal["auto"] | None = None  # standard deviation, likewise
+
+    for_auto: ClassVar[tuple[Fit, ...]] = ("stretch", "letterbox", "native")
+    """Among which `fit: auto` decides."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Input:
-        if self.tile is not None and self.fit != "native":
+        if self.tile is not None and self.fit not in ("native", AUTO):
             raise ValueError(f"tile needs `fit: native`, and fit is {self.fit}: tiles are cut from the image at its own size")
         if self.fit == "native" and self.size != "auto":
             raise ValueError("`fit: native` keeps each image's own size, so `size` has no meaning; remove it, or set `crop` for training")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std belong together; give both, or neither")
+        if (self.mean == AUTO) != (self.std == AUTO):
+            raise ValueError("mean and std belong together; write auto for both, or numbers for both")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; both have one per channel")
         return self
@@ -80,8 +95,11 @@ class Input(Section):
 
     def geometry(self, size: tuple[int, int] | None, *, reach: int | None, stride: int) -> Geometry:
         """As the specification carries it; `size` is what `auto` stands for, `reach` and `stride` are the network's (see `ModelSettings`)."""
-        chosen = None if self.fit == "native" else size if self.size == "auto" else self.size
-        return Geometry(self.fit, chosen, None if self.tile is None else self.tile.geometry(reach, stride))
+        # What is asked before the data is known, whether networks run and transforms exist, needs some geometry.
+        untold: Fit = self.for_auto[0] if self.tile is None else "native"
+        fit = untold if self.fit == AUTO else self.fit
+        chosen = None if fit == "native" else size if self.size == AUTO else self.size
+        return Geometry(fit, chosen, None if self.tile is None else self.tile.geometry(reach, stride))
 
 
 class Predict(Section):
@@ -142,6 +160,16 @@ class Entry(Section):
         return self
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """How much a network of one kind is shown, from scratch, until it learns little more: what the shipped examples are trained for."""
+
+    images: int = 0
+    images_per_class: int = 0  # and so many more for each class that it tells apart
+    objects: int = 0
+    most_epochs: int = 150  # of few images: the same ones again teach less and less
+
+
 class ModelSettings(Entry):
     """What every model that is trained has. An architecture adds its own keys, and declares by class variables what is true of its network."""
 
@@ -151,6 +179,13 @@ class ModelSettings(Entry):
     """Which of torch's ONNX exporters knows the network's operators."""
     export_sizes: ClassVar[Literal["any", "fixed"]] = "any"
     """Whether the exported network takes inputs of any size; `fixed` needs `input.fit` stretch or letterbox."""
+    lessons: ClassVar[Lessons] = Lessons(images=3_000, images_per_class=400)
+    """By which `train.epochs: auto` is decided."""
+    largest_batch: ClassVar[int] = 8
+    """Of `train.batch_size: auto`: more would be fewer steps."""
+    kept_bytes: ClassVar[int] = 4_000
+    """About how much a training keeps for the backward pass for each pixel of the network's input, in fp32, with ResNet-18 where an encoder can be chosen.
+    By it `train.batch_size: auto` fits into memory."""
 
     @property
     def reach(self) -> int | None:
@@ -168,13 +203,19 @@ class ModelSettings(Entry):
 
     @model_validator(mode="after")
     def _exports(self) -> ModelSettings:
-        if self.export_sizes == "fixed" and self.input.fit not in ("stretch", "letterbox"):
+        if self.export_sizes == "fixed" and self.input.fit not in (*_OF_FIXED_SIZE, AUTO):
             raise ValueError(f"{self.arch} exports at one size only, so input.fit must be stretch or letterbox, not {self.input.fit}")
-        if self.exporter == "dynamo" and self.input.fit not in ("stretch", "native"):
+        if self.exporter == "dynamo" and self.input.fit not in (*_OF_DYNAMO, AUTO):
             raise ValueError(f"{self.arch} exports with input.fit stretch or native, not {self.input.fit}")
         if self.export_sizes == "fixed" and self.train.multi_scale is not None:
             raise ValueError(f"{self.arch} takes images of one size only; remove train.multi_scale")
         return self
+
+    @property
+    def fits_for_auto(self) -> tuple[Fit, ...]:
+        """Among which `input.fit: auto` decides: those that the network can be exported with."""
+        exportable = [fit for fit in self.input.for_auto if self.export_sizes == "any" or fit in _OF_FIXED_SIZE]
+        return tuple(fit for fit in exportable if self.exporter != "dynamo" or fit in _OF_DYNAMO)
 
     @model_validator(mode="after")
     def _tiles_without_seams(self) -> ModelSettings:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from segline.data.extents import Extents
 from segline.data.store import DatasetInfo
 from segline.errors import ParametersError
 from segline.layout import expanded
@@ -19,10 +20,10 @@ from segline.models.catalog import ARCHITECTURES, COMPOSITIONS
 from segline.models.composed_settings import ComposedSettings
 from segline.models.settings import Entry, ModelSettings
 from segline.params import Params
-from segline.plan import decisions
 from segline.plan.again import Note
 from segline.plan.code import Code
-from segline.plan.decisions import Decision
+from segline.plan.decisions.decide import decide, metrics
+from segline.plan.decisions.decision import Decision
 from segline.plan.plans import ComposePlan, EvaluatePlan, ExportPlan, Ingredient, Member, Part, RegisterPlan, TrainPlan, training_settings
 from segline.provenance import file_digest
 from segline.sentences import no_weights
@@ -62,30 +63,31 @@ def resolve(
     info: DatasetInfo,
     code: Code,
     roots: tuple[Path, ...],
+    extents: Extents | None = None,
     above: Mapping[str, ModelPlans] | None = None,
     again: Mapping[str, Note] | None = None,
 ) -> ModelPlans:
     """The plans of the model `name`.
 
-    code: the source that the stages will run. roots: of the checkouts from which a relative weight file counts. above: the plans of the models that stand
-    above it in params.yaml, its members among them; again: see `segline.plan.again`.
+    code: the source that the stages will run. roots: of the checkouts from which a relative weight file counts. extents: of the training images; None where
+    the data was prepared before they were counted. above: the plans of the models that stand above it in params.yaml, its members among them; again: see
+    `segline.plan.again`.
     Raises ParametersError for values that do not fit the data.
     """
     if isinstance(settings, ComposedSettings):
         return _composed(name, settings, above or {}, again or {}, params=params, info=info, code=code)
     assert isinstance(settings, ModelSettings)
     task = tasks.get(settings.task)
-    size, sized = decisions.input_size(settings, info)
-    settings, cropped = decisions.crop(settings, info, size)
-    statistics, normalised = decisions.normalisation(settings, info)
-    words, scored_by = decisions.metrics(params.evaluate.metrics, task)
+    training, steering = _parts(info, settings.train.holdout)
+    decided = decide(name, settings, info, extents, held=training.holdout or 0.0, by_recipe=params.taken.get(name, ()))
+    settings, size, statistics = decided.settings, decided.size, decided.statistics
+    words, scored_by = metrics(params.evaluate.metrics, task)
     _require_scorable(words, info)
-    if statistics is not None and len(statistics[0]) != info.image.channels:
-        raise ParametersError(f"models.{name}.input.mean has {len(statistics[0])} values, and the images have {info.image.channels} channels.")
+    if statistics is not None and len(statistics.mean) != info.image.channels:
+        raise ParametersError(f"models.{name}.input.mean has {len(statistics.mean)} values, and the images have {info.image.channels} channels.")
     _require_truths(name, settings, info)
     _goes_together(name, settings, info)
     modules = _Modules(settings, task, _of_task(words, task))
-    training, steering = _parts(info, settings.train.holdout)
     resolved = type(settings).model_validate(training_settings(settings))
     train = TrainPlan(
         model=name,
@@ -96,8 +98,8 @@ def resolve(
         geometry=resolved.geometry(size),
         image=info.image,
         classes=info.classes,
-        mean=None if statistics is None else statistics[0],
-        std=None if statistics is None else statistics[1],
+        mean=None if statistics is None else statistics.mean,
+        std=None if statistics is None else statistics.std,
         class_weights=_class_weights(name, settings, info),
         weights_digest=_weights_digest(name, settings, roots),
         training=training,
@@ -105,7 +107,7 @@ def resolve(
         metric=task.metric,
         code=code.digest(modules.train, without=(*_ONLY_SEEN, *_SCORING, *_REFINING)),
     )
-    taken = (sized, cropped, normalised, scored_by)
+    taken = (*decided.decisions, scored_by)
     return _with_inference(train, settings, settings.geometry(size), (), modules, params=params, info=info, code=code, taken=taken)
 
 
@@ -121,7 +123,7 @@ def _composed(
 ) -> ModelPlans:
     """The plans of what is made of other models. Its members hold the keys of their trainings, so it is made anew when one of them is trained anew."""
     task = tasks.get(settings.task)
-    words, scored_by = decisions.metrics(params.evaluate.metrics, task)
+    words, scored_by = metrics(params.evaluate.metrics, task)
     members = tuple(_member(member, above[member].evaluate) for member in settings.members)
     first = above[settings.members[0]]
     if settings.one_network:
@@ -198,8 +200,7 @@ def _with_inference(
         code=code.digest(modules.export, without=(*_LEARNING_ALONE, *_ONLY_SEEN[:3], *refining)),
     )
     register = RegisterPlan(model=train.model, code=code.digest(modules.register))
-    by_recipe = tuple(Decision(one.key, one.value, one.reason) for one in params.taken.get(train.model, ()))
-    return ModelPlans(train, evaluate, export, register, (*by_recipe, *(decision for decision in taken if decision is not None)))
+    return ModelPlans(train, evaluate, export, register, tuple(decision for decision in taken if decision is not None))
 
 
 class _Modules:

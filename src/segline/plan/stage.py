@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from segline.data import extents
 from segline.data.sources import is_public
 from segline.data.store import PreparedDataset
 from segline.errors import ParametersError, SeglineError
@@ -40,14 +41,14 @@ def write_plans(params: Params, checkout: Checkout) -> None:
     code = Code(checkout.root / "src")
     found: dict[str, ModelPlans] = {}
     problems: list[str] = []
-    notes = again.read(checkout.weights)
+    notes, counted = again.read(checkout.weights), extents.read(checkout.prepared)
     for name, settings in params.models.items():
         if not found.keys() >= set(settings.members):
             continue  # the sentences are of its members
         try:
             dataset.require(tasks.get(settings.task).truth, name)
             roots = (checkout.root, checkout.main)
-            found[name] = resolve(name, settings, params=params, info=dataset.info, code=code, roots=roots, above=found, again=notes)
+            found[name] = resolve(name, settings, params=params, info=dataset.info, code=code, roots=roots, extents=counted, above=found, again=notes)
         except SeglineError as error:
             problems += error.problems
     if problems:

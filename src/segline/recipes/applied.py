@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segline.errors import ParametersError
@@ -25,6 +25,7 @@ class Taken:
     key: str  # dotted, within the entry
     value: Any  # plain
     reason: str
+    of: OfEpochs | ForBatch | None = None  # what the value was found by, where the number of epochs or images has a part in it
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,24 @@ def applied(entry: Mapping[str, Any]) -> Applied:
                 break
         if not isinstance(section, dict) or last in section:
             continue  # the entry says it, or something else in its place
-        section[last], why = _plain(value, entry)
-        taken.append(Taken(".".join(key), section[last], f"the recipe {name}" + (f": {why}" if why else "")))
+        one = Taken(".".join(key), copy.deepcopy(value), f"the recipe {name}")
+        if isinstance(value, OfEpochs | ForBatch):
+            images = _number(entry, "batch_size", Train().batch_size) * _number(entry, "accumulate", Train().accumulate)
+            one = again(replace(one, of=value), epochs=_number(entry, "epochs", Train().epochs), images=images)
+        section[last] = one.value
+        taken.append(one)
     return Applied(merged, tuple(taken))
+
+
+def again(taken: Taken, *, epochs: int, images: int) -> Taken:
+    """The same for a training of so many epochs, with so many images between two moves of the optimiser."""
+    if taken.of is None:
+        return taken
+    recipe = taken.reason.partition(":")[0]
+    if isinstance(taken.of, OfEpochs):
+        return replace(taken, value=round(taken.of.share * epochs, 3), reason=f"{recipe}: {taken.of.share:g} of {epochs:g} epochs")
+    rate = float(f"{taken.of.lr * images / taken.of.images:.4g}")
+    return replace(taken, value=rate, reason=f"{recipe}: {taken.of.lr:g} for {taken.of.images} images per step, in proportion for {images:g}")
 
 
 def _require_sense(name: str, recipe: Recipe, entry: Mapping[str, Any]) -> None:
@@ -95,24 +111,12 @@ def _leaves(values: Mapping[str, Any], around: tuple[str, ...] = ()) -> Iterator
             yield (*around, key), value
 
 
-def _plain(value: Any, entry: Mapping[str, Any]) -> tuple[Any, str]:
-    """A value of a recipe as params.yaml could say it, and how it was found where the entry has a part in it."""
-    if isinstance(value, OfEpochs):
-        epochs = _number(entry, "epochs", Train().epochs)
-        return round(value.share * epochs, 3), f"{value.share:g} of {epochs:g} epochs"
-    if isinstance(value, ForBatch):
-        images = _number(entry, "batch_size", Train().batch_size) * _number(entry, "accumulate", Train().accumulate)
-        rate = float(f"{value.lr * images / value.images:.4g}")
-        return rate, f"{value.lr:g} for {value.images} images per step, in proportion for {images:g}"
-    return copy.deepcopy(value), ""
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(entry: Mapping[str, Any], key: str, default: int) -> int:
-    """A whole number of the entry's section `train`; where that has none that can be, its default: the entry's validation says so."""
+    """A whole number of the entry's section `train`; where that has none that can be, its default: the entry's validation says so, or the plan decides."""
     train = entry.get("train")
     given = train.get(key, default) if isinstance(train, Mapping) else default
     return given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else default

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_serializer, model_validator
 
-from segline.settings import Count, Fraction, NotNegative, Positive, Section
+from segline.settings import Count, Fraction, NotNegative, OrAuto, Positive, Section, UndecidedCount
 
 
 class Transform(Section):
@@ -68,8 +68,18 @@ Factor = Annotated[float, Field(ge=0.25, le=4)]
 class Train(Section):
     """How one model is trained."""
 
-    epochs: Count = 30  # passes over the training images
-    batch_size: Count = 8  # images per step, over all processes: where a training runs does not change it
+    epochs: Annotated[Count, OrAuto(UndecidedCount(30))] = Field(
+        default=30,
+        description="1 or more passes over the training images, or auto: the fewer, the more images there are; more for many classes",
+    )
+    batch_size: Annotated[Count, OrAuto(UndecidedCount(8))] = Field(
+        default=8,
+        description="1 or more images per step, over all processes (where a training runs does not change it), "
+        "or auto: as many as serve inputs of that size, are there, and fit into memory_gb",
+    )
+    # GiB of the device on which `batch_size: auto` is to fit, of each where there are several; auto: of this machine, when the plan is made. A number decides
+    # the same for everybody, and nothing else depends on it
+    memory_gb: Positive | Literal["auto"] = Field(default=8.0, exclude=True)
     accumulate: Count = 1  # steps whose gradients are added before the optimiser moves
     optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"  # sgd: with Nesterov's momentum
     lr: Positive = 1e-3  # peak learning rate

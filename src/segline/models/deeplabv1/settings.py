@@ -13,6 +13,7 @@ class Settings(Refined, VggSettings):
     """DeepLab-LargeFOV (Chen 2015): VGG-16 kept at stride 8 by convolutions with holes, one of which sees far."""
 
     stride: ClassVar[int] = 8
+    kept_bytes: ClassVar[int] = 2_100
 
     arch: Literal["deeplabv1"] = "deeplabv1"
     rate: Count = 12  # distance of the holes in fc6: the larger, the further it sees

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,8 @@ class ResNetPredict(RefinedPredict):
 
 class Settings(Refined, EncoderSettings):
     """DeepLab v2 (Chen 2017): ResNet-101 with holes, and on it a pyramid of convolutions that see differently far."""
+
+    kept_bytes: ClassVar[int] = 4_900
 
     arch: Literal["deeplabv2"] = "deeplabv2"
     encoder: str = "resnet101"  # any encoder of segmentation_models_pytorch that can be dilated, or `tu-<name>` for one of timm

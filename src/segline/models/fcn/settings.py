@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from segline.models.vgg.settings import VggSettings
 from segline.settings import Fraction
@@ -10,6 +10,8 @@ from segline.settings import Fraction
 
 class FcnSettings(VggSettings):
     """VGG-16 whose classifier has become convolutions."""
+
+    kept_bytes: ClassVar[int] = 1_600
 
     dropout: Fraction = 0.5  # after fc6 and fc7, in training
     # transposed: convolutions set to bilinear interpolation, the last of which stays so, as in the paper; bilinear and nearest learn nothing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from segline.settings import Count
 
 class Settings(EncoderSettings):
     """Semantic FPN (Lin 2017; Kirillov 2019): a pyramid of features, each level upsampled and summed, from segmentation_models_pytorch."""
+
+    kept_bytes: ClassVar[int] = 700
 
     arch: Literal["fpn"] = "fpn"
     pyramid_channels: Count = 256  # of each level of the pyramid

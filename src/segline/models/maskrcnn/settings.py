@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from segline.models.settings import Input, ModelSettings, Predict
-from segline.settings import Count, Positive, Section
+from segline.models.settings import FitOrAuto, Input, Lessons, ModelSettings, Predict
+from segline.settings import Count, OrAuto, Positive, Section, Undecided
 from segline_runtime.specification import Fit
 
 
@@ -22,6 +22,10 @@ class Anchors(Section):
         if len(self.sizes) != 5:
             raise ValueError(f"sizes has {len(self.sizes)} entries; the feature pyramid has 5 levels")
         return self
+
+
+class UndecidedAnchors(Anchors, Undecided):
+    """Those of the objects: the plan says which."""
 
 
 class Proposals(Section):
@@ -48,20 +52,25 @@ class Detection(Predict):
 class DetectorInput(Input):
     """As every model's input; a detector keeps the aspect ratio by default."""
 
-    fit: Fit = "shorter_side"
+    fit: FitOrAuto = "shorter_side"
+
+    for_auto: ClassVar[tuple[Fit, ...]] = ("shorter_side",)
 
 
 class Settings(ModelSettings):
     """Mask R-CNN (He 2017) with a feature pyramid, from torchvision."""
 
     task: ClassVar[str] = "instance"
+    lessons: ClassVar[Lessons] = Lessons(objects=12_000, most_epochs=80)
+    largest_batch: ClassVar[int] = 4
+    kept_bytes: ClassVar[int] = 450
 
     arch: Literal["maskrcnn"] = "maskrcnn"
     encoder: str = "resnet18"  # resnet18 … resnet152, mobilenet_v3_large, mobilenet_v3_small; with a feature pyramid
     weights: str = "none"  # imagenet, none, or the path of a state-dict file for the encoder
     norm: Literal["auto", "batch", "frozen", "group"] = "auto"  # auto: frozen where weights are pre-trained (batches are small), else batch
     fpn_channels: Count = 256  # of each level of the feature pyramid, the region proposal network and the mask head; fewer: faster, and enough for few classes
-    anchors: Anchors = Anchors()
+    anchors: Annotated[Anchors, OrAuto(UndecidedAnchors())] = Anchors()  # sizes and ratios; auto: of the training images' objects, as the network sees them
     proposals: Proposals = Proposals()
     input: DetectorInput = DetectorInput()
     predict: Detection = Detection()

@@ -14,6 +14,7 @@ class Settings(SemanticSettings):
     """A classifier of patches, slid over the image (Farabet 2013): each pixel's class is that of the patch around it. Slow, and sees no further."""
 
     stride: ClassVar[int] = 1
+    kept_bytes: ClassVar[int] = 15_000
 
     arch: Literal["patch"] = "patch"
     kernel: int = Field(default=7, ge=2, le=15)  # side of each convolution, pixels; with three convolutions of 7 a patch has 46 × 46 pixels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from segline.models.encoder_settings import Auxiliary, Dilated, Dropout, EncoderSettings
 from segline.settings import Count
@@ -10,6 +10,8 @@ from segline.settings import Count
 
 class Settings(EncoderSettings):
     """PSPNet (Zhao 2017): a dilated encoder, averages over grids of 1, 2, 3 and 6, and an auxiliary head in training."""
+
+    kept_bytes: ClassVar[int] = 1_000
 
     arch: Literal["pspnet"] = "pspnet"
     output_stride: Dilated = 8  # by how much the encoder shrinks the image, 8 or 16: finer features cost time and memory

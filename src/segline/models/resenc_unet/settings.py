@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,8 @@ from segline.settings import Count
 
 class Settings(SemanticSettings):
     """nnU-Net's plain residual-encoder U-Net (Isensee 2024), trained from scratch."""
+
+    kept_bytes: ClassVar[int] = 5_500
 
     arch: Literal["resenc_unet"] = "resenc_unet"
     widths: list[Count] = Field(default=[32, 64, 128, 256, 512, 512], min_length=2, max_length=9)  # of each stage; each has half the resolution of the last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from segline.models.encoder_settings import Dropout, EncoderSettings
 from segline.settings import Count
@@ -10,6 +10,8 @@ from segline.settings import Count
 
 class Settings(EncoderSettings):
     """SegFormer (Xie 2021): a hierarchical transformer and a decoder of linear layers, from segmentation_models_pytorch."""
+
+    kept_bytes: ClassVar[int] = 1_100
 
     arch: Literal["segformer"] = "segformer"
     encoder: str = "mit_b0"  # mit_b0 … mit_b5, or any other encoder of segmentation_models_pytorch or timm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from segline.settings import Count, Fraction
 
 class TiramisuSettings(SemanticSettings):
     """Dense blocks on the way down and up; nothing is pre-trained."""
+
+    kept_bytes: ClassVar[int] = 15_000
 
     first_filters: Count = 48  # channels of the first convolution
     layers: list[Count] = Field(default=[4, 4, 4, 4, 4], min_length=1)  # of the dense blocks on the way down; on the way up their mirror image

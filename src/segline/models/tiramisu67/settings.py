@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from segline.settings import Count
 
 class Settings(TiramisuSettings):
     """FC-DenseNet67 (Jégou 2017): a U-Net of densely connected layers, 3.5 million weights, from scratch."""
+
+    kept_bytes: ClassVar[int] = 26_000
 
     arch: Literal["tiramisu67"] = "tiramisu67"
     layers: list[Count] = Field(default=[5, 5, 5, 5, 5], min_length=1)

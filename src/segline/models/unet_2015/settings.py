@@ -28,6 +28,7 @@ class Settings(SemanticSettings):
     """The original U-Net (Ronneberger 2015), from scratch; `unet` is the one with an encoder that can be pre-trained."""
 
     stride: ClassVar[int] = 16
+    kept_bytes: ClassVar[int] = 6_200
 
     arch: Literal["unet_2015"] = "unet_2015"
     # valid, as in the paper: convolutions shrink their maps, and the image is mirrored at its borders by what they take; same: maps keep their size, which is

@@ -1,0 +1,137 @@
+"""What params.yaml leaves to the data against what somebody wrote: one shipped file, and the same with `auto` wherever that can be said; figures and time.
+
+    python benchmarks/settings_from_data.py params.yaml
+    python benchmarks/settings_from_data.py examples/camvid.yaml --mirror /data/camvid --work /scratch/auto
+    python benchmarks/settings_from_data.py params.yaml --tiny      # few images and one epoch each: does it run?
+
+Both run the whole line, each in a clone of this checkout below `--work`. Who interrupts it and gives the same command again goes on: stages that are done are
+not run again, a training goes on after its last epoch, and the time of both attempts counts. The result is the file's entry in
+`benchmarks/settings_from_data.json`: what was decided and why, seconds per stage, figures of each model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import line
+import results
+from ruamel.yaml import YAML
+
+from segline.models import catalog as architectures
+from segline.models.settings import ModelSettings
+from segline.plain_yaml import load
+from segline.provenance import commit
+
+ROOT = Path(__file__).resolve().parents[1]
+WRITTEN, AUTO = "written", "auto"
+TINY = {"train": 16, "val": 4, "test": 4}
+FIGURES = ("miou", "mask_ap", "mask_ap50")
+
+
+def automatic(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a params.yaml with `auto` wherever it can be said. Who cuts images into tiles has decided about the geometry."""
+    found = deepcopy(dict(values))
+    for entry in found["models"].values():
+        kind = architectures.settings(entry["arch"])
+        if not issubclass(kind, ModelSettings):
+            continue
+        given = entry.get("input", {})
+        if "tile" not in given and given.get("fit") != "native":
+            entry["input"] = {key: value for key, value in given.items() if key != "size"} | {"fit": "auto"}
+        entry["train"] = {**entry.get("train", {}), "epochs": "auto", "batch_size": "auto"}
+        if "anchors" in kind.model_fields:
+            entry["anchors"] = "auto"
+        term = entry.get("loss", {}).get("cross_entropy")
+        if term is not None:
+            entry["loss"]["cross_entropy"] = {**(term if isinstance(term, dict) else {"weight": term}), "class_weights": "auto"}
+    return found
+
+
+def smallest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With few generated images, and one epoch."""
+    found = deepcopy(dict(values))
+    if found["data"]["source"] != "shapes":
+        sys.exit("--tiny is for params.yaml, whose images are generated.")
+    found["data"] |= TINY
+    for entry in found["models"].values():
+        entry["train"] = {**entry.get("train", {}), "epochs": 1}
+    return found
+
+
+def run(parameters: Path, variant: str, work: Path, *, mirror: str | None, tiny: bool) -> dict[str, Any]:
+    """Seconds per stage and the models' figures of one of the two, from where it stopped."""
+    folder = work / f"{parameters.stem}-{variant}"
+    clone, timed = folder / "clone", folder / "seconds.json"
+    if not clone.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        line.write_parameters(parameters, clone / "params.yaml", mirror)
+        values = load(clone / "params.yaml")
+        values = automatic(values) if variant == AUTO else values
+        YAML().dump(smallest(values) if tiny else values, clone / "params.yaml")
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    environment["PYTHONPATH"] = str(clone / "src")
+    before: Counter[str] = Counter(json.loads(timed.read_text())) if timed.is_file() else Counter()
+
+    def keep(stages: Mapping[str, float]) -> None:
+        timed.write_text(json.dumps(before + Counter(stages)))
+
+    stages = before + Counter(line.repro(clone, environment, keep))
+    models = sorted(path for path in (clone / "models").iterdir() if (path / "metrics.json").is_file())
+    return {
+        "commit": commit(clone),
+        "seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
+        "seconds_of_training": round(sum(seconds for stage, seconds in stages.items() if stage.startswith("train@")), 1),
+        "models": {model.name: line.model_of(model) | {"decided": _decided(clone, model.name)} for model in models},
+    }
+
+
+def _decided(clone: Path, model: str) -> dict[str, Any]:
+    told = json.loads((clone / "data" / "plan" / model / "decisions.json").read_text())
+    return {one["key"]: {"value": one["value"], "reason": one["reason"]} for one in told}
+
+
+def table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Figures of both, side by side."""
+    rows = [f"{'model':16s} {'figure':10s} {WRITTEN:>9s} {AUTO:>9s}"]
+    written, auto = found[WRITTEN], found[AUTO]
+    for name, model in written["models"].items():
+        other = auto["models"][name]
+        for figure in FIGURES:
+            if figure in model["metrics"]:
+                rows.append(f"{name:16s} {figure:10s} {model['metrics'][figure]:9.4f} {other['metrics'][figure]:9.4f}")
+        rows.append(f"{name:16s} {'seconds':10s} {written['seconds'].get(f'train@{name}', 0):9.1f} {auto['seconds'].get(f'train@{name}', 0):9.1f}")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("parameters", type=Path)
+    parser.add_argument("--mirror", help="where the files of a public data set are")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "segline-settings-from-data")
+    parser.add_argument("--tiny", action="store_true", help="few images and one epoch; no result is written")
+    given = parser.parse_args()
+    work = given.work / "tiny" if given.tiny else given.work
+    found = {variant: run(given.parameters, variant, work, mirror=given.mirror, tiny=given.tiny) for variant in (WRITTEN, AUTO)}
+    print(table(found))
+    if given.tiny:
+        return
+    target = results.beside(__file__)
+    before = json.loads(target.read_text()).get("sets", {}) if target.is_file() else {}
+    results.write(target, {"sets": before | {given.parameters.stem: {**results.surroundings(), **found}}})
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
