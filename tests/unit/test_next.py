@@ -111,6 +111,14 @@ def test_objects_that_are_sure_and_none_at_all_are_told():
     assert tasks.hesitate("semantic")(semantic(0), scores.entropy, CLASSES).why == "hardly anywhere undecided"
 
 
+@pytest.mark.parametrize("task", tasks.TASKS)
+def test_what_is_no_number_is_undecided(task):
+    prediction = PREDICTED[task][0](2)
+    (prediction.probabilities if task == "semantic" else prediction.scores)[:] = np.nan
+    found = tasks.hesitate(task)(prediction, scores.entropy, CLASSES)
+    assert found.heat.max() == 1 and np.isfinite(found.doubt).all() and found.doubt.sum() >= 1 - 1e-6
+
+
 def test_a_task_may_have_no_hesitation(monkeypatch):
     monkeypatch.setitem(tasks.TASKS, "organ", "segline.metrics")
     with pytest.raises(ParametersError, match=r"The task 'organ' has no module segline\.metrics\.hesitation, so it cannot say what a model is undecided about"):
@@ -300,3 +308,8 @@ def test_nothing_is_replaced_by_a_copy(pool):
     with pytest.raises(DataError, match=r"batch/other.png is there already and is another file"):
         call("new", "--model", "model.onnx", "--pictures", "0", "--copy-to", "batch")
     assert [file.name for file in (pool.parent / "batch").iterdir()] == ["other.png"]
+    (pool.parent / "twice").mkdir()
+    Image.fromarray(picture(9)).save(pool.parent / "twice" / "other.png")
+    (pool.parent / "mine.txt").write_text(f"{pool}/other.png\n{pool.parent}/twice/other.png\n")
+    with pytest.raises(DataError, match=r"2 images would be copied to free/other\.png"):
+        call("mine.txt", "--model", "model.onnx", "--pictures", "0", "--copy-to", "free")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,12 +27,17 @@ def require_apart(target: Path, source: Path) -> None:
 def copy(choices: Sequence[Choice], target: Path) -> int:
     """Copy images below `target`, by the names that they are called; returns how many were not there yet.
 
-    Raises DataError, and copies none, where another file is in the place of one.
+    Raises DataError, and copies none, where another file is in the place of one, or two would be in one place.
     """
     places = {choice.file: target / _below(choice.name) for choice in choices}
-    taken = [place for file, place in places.items() if place.exists() and not _same(file, place)]
-    taken += [place for place in dict.fromkeys(places.values()) if list(places.values()).count(place) > 1]
-    fail([f"{place} is there already and is another file; remove it, or give --copy-to another folder." for place in taken])
+    times = Counter(places.values())
+    problems = [
+        f"{number} images would be copied to {place}; rename them, or name them in the list by other paths." for place, number in times.items() if number > 1
+    ]
+    for file, place in places.items():
+        if place.exists() and not _same(file, place):
+            problems.append(f"{place} is there already and is another file; remove it, or give --copy-to another folder.")
+    fail(problems)
     new = {file: place for file, place in places.items() if not place.exists()}
     for file, place in new.items():
         with whole(place) as part:

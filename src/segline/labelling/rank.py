@@ -52,7 +52,7 @@ class Ranking:
     """The first to be labelled first."""
 
     choices: tuple[Choice, ...]
-    first: int  # so many are chosen for each other; those behind them stand by themselves
+    first: int  # so many stand apart, each chosen with those before it in mind
     labelled: int  # images that were left out, as they are labelled already
     unreadable: tuple[str, ...]  # a sentence for each that could not be read
 

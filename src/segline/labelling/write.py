@@ -46,7 +46,7 @@ def write(ranking: Ranking, predictor: Predictor, out: Path, *, word: str, score
         for choice, name in zip(shown, names, strict=True):
             Image.fromarray(_picture(choice, predictor, score)).save(folder / "pictures" / name, "JPEG", quality=88)
         rows = [_row(place, choice, names) for place, choice in enumerate(ranking.choices, start=1)]
-        head = {"version": VERSION, "model": predictor.specification.model, "score": word, "chosen_for_each_other": ranking.first}
+        head = {"version": VERSION, "model": predictor.specification.model, "score": word, "apart": ranking.first}
         left_out = {"labelled": ranking.labelled, "unreadable": list(ranking.unreadable)}
         write_json(folder / JSON, {**head, **left_out, "images": rows})
         _write_table(folder / "next.csv", rows)

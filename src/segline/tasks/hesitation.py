@@ -33,4 +33,4 @@ class Hesitation:
 
 
 Hesitate = Callable[[Prediction, Measure, Sequence[ClassInfo]], Hesitation]
-"""A prediction, with class probabilities where the task has them, and how being undecided is measured."""
+"""A prediction, with class probabilities where the task has them, and how being undecided is measured. What is no number is undecided."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segline.tasks.hesitation import CLEARLY, Hesitation, Measure
 from segline_runtime.masks import extent
@@ -18,19 +19,18 @@ def hesitate(prediction: Prediction, measure: Measure, classes: Sequence[ClassIn
     """See `segline.tasks.hesitation.Hesitate`; an object is the unit."""
     assert isinstance(prediction, InstancePrediction)
     scores = np.clip(prediction.scores.astype(np.float64), 0, 1)
-    doubts = measure(np.stack([scores, 1 - scores]))
+    doubts = np.nan_to_num(measure(np.stack([scores, 1 - scores])), nan=1.0)
     number = len(classes)
     heat = np.zeros(prediction.masks.shape[1:], dtype=np.float32)
     for mask, doubt in zip(prediction.masks, doubts, strict=True):
         rows, columns = extent(mask)
         part = heat[rows, columns]
         np.maximum(part, np.float32(doubt), out=part, where=mask[rows, columns])
-    summed = np.bincount(prediction.labels, weights=doubts, minlength=number)
-    amount = np.bincount(prediction.labels, minlength=number).astype(np.float64)
+    summed, amount = (np.bincount(prediction.labels, weights=values, minlength=number).astype(np.float64) for values in (doubts, None))
     return Hesitation(summed, amount, heat, _why(prediction, doubts > CLEARLY, classes))
 
 
-def _why(prediction: InstancePrediction, clear: np.ndarray[tuple[int], np.dtype[np.bool_]], classes: Sequence[ClassInfo]) -> str:
+def _why(prediction: InstancePrediction, clear: NDArray[np.bool_], classes: Sequence[ClassInfo]) -> str:
     if not len(clear):
         return "nothing found"
     if not clear.any():

@@ -15,7 +15,7 @@ def hesitate(prediction: Prediction, measure: Measure, classes: Sequence[ClassIn
     """See `segline.tasks.hesitation.Hesitate`; a share of the image is the unit."""
     assert isinstance(prediction, SemanticPrediction) and prediction.probabilities is not None
     ids = prediction.class_ids
-    heat = measure(prediction.probabilities).astype(np.float32, copy=False)
+    heat = np.nan_to_num(measure(prediction.probabilities).astype(np.float32, copy=False), nan=1.0)
     flat, number = ids.ravel(), len(classes)
     doubt = np.bincount(flat, weights=heat.ravel(), minlength=number) / ids.size
     amount = np.bincount(flat, minlength=number) / ids.size
