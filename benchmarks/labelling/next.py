@@ -7,8 +7,8 @@ scenes beside single images, and one class is in few of them; `camvid` are the f
 pool is (CamVid: its validation frames). A few images are labelled at random; a network is trained on them and ranks the others, so many are labelled, and a new
 network is trained from scratch, with as many steps whatever is labelled. Every way to choose starts with the same labels and the same weights. The order is the
 library's own; in place of the exported model the trained network predicts, which is the same by parity.
-Each training is kept in WORK, so that a run that was cut off goes on. Means are over the seeds, each with a pool of its own (of CamVid: a start of its own);
-between two rounds the score is taken as a straight line. The result is `next.json` beside this file.
+Each training is kept in WORK, so that a run that was cut off goes on; a way ends where it has reached its goal. Means are over the seeds, each with a pool of
+its own (of CamVid: a start of its own); between two rounds the score is taken as a straight line. The result is `next.json` beside this file.
 """
 
 from __future__ import annotations
@@ -227,11 +227,13 @@ def run(pool: Pool, seed: int, ways: Sequence[str], work: Path) -> None:
                 print(f"{pool.name} {seed} {place} {score:.3f} {rounds[place]['cpu_s']} s", flush=True)
             return rounds[place]
 
-        asked(f"all: {len(pool.images)}", range(len(pool.images)), (), 0)
+        goal = WANTED * asked(f"all: {len(pool.images)}", range(len(pool.images)), (), 0)["score"]
         first = asked(f"start: {len(start)}", start, tuple(WAYS), pool.rounds[1] - pool.rounds[0])
         for way in ways:
             chosen, before = list(start), first
             for count, following in zip(pool.rounds[1:-1], pool.rounds[2:], strict=True):
+                if before["score"] >= goal:
+                    break
                 chosen = [*chosen, *before["new"][way]]
                 assert len(set(chosen)) == count
                 last = following == len(pool.images)
@@ -252,37 +254,31 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     full = [one["rounds"][f"all: {images}"]["score"] for one in runs]
     ways: dict[str, Any] = {}
     for way in WAYS:
-        counts = sorted({int(place.rpartition(" ")[2]) for one in runs for place in one["rounds"] if place.rpartition(":")[0] == way})
-        places = [f"{way}: {count}" for count in counts]
-        complete = [one["rounds"] for one in runs if set(places) <= set(one["rounds"])]
-        if not places or not complete:
-            continue
-        [begun] = {place for place in complete[0] if place.startswith("start: ")}
-        counts = [int(begun.rpartition(" ")[2]), *counts]
-        curves = [[done[place]["score"] for place in (begun, *places)] for done in complete]
-        goals = [done[f"all: {images}"]["score"] for done in complete]
-        needed = [_needed(counts, curve, goal, images) / images for curve, goal in zip(curves, goals, strict=True)]
-        mean = np.mean(curves, axis=0).tolist()
-        ways[way] = {
-            "seeds": len(complete),
-            "labels": counts,
-            "miou": [round(score, 3) for score in mean],
-            "share_needed": round(_needed(counts, mean, float(np.mean(goals)), images) / images, 3),
-            "share_needed_by_seed": [round(share, 3) for share in needed],
-        }
-    return {"images": images, "seeds": len(runs), "all_labels": round(float(np.mean(full)), 3), "all_labels_by_seed": full, "ways": ways}
+        curves = [_curve(one["rounds"], way) for one in runs]
+        needed = [_needed(curve, goal, images) / images for curve, goal in zip(curves, full, strict=True) if curve]
+        if needed:
+            by_seed = [{str(count): score for count, score in curve} for curve in curves if curve]
+            ways[way] = {"share_needed": round(float(np.mean(needed)), 3), "by_seed": [round(share, 3) for share in needed], "miou_by_labels": by_seed}
+    return {"images": images, "seeds": len(runs), "miou_of_all_labels": round(float(np.mean(full)), 3), "by_seed": full, "ways": ways}
 
 
-def _needed(counts: list[int], curve: list[float], full: float, images: int) -> float:
+def _curve(rounds: dict[str, Any], way: str) -> list[tuple[int, float]]:
+    """Labels and scores of one way, from the common start on; nothing where it was not followed up."""
+    found = sorted((int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.rpartition(":")[0] == way)
+    start = [(int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.startswith("start: ")]
+    return [*start, *found] if found else []
+
+
+def _needed(curve: list[tuple[int, float]], full: float, images: int) -> float:
     """Labels at which a curve first reaches the wanted share of the full score."""
     goal = WANTED * full
-    counts, curve = [*counts, images], [*curve, full]
-    for i, (count, score) in enumerate(zip(counts, curve, strict=True)):
+    before = curve[0]
+    for count, score in [*curve, (images, full)]:
         if score >= goal:
-            if i == 0:
+            if score == before[1]:
                 return float(count)
-            share = (goal - curve[i - 1]) / (score - curve[i - 1])
-            return counts[i - 1] + share * (count - counts[i - 1])
+            return before[0] + (goal - before[1]) / (score - before[1]) * (count - before[0])
+        before = (count, score)
     return float(images)
 
 

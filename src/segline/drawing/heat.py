@@ -18,6 +18,5 @@ def heated(picture: Picture, heat: NDArray[np.float32]) -> Picture:
     shown = heat if heat.shape == (height, width) else cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     levels = np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_PLASMA)[:, :, ::-1].astype(np.float32)
-    # The root: what is half undecided is to be seen well.
-    cover = _COVER * np.sqrt(levels.astype(np.float32) / 255)[:, :, None]
+    cover = _COVER * (levels.astype(np.float32) / 255)[:, :, None]
     return np.asarray((1 - cover) * faded(picture) + cover * colours).round().astype(np.uint8)
