@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -14,10 +15,13 @@ from onnx import helper, numpy_helper
 from PIL import Image
 from typer.testing import CliRunner
 
+from segline.cli import next as next_images
 from segline.cli.app import app
 from segline.data.images import png
 from segline.data.leaks.fingerprint import fingerprint
 from segline.data.store import content_hash
+from segline.drawing.heat import heated
+from segline.drawing.paint import faded
 from segline.errors import DataError, ParametersError
 from segline.labelling import scores
 from segline.labelling.source import Labelled, read
@@ -58,6 +62,11 @@ def test_what_is_found_seldom_counts_more():
     assert scores.get("margin")(doubts, amounts).tolist() == [0.2, 0.2]
     assert scores.get("balanced")(doubts, amounts) == pytest.approx([0.2 * np.exp(-0.9), 0.2 * np.exp(-0.1)])
     assert scores.get("balanced")(np.zeros((1, 2)), np.zeros((1, 2))).tolist() == [0]
+
+
+def test_the_help_names_every_score():
+    assert set(re.findall(r"\w+", next_images._SCORE)) >= set(scores.SCORES)
+    assert next_images._SCORE.startswith(f"{scores.DEFAULT} (the default)")
 
 
 def test_an_unknown_score_is_a_sentence():
@@ -170,6 +179,15 @@ def test_pictures_of_one_colour_are_alike_and_nothing_undecided_is_no_reason_to_
     assert order.numbers[:2].tolist() == [0, 3] and (order.newness[2:] == 0).all()
     empty = spread(np.zeros(0), looks(flat[0])[:0], looks(flat[0])[:0], first=4)
     assert not len(empty.numbers)
+
+
+def test_heat_is_seen_and_what_is_sure_stays_pale():
+    photograph = picture(0)
+    heat = np.zeros((12, 16), np.float32)
+    heat[:, 8:] = 1
+    shown = heated(photograph, heat)
+    assert shown.shape == photograph.shape and shown.dtype == np.uint8
+    assert (shown[:, :60] == faded(photograph)[:, :60]).all() and (np.ptp(shown[:, 100:].mean(axis=(0, 1))) > 100)
 
 
 # from the command line ------------------------------------------------------------------------------------------------------------------------------------

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _OUT = Path("next")
 _SHOWN = 10  # sentences on the terminal
-_SCORE = "entropy, margin, least_confidence or balanced (as margin, and classes that are found seldom count more)."
+_SCORE = "entropy (the default), margin, least_confidence or balanced (as margin, and classes that are found seldom count more)."
 
 
 def next_images(
     source: Annotated[Path, typer.Argument(help="A folder of images without labels, or a list of them: a .txt file with a path in each line.")],
     model: Annotated[str, typer.Option("--model", "-m", help=ADDRESSES)],
     take: Annotated[int, typer.Option("--take", "-n", min=1, max=100_000, help="Images that are to be labelled: they are chosen for each other.")] = 100,
-    score: Annotated[str, typer.Option("--score", help=_SCORE)] = "entropy",
+    score: Annotated[str | None, typer.Option("--score", help=_SCORE)] = None,
     apart: Annotated[bool, typer.Option("--apart/--alike", help="Whether images that are alike, as the frames of a film, stand apart.")] = True,
     copy_to: Annotated[Path | None, typer.Option("--copy-to", help="Copy the images that are to be labelled into this folder.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Prepared data, whose images are left out; default: that of the checkout, if any.")] = None,
@@ -40,7 +40,8 @@ def next_images(
     from segline.labelling.write import JSON, write
     from segline_runtime.images import suffixes
 
-    chosen = scores.get(score)
+    word = score or scores.DEFAULT
+    chosen = scores.get(word)
     require_replaceable(out, JSON, "what to label next")
     if copy_to is not None:
         copy.require_apart(copy_to, source)
@@ -50,7 +51,7 @@ def next_images(
         files = images_of(source, out, suffixes(predictor.specification.image))
         known = NOTHING if dataset is None else labelled(dataset, compared=apart, progress=progress_wanted())
         ranking = rank(predictor, files, score=chosen, known=known, apart=apart, first=take, progress=progress_wanted())
-        write(ranking, predictor, out, word=score, score=chosen, pictures=pictures)
+        write(ranking, predictor, out, word=word, score=chosen, pictures=pictures)
     left_out = f"; {counted(ranking.labelled, 'image')} in {dataset.folder} already" if dataset is not None else ""
     print(f"{counted(len(ranking.choices), 'image')} ranked by {model}{left_out}. The first to label:")
     for choice in ranking.choices[: min(take, _SHOWN)]:

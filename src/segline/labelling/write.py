@@ -40,7 +40,9 @@ def write(ranking: Ranking, predictor: Predictor, out: Path, *, word: str, score
     """Replace the folder `out`. word: of the score."""
     shown = ranking.choices[:pictures]
     digits = len(str(len(shown)))
-    names = [f"{place:0{digits}d}_{Path(choice.name).with_suffix('').as_posix().replace('/', '_')[-_LONGEST:]}.jpg" for place, choice in enumerate(shown, start=1)]
+    names = [
+        f"{place:0{digits}d}_{Path(choice.name).with_suffix('').as_posix().replace('/', '_')[-_LONGEST:]}.jpg" for place, choice in enumerate(shown, start=1)
+    ]
     with whole(out) as folder:
         (folder / "pictures").mkdir(parents=True)
         for choice, name in zip(shown, names, strict=True):
