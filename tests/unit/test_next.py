@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 
@@ -284,6 +285,20 @@ def test_images_that_cannot_be_read_are_told_and_the_rest_is_ranked(pool):
     assert "broken.png" in error.value.problems[0] and "empty.jpg" in error.value.problems[1]
     said = json.loads((pool.parent / "next" / "next.json").read_text())
     assert len(said["images"]) == 5 and len(said["unreadable"]) == 2
+
+
+def test_names_of_any_bytes_are_written_as_they_are(pool):
+    for odd in (b"n\xe9.png", b'a,b "c"\n<d>.png', "ä".encode() * 100 + b".png"):
+        Image.fromarray(picture(11)).save("plain.png")
+        shutil.move("plain.png", pool / os.fsdecode(odd))
+    assert call("new", "--model", "model.onnx", "--copy-to", "batch").exit_code == 0
+    with (pool.parent / "next" / "next.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as table:
+        named = {row["file"] for row in csv.DictReader(table)}
+    assert {os.fsdecode(b"n\xe9.png"), 'a,b "c"\n<d>.png', "ä" * 100 + ".png"} <= named and all((pool.parent / "batch" / name).is_file() for name in named)
+    assert "<d>" not in (pool.parent / "next" / "next.html").read_text(encoding="utf-8", errors="surrogateescape")
+    (pool.parent / "bytes.txt").write_bytes(bytes(range(256)) * 3)
+    with pytest.raises(DataError, match="there is no file"):
+        call("bytes.txt", "--model", "model.onnx")
 
 
 def test_a_labelled_image_is_known_again_however_it_was_stored(pool):

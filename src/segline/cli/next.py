@@ -24,7 +24,9 @@ _SCORE = "entropy (the default), margin, least_confidence or balanced (as margin
 def next_images(
     source: Annotated[Path, typer.Argument(help="A folder of images without labels, or a list of them: a .txt file with a path in each line.")],
     model: Annotated[str, typer.Option("--model", "-m", help=ADDRESSES)],
-    take: Annotated[int, typer.Option("--take", "-n", min=1, max=100_000, help="Images that are to be labelled: they are chosen for each other.")] = 100,
+    take: Annotated[
+        int, typer.Option("--take", "-n", min=1, max=100_000, help="Images that are to be labelled; each is chosen with those before it in mind.")
+    ] = 100,
     score: Annotated[str | None, typer.Option("--score", help=_SCORE)] = None,
     apart: Annotated[bool, typer.Option("--apart/--alike", help="Whether images that are alike, as the frames of a film, stand apart.")] = True,
     copy_to: Annotated[Path | None, typer.Option("--copy-to", help="Copy the images that are to be labelled into this folder.")] = None,
@@ -33,6 +35,7 @@ def next_images(
     pictures: Annotated[int, typer.Option("--pictures", min=0, max=10_000, help="Images with a picture of the model's doubts.")] = 40,
 ) -> None:
     """Rank images by how much a model would learn from their labels; nothing is changed."""
+    from segline.data.check import brief
     from segline.inference.predict import load_predictor
     from segline.labelling import copy, scores
     from segline.labelling.rank import rank
@@ -55,7 +58,7 @@ def next_images(
     left_out = f"; {counted(ranking.labelled, 'image')} in {dataset.folder} already" if dataset is not None else ""
     print(f"{counted(len(ranking.choices), 'image')} ranked by {model}{left_out}. The first to label:")
     for choice in ranking.choices[: min(take, _SHOWN)]:
-        print(f"  {choice.worth:.3f}  {choice.name}: {choice.why}")
+        print(f"  {choice.worth:.3f}  {brief(choice.name)}: {choice.why}")
     if copy_to is not None:
         wanted = ranking.choices[:take]
         print(f"{counted(copy.copy(wanted, copy_to), 'image')} of these {len(wanted)} copied to {copy_to}.")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segline.data.check import brief
 from segline.data.leaks.fingerprint import fingerprint
 from segline.errors import DataError
 from segline.labelling.scores import Score
@@ -62,16 +63,17 @@ def rank(predictor: Predictor, files: Mapping[Path, str], *, score: Score, known
 
     Raises DataError where every image is labelled or unreadable, ParametersError where the model's task cannot say what it is undecided about.
     """
-    look = Looker(lambda image: predictor(image, probabilities=True), predictor.specification.task, predictor.specification.classes, score)
+    specification = predictor.specification
+    look = Looker(lambda image: predictor(image, probabilities=True), tasks.hesitate(specification.task), specification.classes, score)
     seen: list[Seen] = []
     places: list[tuple[Path, str]] = []
     unreadable: list[str] = []
     with told("looking at images", len(files), shown=progress) as advance:
         for file, name in files.items():
             try:
-                image = read(file, name, predictor.specification.image, known)
+                image = read(file, name, specification.image, known)
             except DataError as error:
-                unreadable += error.problems
+                unreadable.append(" ".join(error.problems))
             else:
                 if image is not None:
                     seen.append(look(image.pixels))
@@ -86,7 +88,7 @@ def rank(predictor: Predictor, files: Mapping[Path, str], *, score: Score, known
         file, name = places[number]
         why = seen[number].why
         if newness < _LIKE:
-            why += f"; it is like {places[like][1] if like >= 0 else 'an image that is labelled'}"
+            why += f"; it is like {brief(places[like][1]) if like >= 0 else 'an image that is labelled'}"
         choices.append(Choice(file, name, float(worth[number]), newness, why))
     return Ranking(tuple(choices), min(first, len(choices)) if apart else 0, there, tuple(unreadable))
 
@@ -96,13 +98,12 @@ class Looker:
     """An image → what is remembered of it. predict: with class probabilities, where the task has them."""
 
     predict: Callable[[NDArray[Any]], Prediction]
-    task: str
+    hesitate: Hesitate
     classes: Sequence[ClassInfo]
     score: Score
 
     def __call__(self, image: NDArray[Any]) -> Seen:
-        hesitate: Hesitate = tasks.hesitate(self.task)
-        found = hesitate(self.predict(image), self.score.measure, self.classes)
+        found = self.hesitate(self.predict(image), self.score.measure, self.classes)
         return Seen(found.doubt, found.amount, found.why, descriptor(fingerprint(image)))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segline.data.check import fail
+from segline.data.check import brief, fail, is_file
 from segline.data.images import Decoder, SourceImage
 from segline.data.leaks.fingerprint import fingerprint
 from segline.data.store import SPLITS, PreparedDataset, content_hash
@@ -75,18 +75,18 @@ def read(file: Path, name: str, kind: ImageKind, known: Labelled) -> SourceImage
 
 def _listed(file: Path) -> dict[Path, str]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read as a list of images ({error}); save it as text, with a path in each line.") from None
+        lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror or error}); check its permissions.") from None
     found: dict[Path, str] = {}
     missing = []
     for number, line in enumerate(lines, start=1):
         name = "" if line.startswith("#") else line.strip()
-        path = file.parent / Path(name).expanduser()
-        if name and path.is_file():
+        path = file.parent / name
+        if name and is_file(path):
             found.setdefault(path, name)
         elif name:
-            missing.append(f"{file}, line {number}: there is no file {path}; correct the line or remove it.")
+            missing.append(f"{file}, line {number}: there is no file {brief(path)}; correct the line or remove it.")
     fail(missing)
     if not found:
         raise DataError(f"{file} names no images; write a path into each line.")

@@ -32,17 +32,19 @@ VERSION = 1
 
 JSON = "next.json"
 
+_NAMES = "surrogateescape"
+"""How file names that are no UTF-8 are written: as they are."""
+
 _GAP = 8  # pixels between panels
-_LONGEST = 80  # characters of an image's name in that of its picture
+_LONGEST = 50  # characters of an image's name in that of its picture
 
 
 def write(ranking: Ranking, predictor: Predictor, out: Path, *, word: str, score: Score, pictures: int) -> None:
     """Replace the folder `out`. word: of the score."""
     shown = ranking.choices[:pictures]
     digits = len(str(len(shown)))
-    names = [
-        f"{place:0{digits}d}_{Path(choice.name).with_suffix('').as_posix().replace('/', '_')[-_LONGEST:]}.jpg" for place, choice in enumerate(shown, start=1)
-    ]
+    stems = [Path(choice.name).with_suffix("").as_posix().replace("/", "_")[-_LONGEST:] for choice in shown]
+    names = [f"{place:0{digits}d}_{stem}.jpg" for place, stem in enumerate(stems, start=1)]
     with whole(out) as folder:
         (folder / "pictures").mkdir(parents=True)
         for choice, name in zip(shown, names, strict=True):
@@ -52,7 +54,7 @@ def write(ranking: Ranking, predictor: Predictor, out: Path, *, word: str, score
         left_out = {"labelled": ranking.labelled, "unreadable": list(ranking.unreadable)}
         write_json(folder / JSON, {**head, **left_out, "images": rows})
         _write_table(folder / "next.csv", rows)
-        (folder / "next.html").write_text(_page(ranking, predictor.specification.model, score, names), encoding="utf-8")
+        (folder / "next.html").write_text(_page(ranking, predictor.specification.model, score, names), encoding="utf-8", errors=_NAMES)
 
 
 def _row(place: int, choice: Choice, names: list[str]) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _row(place: int, choice: Choice, names: list[str]) -> dict[str, Any]:
 
 
 def _write_table(file: Path, rows: list[dict[str, Any]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    with file.open("w", newline="", encoding="utf-8", errors=_NAMES) as stream:
         table = csv.DictWriter(stream, ["rank", "file", "score", "newness", "why"], extrasaction="ignore")
         table.writeheader()
         table.writerows(rows)
