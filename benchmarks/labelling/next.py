@@ -6,7 +6,7 @@ Pools: `alike` are generated shapes, every image from the same distribution; `fi
 scenes beside single images, and one class is in few of them; `camvid` are the frames of four drives, reduced to 120 × 96. What is scored is drawn as the first
 pool is (CamVid: its validation frames). A few images are labelled at random; a network is trained on them and ranks the others, so many are labelled, and a new
 network is trained from scratch, with as many steps whatever is labelled. Every way to choose starts with the same labels and the same weights. The order is the
-library's own; in place of the exported model the trained network predicts, which is the same by parity.
+library's own; in place of the exported model the trained network predicts, which is the same by parity. Without a pool (`--pools`) what is kept is summed up.
 Each training is kept in WORK, so that a run that was cut off goes on; a way ends where it has reached its goal. Means are over the seeds, each with a pool of
 its own (of CamVid: a start of its own); between two rounds the score is taken as a straight line. The result is `next.json` beside this file.
 """
@@ -241,11 +241,12 @@ def run(pool: Pool, seed: int, ways: Sequence[str], work: Path) -> None:
 
 
 def told(work: Path) -> dict[str, Any]:
-    """What all runs in WORK come to, by pool and way."""
+    """What the runs in WORK come to, by pool and way; without those that have no more than begun."""
     runs: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(work.glob("*.json")):
         one = mapping(file)
-        runs.setdefault(one["pool"], []).append(one)
+        if any(_curve(one["rounds"], way) for way in WAYS):
+            runs.setdefault(one["pool"], []).append(one)
     return {name: _summary(some) for name, some in runs.items()}
 
 
