@@ -71,7 +71,7 @@ SCORES: Mapping[str, Score] = {
 }
 
 DEFAULT = "entropy"
-"""The one that saved most labels (`benchmarks/labelling/next.json`)."""
+"""Measured against labels chosen at random (`benchmarks/labelling/next.json`)."""
 
 
 def get(name: str) -> Score:
