@@ -27,8 +27,10 @@ from segline.data import shapes
 from segline.data.formats import catalog
 from segline.data.masks import encode_mask
 from segline.data.prepare import read_folder
+from segline.data.store import Split
 from segline.inference.predict import load_predictor
 from segline.suspects.rank import Ranking, rank, splits_for
+from segline_runtime.predictor import Predictor
 
 IMAGES, SIZE, SEED = 240, (96, 128), 4242
 SHARE = 0.05
@@ -48,10 +50,16 @@ class Error:
     boxes: tuple[Box, ...]
 
 
+def generate(folder: Path, images: int, size: tuple[int, int], seed: int) -> None:
+    """Shapes in the new folder, all in one split."""
+    folder.mkdir()
+    shapes.generate(folder, {"train": 0, "val": 0, "test": images}, size, seed)
+    for split in ("train", "val"):
+        (folder / "annotations" / f"instances_{split}.json").unlink()
+
+
 def plant(folder: Path) -> tuple[list[Error], int]:
     """Put errors into the annotations of `folder`; gives them, and how many objects there were."""
-    for split in ("train", "val"):  # which are empty
-        (folder / "annotations" / f"instances_{split}.json").unlink()
     file = folder / "annotations" / "instances_test.json"
     content = json.loads(file.read_text())
     names = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
@@ -104,14 +112,18 @@ def measured(file: Path, folder: Path, target: Path, errors: list[Error], object
     predictor = load_predictor(file)
     settings = catalog.generated(folder)
     dataset = read_folder(settings, folder, target, model_classes=predictor.specification.classes, name="shapes")
+    return {"task": predictor.specification.task, **judged(predictor, splits_for(predictor, dataset, ["test"]), errors, objects)}
+
+
+def judged(predictor: Predictor, splits: list[Split], errors: list[Error], objects: int) -> dict[str, Any]:
+    """What a model finds of the errors in the annotations of some images."""
     start = time.process_time()
-    ranking = rank(predictor, splits_for(predictor, dataset, ["test"]), progress=False)
+    ranking = rank(predictor, splits, progress=False)
     seconds = time.process_time() - start
     first = ranking.objects[: round(FIRST * objects)]
     found = [any(one.image == error.image and any(overlap(box, one.found.box) >= SAME for box in error.boxes) for one in first) for error in errors]
     by_kind = {kind: round(float(np.mean([hit for hit, error in zip(found, errors, strict=True) if error.kind == kind])), 3) for kind in KINDS}
     return {
-        "task": predictor.specification.task,
         "looked_at": len(first),
         "recall": round(float(np.mean(found)), 3),
         "recall_by_kind": by_kind,
@@ -129,8 +141,7 @@ def auroc(ranking: Ranking, wrong: set[str]) -> float:
 def main(files: list[Path]) -> None:
     with tempfile.TemporaryDirectory(prefix="segline-benchmark-") as temporary:
         folder = Path(temporary) / "raw"
-        folder.mkdir()
-        shapes.generate(folder, {"train": 0, "val": 0, "test": IMAGES}, SIZE, SEED)
+        generate(folder, IMAGES, SIZE, SEED)
         errors, objects = plant(folder)
         models = {str(load_predictor(file).specification.model): measured(file, folder, Path(temporary) / file.stem, errors, objects) for file in files}
     results.write(results.beside(__file__), {"images": IMAGES, "objects": objects, "planted": len(errors), "models": models})

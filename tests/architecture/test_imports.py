@@ -51,6 +51,7 @@ LAYERS = {
     "tasks": 6,
     "inference": 7,
     "suspects": 8,
+    "labelling": 8,
     "plan": 7,
     "init": 8,
     "training": 8,
@@ -75,8 +76,8 @@ KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.
 
 LIGHT = (
     "card", "choices", "cli", "comparison", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init",
-    "inspection", "layout", "leaderboard", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance", "recipes",
-    "registry", "sentences", "settings", "signals", "status", "suspects", "threads", "tracking", "written",
+    "inspection", "labelling", "layout", "leaderboard", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance",
+    "recipes", "registry", "sentences", "settings", "signals", "status", "suspects", "threads", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

@@ -25,6 +25,7 @@ from segline.cli import (
     store,
     suspects,
 )
+from segline.cli import next as next_images
 
 _SUMMARY = "Promote, serve and use the models of a Segline checkout."
 
@@ -58,6 +59,7 @@ app.command()(compare.compare)
 app.command()(leaderboard.leaderboard)
 app.command()(profile.profile)
 app.command()(suspects.suspects)
+app.command("next")(next_images.next_images)
 app.command()(convert.convert)
 app.command()(parameters.parameters)
 app.command()(recipes.recipes)

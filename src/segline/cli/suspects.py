@@ -9,8 +9,8 @@ import typer
 
 from segline.cli.addresses import ADDRESSES, onnx_file
 from segline.cli.console import counted, progress_wanted
+from segline.cli.outputs import require_replaceable
 from segline.cli.surroundings import checkout
-from segline.errors import DataError
 
 _OUT = Path("suspects")
 _SHOWN = 10  # sentences on the terminal
@@ -25,16 +25,11 @@ def suspects(
 ) -> None:
     """Rank labels by how much a model contradicts them; nothing is changed."""
     from segline.data.store import PreparedDataset
-    from segline.files import unwritable
     from segline.inference.predict import load_predictor
     from segline.suspects.rank import rank, splits_for
     from segline.suspects.write import sentence, write
 
-    if out.exists() and not (out / "suspects.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} holds something else than suspects, and would be replaced; give --out a folder that is new or empty.")
-    reason = unwritable(out.parent)
-    if reason is not None:
-        raise DataError(f"{reason}; give --out a place of your own.")
+    require_replaceable(out, "suspects.json", "suspects")
     dataset = PreparedDataset(checkout().prepared if data is None else data)
     with onnx_file(model) as file:
         predictor = load_predictor(file)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from segline.data.store import Split
+from segline.drawing.page import figure, page
 from segline.drawing.paint import MISSED, Picture
 from segline.drawing.scale import panel_size, resized
 from segline.drawing.view import view
@@ -31,14 +31,6 @@ VERSION = 1
 """Of `suspects.json`."""
 
 _GAP, _MARGIN = 8, 6  # pixels: between panels, around what is framed
-
-_STYLE = """
-:root{--paper:#fff;--ink:#1c2630;--quiet:#64707c;--line:#dde3e8}
-@media (prefers-color-scheme:dark){:root{--paper:#14181c;--ink:#e4e9ee;--quiet:#95a1ad;--line:#303841}}
-body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,"DejaVu Sans",sans-serif}
-main{max-width:1180px;margin:0 auto;padding:28px 24px 80px}h1{font-size:26px}.quiet{color:var(--quiet)}
-figure{margin:0 0 26px;padding-top:14px;border-top:1px solid var(--line)}img{max-width:100%;border-radius:6px}figcaption{margin:4px 0;overflow-wrap:anywhere}
-"""
 
 
 def write(ranking: Ranking, predictor: Predictor, splits: Sequence[Split], out: Path, *, pictures: int) -> None:
@@ -115,16 +107,7 @@ def _picture(one: Suspect, predictor: Predictor, split: Split) -> Picture:
 def _page(ranking: Ranking, model: str, names: Sequence[str], classes: Sequence[ClassInfo]) -> str:
     figures = []
     for place, (one, name) in enumerate(zip(ranking.objects, names, strict=False), start=1):
-        said = html.escape(sentence(one, classes))
-        figures.append(
-            f"<figure><figcaption><b>{place}</b> {said} <span class=quiet>{DOUBTS[one.found.doubt]}, suspicion {one.found.suspicion:.2f}</span></figcaption>"
-            f'<img src="pictures/{html.escape(name)}" alt="{said}" loading="lazy"></figure>'
-        )
-    title = html.escape(f"Labels that {model} contradicts")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n'
-        f"<p class=quiet>{ranking.annotated:,} annotated objects in {len(ranking.images):,} images; left to right: truth, prediction, error.</p>\n"
-        + "\n".join(figures or ["<p>Nothing was judged: no image has an annotated object, and the model finds none.</p>"])
-        + "\n</main>\n</body>\n</html>\n"
-    )
+        figures.append(figure(place, sentence(one, classes), f"{DOUBTS[one.found.doubt]}, suspicion {one.found.suspicion:.2f}", name))
+    lead = f"{ranking.annotated:,} annotated objects in {len(ranking.images):,} images; left to right: truth, prediction, error."
+    none = "Nothing was judged: no image has an annotated object, and the model finds none."
+    return page(f"Labels that {model} contradicts", lead, figures, none=none)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from segline import choices
@@ -10,6 +11,7 @@ from segline.errors import ParametersError
 from segline.models.views import View
 from segline.tasks.base import Task
 from segline.tasks.contradiction import Judge
+from segline.tasks.hesitation import Hesitate
 
 if TYPE_CHECKING:
     from segline.tasks.graph import EvalGraph
@@ -35,12 +37,13 @@ def learning(name: str) -> Learning:
 
 def judge(name: str) -> Judge:
     """How a task doubts labels, in its module `suspects`. Raises ParametersError for an unknown word, and for a task that has none."""
-    try:
-        found: Judge = choices.module(TASKS, "task", name, "suspects").judge
-    except ModuleNotFoundError as error:
-        if error.name != f"{TASKS[name]}.suspects":
-            raise
-        raise ParametersError(f"The task '{name}' has no module {error.name}, so it cannot say which labels a model contradicts.") from None
+    found: Judge = _optional(name, "suspects", "say which labels a model contradicts").judge
+    return found
+
+
+def hesitate(name: str) -> Hesitate:
+    """How a task says what a model is undecided about, in its module `hesitation`. Raises ParametersError for an unknown word, and for a task that has none."""
+    found: Hesitate = _optional(name, "hesitation", "say what a model is undecided about").hesitate
     return found
 
 
@@ -50,3 +53,13 @@ def with_views(name: str, graph: EvalGraph, views: Sequence[View]) -> EvalGraph:
         return graph
     around: Callable[[EvalGraph, Sequence[View]], EvalGraph] = choices.module(TASKS, "task", name, "views").around
     return around(graph, views)
+
+
+def _optional(name: str, part: str, purpose: str) -> ModuleType:
+    """A module that not every task needs."""
+    try:
+        return choices.module(TASKS, "task", name, part)
+    except ModuleNotFoundError as error:
+        if error.name != f"{TASKS[name]}.{part}":
+            raise
+        raise ParametersError(f"The task '{name}' has no module {error.name}, so it cannot {purpose}.") from None
