@@ -1,0 +1,187 @@
+"""Architectures × shares of the training images × starts × data sets: trained, scored, exported and tabulated by one command.
+
+    python benchmarks/table/run.py benchmarks/table/here.yaml --place CAMVID=data/camvid --place ENCODER=encoder.pth [row ...]
+
+The list says what is trained (see lists.py); all of it goes through the line's own stages, in clones of this commit in `--work`. A row that stands in the
+results with the settings of today is not trained again, and a training that was cut off goes on where it stopped: after a kill, give the same command again.
+Several calls share the work of one list: each takes the rows that no other has begun. `--core N` runs a call on one core.
+Beside the list, under its name: `.jsonl` (all that is known of each row), `.md` and `.html` (the table, on a page that sorts by click and needs no other file),
+and pictures of each data set: the figure by the share of the images, and against the time of a prediction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import lists  # noqa: E402
+import results  # noqa: E402
+import shares  # noqa: E402
+import tabulate  # noqa: E402
+from clone import Clone, KeptLines, StageError, core_seconds, use_one_core  # noqa: E402
+from filelock import FileLock, Timeout  # noqa: E402
+from lists import Asked, Row  # noqa: E402
+
+from segline.data.store import PreparedDataset  # noqa: E402
+from segline.errors import ParametersError, told_in_sentences  # noqa: E402
+from segline.layout import Checkout, ModelFolder  # noqa: E402
+from segline.provenance import digest  # noqa: E402
+
+_ENDED_BY_A_PERSON = (130, 137, 143)
+"""Exit codes of a stage that was interrupted or killed: the rows behind it are not begun."""
+
+
+def main() -> int:
+    """Exit code 0 when every row that was wanted is there, 1 when one failed, 2 for a wrong list or call."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("list", type=Path, help="what is trained")
+    parser.add_argument("rows", nargs="*", help="which rows; default: all, in the order of the list")
+    parser.add_argument("--place", action="append", default=[], metavar="WORD=PATH", help="the path of a word in capitals of the list")
+    parser.add_argument("--work", type=Path, default=Path("table-work"), help="where clones, data and models lie (default %(default)s)")
+    parser.add_argument("--out", type=Path, help="folder of the results; default: that of the list")
+    parser.add_argument("--core", type=int, help="the one core to run on; default: all")
+    given = parser.parse_args()
+    if given.core is not None:
+        use_one_core(given.core)
+    if not given.list.is_file():
+        raise ParametersError(f"There is no list {given.list}; give the path of one, such as {HERE / 'here.yaml'}.")
+    asked = lists.read(given.list, _places(given.place))
+    lists.refuse_unknown(given.rows, asked.rows)
+    out = (given.out or given.list.parent).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    kept = KeptLines(out / f"{given.list.stem}.jsonl")
+    wanted = [row for row in asked.rows if not given.rows or row.name in given.rows]
+    failed = _train(asked, wanted, kept, given.work.resolve(), out / given.list.stem)
+    for name, why in failed.items():
+        print(f"{name}: {why}. The same command tries it again.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _places(given: list[str]) -> dict[str, Path]:
+    wrong = [one for one in given if "=" not in one]
+    if wrong:
+        raise ParametersError(*(f"--place {one[:80]} lacks its path; write --place {one[:80]}=<path>." for one in wrong))
+    return {word: Path(path).expanduser() for word, _, path in (one.partition("=") for one in given)}
+
+
+def _train(asked: Asked, wanted: list[Row], kept: KeptLines, work: Path, target: Path) -> dict[str, str]:
+    """Measure the rows that are not there yet, and write the table after each; why some failed, by their names."""
+    failed: dict[str, str] = {}
+    for row in wanted:
+        with _alone(work / f"{row.name}.lock") as free:
+            if not free or kept.has(row.name, row.settings):
+                continue
+            try:
+                place = _place(asked, row, work)
+            except StageError as error:
+                raise SystemExit(error.exit_code) from None  # what is wrong with the list or its data was told
+            try:
+                kept.keep(row.name, _measured(place, row))
+            except StageError as error:
+                if error.exit_code in _ENDED_BY_A_PERSON:
+                    raise SystemExit(error.exit_code) from None
+                failed[row.name] = str(error)
+        tabulate.write(asked, kept.read(), target)
+    tabulate.write(asked, kept.read(), target)
+    return failed
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[bool]:
+    """Whether no other call is at it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _place(asked: Asked, row: Row, work: Path) -> Clone:
+    """The clone that trains a row: its data set with its share of the images, prepared and planned for all rows of both."""
+    name = f"{row.data}-{lists.percent(row.share)}"
+    with FileLock(work / f"{name}.place.lock"):
+        place = Clone(work / name)
+        before = place.commit if place.folder.exists() else None
+        place.make()
+        checkout = Checkout(place.folder)
+        planned = checkout.prepared.parent / "table-planned.txt"
+        entries = [one for one in asked.rows if (one.data, one.share) == (row.data, row.share)]
+        text = f"{place.commit} {sorted(one.settings for one in entries)}\n"
+        if before == place.commit and planned.is_file() and planned.read_text() == text:
+            return place
+        if row.share == 1:
+            _prepare(place, asked, row.data, entries)
+        else:
+            with FileLock(work / f"{row.data}-{lists.percent(1)}.place.lock"):
+                whole = Clone(work / f"{row.data}-{lists.percent(1)}")
+                whole.make()
+                _prepare(whole, asked, row.data, entries)
+                shares.write(PreparedDataset(Checkout(whole.folder).prepared), row.share, asked.table.seed, checkout.prepared)
+        place.write_params(_params(asked, row.data, entries, PreparedDataset(checkout.prepared)))
+        place.stage("plan")
+        planned.write_text(text)
+    return place
+
+
+def _prepare(place: Clone, asked: Asked, data: str, entries: list[Row]) -> None:
+    """The stages up to the prepared data, where they have not made it of the same source by the same code; the first one says what is wrong with the entries."""
+    made = Checkout(place.folder).prepared.parent / "table-prepared.txt"
+    text = f"{place.commit} {digest(asked.data[data])}\n"
+    prepared = made.is_file() and made.read_text() == text
+    place.write_params(_params(asked, data, entries, None))
+    for stage in ("params",) if prepared else ("params", "download", "prepare"):
+        place.stage(stage)
+    made.write_text(text)
+
+
+def _params(asked: Asked, data: str, entries: list[Row], dataset: PreparedDataset | None) -> dict[str, Any]:
+    """dataset: whose number of images decides how many epochs are trained; None before it is there."""
+    images = 1 if dataset is None else dataset.info.counts["train"]
+    held = dataset is not None and (dataset.info.scored == "val" or not dataset.info.counts.get("val"))
+    models = {row.model: lists.entry_for(row, asked.table, images=images, held=held) for row in entries}
+    return {"seed": asked.table.seed, "data": dict(asked.data[data]), "models": models, "evaluate": {"overlays": 1}, "promote": {}}
+
+
+def _measured(place: Clone, row: Row) -> dict[str, Any]:
+    from segline.leaderboard.standing import standing
+
+    spent = {}
+    for stage in ("train", "evaluate", "export"):
+        before = core_seconds()
+        place.stage(stage, row.model)
+        spent[stage] = round((core_seconds() - before) / 60, 2)
+    folder = ModelFolder(place.folder / "models" / row.model)
+    training = tabulate.training_of(folder)
+    around = {key: value for key, value in results.surroundings().items() if key != "commit"}
+    return {
+        "settings": row.settings,
+        "data": row.data,
+        "architecture": row.architecture,
+        "start": row.start,
+        "share": row.share,
+        "images_trained_on": PreparedDataset(Checkout(place.folder).prepared).info.counts["train"],
+        **{key: value for key, value in asdict(standing(folder)).items() if key not in ("model", "dataset", "lacking")},
+        **training,
+        "core_minutes": spent,  # of this call; a training that went on has cost more
+        "commit": place.commit,
+        **around,
+    }
+
+
+if __name__ == "__main__":
+    with told_in_sentences():
+        sys.exit(main())
