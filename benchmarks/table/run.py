@@ -138,7 +138,7 @@ def _place(asked: Asked, row: Row, work: Path) -> Clone:
 
 
 def _prepare(place: Clone, asked: Asked, data: str, entries: list[Row]) -> None:
-    """The stages up to the prepared data, where they have not made it of the same source by the same code; the first one says what is wrong with the entries."""
+    """The stages up to the prepared data, where they have not made it of this source by this code; the first one says what is wrong with the entries."""
     made = Checkout(place.folder).prepared.parent / "table-prepared.txt"
     text = f"{place.commit} {digest(asked.data[data])}\n"
     prepared = made.is_file() and made.read_text() == text

@@ -122,7 +122,8 @@ _STYLE = """
 @media (prefers-color-scheme:dark){:root{--paper:#14181c;--ink:#e4e9ee;--quiet:#95a1ad;--line:#303841;--panel:#1d2329;--mark:#5d9fdc}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 main{max-width:1500px;margin:0 auto;padding:24px}h1{font-size:24px;margin:0 0 8px}h2{font-size:18px;margin:32px 0 8px}p{margin:4px 0;color:var(--quiet)}
-label{margin-right:16px;color:var(--quiet)}select{font:inherit;color:inherit;background:var(--panel);border:1px solid var(--line);border-radius:6px;padding:2px 6px}
+label{margin-right:16px;color:var(--quiet)}
+select{font:inherit;color:inherit;background:var(--panel);border:1px solid var(--line);border-radius:6px;padding:2px 6px}
 .scroll{overflow-x:auto;margin-top:12px}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}
 th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}.word{text-align:left}
 th button{all:unset;cursor:pointer;color:var(--quiet);font-weight:500}th button:focus-visible{outline:2px solid var(--mark)}
