@@ -23,9 +23,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import lists  # noqa: E402
+import pages  # noqa: E402
 import results  # noqa: E402
 import shares  # noqa: E402
-import tabulate  # noqa: E402
 from clone import Clone, KeptLines, StageError, core_seconds, use_one_core  # noqa: E402
 from filelock import FileLock, Timeout  # noqa: E402
 from lists import Asked, Row  # noqa: E402
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("table-work"), help="where clones, data and models lie (default %(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the results; default: that of the list")
     parser.add_argument("--core", type=int, help="the one core to run on; default: all")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.core is not None:
         use_one_core(given.core)
     if not given.list.is_file():
@@ -89,8 +89,8 @@ def _train(asked: Asked, wanted: list[Row], kept: KeptLines, work: Path, target:
                 if error.exit_code in _ENDED_BY_A_PERSON:
                     raise SystemExit(error.exit_code) from None
                 failed[row.name] = str(error)
-        tabulate.write(asked, kept.read(), target)
-    tabulate.write(asked, kept.read(), target)
+        pages.write(asked, kept.read(), target)
+    pages.write(asked, kept.read(), target)
     return failed
 
 
@@ -165,7 +165,7 @@ def _measured(place: Clone, row: Row) -> dict[str, Any]:
         place.stage(stage, row.model)
         spent[stage] = round((core_seconds() - before) / 60, 2)
     folder = ModelFolder(place.folder / "models" / row.model)
-    training = tabulate.training_of(folder)
+    training = pages.training_of(folder)
     around = {key: value for key, value in results.surroundings().items() if key != "commit"}
     return {
         "settings": row.settings,
