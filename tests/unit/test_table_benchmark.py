@@ -15,6 +15,8 @@ from hostile import campaign_of
 
 from segline.data.store import PreparedDataset, Split
 from segline.errors import DataError, ParametersError
+from segline.models import catalog
+from segline.sentences import Problems
 
 TINY = {
     "steps": 40,
@@ -77,7 +79,7 @@ def test_a_share_is_prepared_data_of_its_own(benchmark_modules: dict[str, Module
     assert half.info.mean == pytest.approx(values.mean(axis=0), abs=1e-5) and half.info.std == pytest.approx(values.std(axis=0), abs=1e-5)
     assert half.info.split_hashes["train"] != source.info.split_hashes["train"]
     assert _names(half.split(half.info.scored, truths)) == _names(source.split(source.info.scored, truths))
-    with pytest.raises(DataError, match="0.01 of . training images of .* is 1; 2 are needed. Name a larger share."):
+    with pytest.raises(DataError, match=r"0\.01 of 9 training images of 'squares' is 1; 2 are needed\. Name a larger share\."):
         benchmark_modules["shares"].write(source, 0.01, 0, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
@@ -89,7 +91,12 @@ def _names(split: Split) -> list[str]:
 def test_a_list_is_read_into_rows(benchmark_modules: dict[str, ModuleType], tmp_path: Path) -> None:
     lists = benchmark_modules["lists"]
     asked = lists.read(write(tmp_path), places(tmp_path))
-    assert [row.name for row in asked.rows[:4]] == ["squares-unet_scratch-50", "squares-unet_imagenet-50", "squares-segnet_scratch-50", "squares-unet_scratch-100"]
+    assert [row.name for row in asked.rows[:4]] == [
+        "squares-unet_scratch-50",
+        "squares-unet_imagenet-50",
+        "squares-segnet_scratch-50",
+        "squares-unet_scratch-100",
+    ]
     assert len(asked.rows) == 12 and len({row.settings for row in asked.rows}) == 12
     assert asked.data["roads"]["source"] == str(tmp_path / "roads")
     entry = lists.entry_for(asked.rows[1], asked.table, images=20, held=True)
@@ -133,7 +140,12 @@ def test_lists_that_are_shipped_can_be_read(benchmark_modules: dict[str, ModuleT
     least = {"here": (6, 2, 2), "gpu": (12, 3, 2)}
     for file in sorted(folder.glob("*.yaml")):
         words = dict.fromkeys(re.findall(r"\b[A-Z]{3,}\b", file.read_text()), tmp_path)
-        table = benchmark_modules["lists"].read(file, words).table
+        asked = benchmark_modules["lists"].read(file, words)
+        table, problems = asked.table, Problems(file.name)
+        for row in asked.rows:
+            entry = benchmark_modules["lists"].entry_for(row, table, images=100, held=True)
+            problems.validated(catalog.settings(entry["arch"]), entry, row.name)
+        problems.raise_if_any()
         assert (len(table.architectures), len(table.shares), len(table.data)) >= least.pop(file.stem), file
     assert not least
 
