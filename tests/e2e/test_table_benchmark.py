@@ -75,7 +75,7 @@ def test_it_goes_on_after_a_kill_and_does_nothing_twice(tmp_path: Path) -> None:
     assert len(weights) == 2 and weights == {file: file.stat().st_mtime_ns for file in weights}
 
 
-def test_mistakes_are_told_before_anything_is_cloned(tmp_path: Path) -> None:
+def test_mistakes_are_told_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(LIST.replace("steps", "stepps"))
     assert "did you mean 'steps'?" in again(tmp_path, code=2)
     (tmp_path / "tiny.yaml").write_text(LIST)
