@@ -133,7 +133,10 @@ tbody tr:hover{background:var(--panel)}img{max-width:100%;background:#fff;border
 
 _SCRIPT = """
 const body = document.querySelector("tbody"), heads = [...document.querySelectorAll("th")];
-function key(row, column) { const value = row.cells[column].dataset.value; return value === undefined ? null : isNaN(value) ? value : Number(value); }
+function key(row, column) {
+  const cell = row.cells[column], value = cell.dataset.value;
+  return value === undefined ? null : cell.className === "word" ? value : Number(value);
+}
 function sort(column) {
   const down = heads[column].getAttribute("aria-sort") === "ascending";
   heads.forEach(head => head.removeAttribute("aria-sort"));
