@@ -98,8 +98,9 @@ def _about(found: Mapping[str, Found], lacking: Sequence[str]) -> list[str]:
         one = next(one for one in found.values() if one["data"] == data)
         size = "" if one["image_size"] is None else f", times are of one image of {one['image_size'][0]}×{one['image_size'][1]}"
         sentences.append(f"{data}: {one['metric']} on {one['images']} images of {one['split']}, with the bootstrap's 95 % interval over images{size}.")
-    machines = {f"{one['machine']['processor']}, {one['device']}, {one['threads'][1]} threads for predictions" for one in found.values()}
-    sentences += [f"Measured on {machine}." for machine in sorted(machines)]
+    machines = {(one["machine"]["processor"], one["device"], one["threads"][1]) for one in found.values()}
+    for processor, device, threads in sorted(machines, key=str):
+        sentences.append(f"Measured on {processor}, trained on {device}, predicted with {threads} thread{'' if threads == 1 else 's'}.")
     if lacking:
         number = len(lacking)
         sentences.append(f"{number} row{' is' if number == 1 else 's are'} not measured yet: {', '.join(lacking)}.")

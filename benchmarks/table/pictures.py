@@ -58,6 +58,6 @@ def _by_share(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     first = rows[0]
     axes.set(xlabel="share of the training images", ylabel=first["metric"])
     axes.set_title(f"{first['data']}: {first['metric']} on {first['images']} images of {first['split']}", color=INK, fontsize=11)
-    axes.legend(fontsize=8.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(fontsize=8.5, frameon=False, handlelength=3.2, loc="center left", bbox_to_anchor=(1.0, 0.5))
     open_frame(axes)
     save(figure, file)
