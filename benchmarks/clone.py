@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 from ruamel.yaml import YAML
 
+from segline.errors import DataError, ParametersError
 from segline.files import whole, write_json
 from segline.provenance import digest
 
@@ -95,8 +96,14 @@ class KeptLines(Kept):
 
     def read(self) -> dict[str, Any]:
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
-        found = [json.loads(line) for line in lines if line]
-        return {one.pop("row"): one for one in found}
+        found = {}
+        for number, line in enumerate(lines, start=1):
+            try:
+                one = json.loads(line)
+                found[one.pop("row")] = one
+            except (ValueError, KeyError, AttributeError, TypeError):
+                raise DataError(f"{self.file}: line {number} is no row that was written here; remove it, and its row is measured again.") from None
+        return found
 
     def write(self, found: Mapping[str, Any]) -> None:
         with whole(self.file) as file:
@@ -120,7 +127,10 @@ def identity(row: Mapping[str, Any]) -> str:
 
 
 def use_one_core(core: int) -> None:
-    """This process, and those that it starts."""
+    """This process, and those that it starts. Raises ParametersError where there is no such core."""
+    there = sorted(os.sched_getaffinity(0))
+    if core not in there:
+        raise ParametersError(f"--core {core}: there is no such core; this process may use {', '.join(map(str, there))}.")
     os.sched_setaffinity(0, {core})
     os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -12,16 +12,24 @@ is the median over the rounds. The result is `benchmarks/throughput.json`.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import clone
+import results
+
+from segline import threads
+from segline.errors import told_in_sentences
+
 sys.path[:0] = [str(Path(__file__).resolve().parent / "gpu")]
 
 GOALS = {"over the plain script": 2.0, "over tensors in memory": 0.95}
+
+SIZES = (((256, 256), 4), ((96, 128), 8))
+"""Height and width of images, and how many a batch has."""
 
 ROUNDS = 5
 
@@ -34,35 +42,31 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the result goes; default: beside this script")
     given = parser.parse_args()
     if given.core is not None:
-        os.sched_setaffinity(0, {given.core})
-    import results
-
-    from segline import threads
-
+        clone.use_one_core(given.core)
     threads.sleep_soon()  # before torch is loaded
     from proof import fast
     from proof.clock import Steps
     from proof.settings import Settings
 
     entry = {"arch": "unet", "encoder": "resnet18", "loss": {"cross_entropy": 1.0, "dice": 1.0}}
-    cases = [
-        fast.Case(f"U-Net-ResNet-18, {batch} of {height}×{width}", "unet", size, size, batch, {**entry, "input": {"size": list(size)}}, "resnet18")
-        for (height, width), batch in (((256, 256), 4), ((96, 128), 8))
-        for size in [(height, width)]
-    ]
+    cases = []
+    for size, batch in SIZES:
+        name = f"U-Net-ResNet-18, {batch} of {size[0]}×{size[1]}"
+        cases.append(fast.Case(name, "unet", size, size, batch, {**entry, "input": {"size": list(size)}}, "resnet18"))
     ways = {"plain": fast.Variant("plain", fed="loader"), "line": fast.Variant("segline", fed="loader"), "memory": fast.Variant("segline")}
     before = results.surroundings()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="segline-throughput-") as scratch:
-        settings = Settings(Path(scratch), Path(scratch), False, "cpu", None, None, "", 0.0)
+        place = Path(scratch)
+        settings = Settings(out=place, scratch=place, tiny=False, device="cpu", data=None, weights=None, encoder="", weights_mib=0.0)
         places: dict[str, Any] = {}
         # The warm-up is longer than what a loader process has ready when it begins.
         steps = Steps(4, 1000, given.seconds)
         for case in cases:
             rounds = []
             for _ in range(given.rounds):
-                place = fast.place_of(settings, case, places)
-                rounds.append({name: fast.measure(settings, place, case, way, steps) for name, way in ways.items()})
+                made = fast.place_of(settings, case, places)
+                rounds.append({name: fast.measure(settings, made, case, way, steps) for name, way in ways.items()})
                 print(case.name, {name: one["images_per_second"] for name, one in rounds[-1].items()}, f"load {results.load()}", flush=True)
             found[case.name] = _summary(rounds)
     figures = {"rounds": given.rounds, "seconds_of_a_turn": given.seconds, "load_after": results.load(), "goals": GOALS, "cases": found}
@@ -93,4 +97,5 @@ def _summary(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_sentences():
+        main()

@@ -25,6 +25,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from clone import Clone, Kept, core_seconds, identity, merged, use_one_core  # noqa: E402
 
+from segline.errors import told_in_sentences  # noqa: E402
 from segline.files import whole  # noqa: E402
 from segline.machine import cores  # noqa: E402
 from segline.provenance import versions  # noqa: E402
@@ -129,4 +130,5 @@ def _table(rows: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_sentences():
+        main()

@@ -37,7 +37,7 @@ def training_of(folder: ModelFolder) -> dict[str, Any]:
 
 def write(asked: Asked, kept: Mapping[str, Found], target: Path) -> None:
     """`<target>.md`, `<target>.html` and the pictures, of the rows of the list that were measured with its settings."""
-    found = {row.name: kept[row.name] for row in asked.rows if row.name in kept and kept[row.name]["settings"] == row.settings}
+    found = {row.name: kept[row.name] for row in asked.rows if row.name in kept and kept[row.name].get("settings") == row.settings}
     of_data = {name: [one for one in found.values() if one["data"] == name] for name in asked.data}
     drawn = {name: pictures.write(rows, target.with_name(f"{target.name}-{name}.png")) for name, rows in of_data.items() if rows}
     lacking = [row.name for row in asked.rows if row.name not in found]

@@ -26,17 +26,18 @@ import lists  # noqa: E402
 import pages  # noqa: E402
 import results  # noqa: E402
 import shares  # noqa: E402
-from clone import Clone, KeptLines, StageError, core_seconds, use_one_core  # noqa: E402
+from clone import ROOT, Clone, KeptLines, StageError, core_seconds, use_one_core  # noqa: E402
 from filelock import FileLock, Timeout  # noqa: E402
 from lists import Asked, Row  # noqa: E402
 
+from segline import provenance  # noqa: E402
 from segline.data.store import PreparedDataset  # noqa: E402
 from segline.errors import ParametersError, told_in_sentences  # noqa: E402
 from segline.layout import Checkout, ModelFolder  # noqa: E402
 from segline.provenance import digest  # noqa: E402
 
-_ENDED_BY_A_PERSON = (130, 137, 143)
-"""Exit codes of a stage that was interrupted or killed: the rows behind it are not begun."""
+_ENDED_BY_A_PERSON = (130, 143)
+"""Exit codes of a stage that was interrupted: the rows behind it are not begun. One that the system killed, for memory as a rule, has failed alone."""
 
 
 def main() -> int:
@@ -55,6 +56,8 @@ def main() -> int:
         raise ParametersError(f"There is no list {given.list}; give the path of one, such as {HERE / 'here.yaml'}.")
     asked = lists.read(given.list, _places(given.place))
     lists.refuse_unknown(given.rows, asked.rows)
+    if (provenance.commit(ROOT) or "").endswith("-dirty"):
+        print("What is not committed takes no part: rows are trained by the last commit's code.", file=sys.stderr)
     out = (given.out or given.list.parent).resolve()
     out.mkdir(parents=True, exist_ok=True)
     kept = KeptLines(out / f"{given.list.stem}.jsonl")
