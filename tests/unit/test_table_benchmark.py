@@ -34,7 +34,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def benchmark_modules() -> dict[str, ModuleType]:
     """The modules of the folder, by name."""
-    return {name: campaign_of(name) for name in ("lists", "shares", "pages")}
+    return {name: campaign_of(name) for name in ("lists", "shares", "pages", "clone")}
 
 
 def write(folder: Path, **changes: Any) -> Path:
@@ -133,6 +133,26 @@ def test_a_wrong_list_is_told(benchmark_modules: dict[str, ModuleType], tmp_path
     with pytest.raises(ParametersError) as error:
         benchmark_modules["lists"].read(write(tmp_path, **changes), {**places(tmp_path), "GONE": tmp_path / "gone"})
     assert told in "\n".join(error.value.problems)
+
+
+def test_results_are_kept_by_row(benchmark_modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    kept = benchmark_modules["clone"].KeptLines(tmp_path / "rows.jsonl")
+    assert kept.read() == {} and not kept.has("a", "1")
+    for name, settings in (("a", "1"), ("b", "1"), ("a", "2")):
+        kept.keep(name, {"settings": settings})
+    assert kept.read() == {"a": {"settings": "2"}, "b": {"settings": "1"}}
+    assert kept.has("a", "2") and not kept.has("a", "1")
+    with (tmp_path / "rows.jsonl").open("a") as stream:
+        stream.write('{"row": "c", "sett')
+    with pytest.raises(DataError, match=r"rows\.jsonl: line 3 is no row that was written here; remove it"):
+        kept.read()
+
+
+def test_keys_upon_keys(benchmark_modules: dict[str, ModuleType]) -> None:
+    merged = benchmark_modules["clone"].merged
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": 4}
+    assert merged(base, {"a": {"c": [3], "e": 5}, "d": None}) == {"a": {"b": 1, "c": [3], "e": 5}}
+    assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 4}
 
 
 def test_lists_that_are_shipped_can_be_read(benchmark_modules: dict[str, ModuleType], tmp_path: Path) -> None:
