@@ -26,6 +26,11 @@ from segline.provenance import digest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def head(checkout: Path = ROOT) -> str:
+    """The commit that a checkout is at."""
+    return subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 class StageError(Exception):
     """A stage has ended with an error, and has said why."""
 
@@ -43,17 +48,17 @@ class Clone:
     @property
     def commit(self) -> str:
         """That its code is of; what changes params.yaml alone does not count."""
-        return self._git("rev-parse", "HEAD")
+        return head(self.folder)
 
-    def make(self) -> None:
-        """Clone; a clone that is there gets today's commit, and keeps data and models."""
-        if not self.folder.exists():
-            with whole(self.folder) as folder:
-                subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
-        wanted = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        if self.commit != wanted:
-            self._git("fetch", "-q", str(ROOT), "HEAD")
-            self._git("checkout", "-q", "--force", "--detach", wanted)
+    def make(self, commit: str | None = None) -> None:
+        """Clone, unless it is there: what is trained in one clone is of one commit, default today's. Raises DataError for a commit that is gone."""
+        if self.folder.exists():
+            return
+        with whole(self.folder) as folder:
+            subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+            found = subprocess.run(["git", "-C", str(folder), "checkout", "-q", "--detach", commit or head()], capture_output=True, check=False)
+            if found.returncode:
+                raise DataError(f"The commit {commit} that {self.folder.parent} began with is gone from {ROOT}; remove that folder, and all begins anew.")
 
     def write_params(self, values: Mapping[str, Any]) -> None:
         YAML().dump(dict(values), self.folder / "params.yaml")
@@ -64,9 +69,6 @@ class Clone:
         done = subprocess.run([sys.executable, f"pipeline/{stage}.py", *arguments], cwd=self.folder, env=environment, check=False)
         if done.returncode:
             raise StageError(stage, done.returncode)
-
-    def _git(self, *arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(self.folder), *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 class Kept:

@@ -2,8 +2,9 @@
 
     python benchmarks/table/run.py benchmarks/table/here.yaml --place CAMVID=data/camvid --place ENCODER=encoder.pth [row ...]
 
-The list says what is trained (see lists.py); all of it goes through the line's own stages, in clones of this commit in `--work`. A row that stands in the
-results with the settings of today is not trained again, and a training that was cut off goes on where it stopped: after a kill, give the same command again.
+The list says what is trained (see lists.py); all of it goes through the line's own stages, in clones of the commit with which `--work` began. A row that stands
+in the results with the settings of today is not trained again, and a training that was cut off goes on where it stopped: after a kill, give the same command
+again.
 Several calls share the work of one list: each takes the rows that no other has begun. `--core N` runs a call on one core.
 Beside the list, under its name: `.jsonl` (all that is known of each row), `.md` and `.html` (the table, on a page that sorts by click and needs no other file),
 and pictures of each data set: the figure by the share of the images, and against the time of a prediction.
@@ -26,7 +27,7 @@ import lists  # noqa: E402
 import pages  # noqa: E402
 import results  # noqa: E402
 import shares  # noqa: E402
-from clone import ROOT, Clone, KeptLines, StageError, core_seconds, use_one_core  # noqa: E402
+from clone import ROOT, Clone, KeptLines, StageError, core_seconds, head, use_one_core  # noqa: E402
 from filelock import FileLock, Timeout  # noqa: E402
 from lists import Asked, Row  # noqa: E402
 
@@ -56,13 +57,15 @@ def main() -> int:
         raise ParametersError(f"There is no list {given.list}; give the path of one, such as {HERE / 'here.yaml'}.")
     asked = lists.read(given.list, _places(given.place))
     lists.refuse_unknown(given.rows, asked.rows)
-    if (provenance.commit(ROOT) or "").endswith("-dirty"):
-        print("What is not committed takes no part: rows are trained by the last commit's code.", file=sys.stderr)
+    work = given.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    if provenance.commit(ROOT) != _commit(work):
+        print(f"Rows are trained by the code of commit {_commit(work)[:12]}, with which {work} began; remove it to begin anew with another.", file=sys.stderr)
     out = (given.out or given.list.parent).resolve()
     out.mkdir(parents=True, exist_ok=True)
     kept = KeptLines(out / f"{given.list.stem}.jsonl")
     wanted = [row for row in asked.rows if not given.rows or row.name in given.rows]
-    failed = _train(asked, wanted, kept, given.work.resolve(), out / given.list.stem)
+    failed = _train(asked, wanted, kept, work, out / given.list.stem)
     for name, why in failed.items():
         print(f"{name}: {why}. The same command tries it again.", file=sys.stderr)
     return 1 if failed else 0
@@ -116,45 +119,51 @@ def _alone(file: Path) -> Iterator[bool]:
 def _place(asked: Asked, row: Row, work: Path) -> Clone:
     """The clone that trains a row: its data set with its share of the images, prepared and planned for all rows of both."""
     name = f"{row.data}-{lists.percent(row.share)}"
+    entries = [one for one in asked.rows if (one.data, one.share) == (row.data, row.share)]
     with FileLock(work / f"{name}.place.lock"):
         place = Clone(work / name)
-        before = place.commit if place.folder.exists() else None
-        place.make()
+        place.make(_commit(work))
         checkout = Checkout(place.folder)
         planned = checkout.prepared.parent / "table-planned.txt"
-        entries = [one for one in asked.rows if (one.data, one.share) == (row.data, row.share)]
-        text = f"{place.commit} {sorted(one.settings for one in entries)}\n"
-        if before == place.commit and planned.is_file() and planned.read_text() == text:
+        text = f"{sorted(one.settings for one in entries)}\n"
+        if planned.is_file() and planned.read_text() == text:
             return place
-        if row.share == 1:
-            _prepare(place, asked, row.data, entries)
-        else:
-            with FileLock(work / f"{row.data}-{lists.percent(1)}.place.lock"):
-                whole = Clone(work / f"{row.data}-{lists.percent(1)}")
-                whole.make()
-                _prepare(whole, asked, row.data, entries)
-                shares.write(PreparedDataset(Checkout(whole.folder).prepared), row.share, asked.table.seed, checkout.prepared)
-        place.write_params(_params(asked, row.data, entries, PreparedDataset(checkout.prepared)))
+        shares.write(_source(asked, row.data, entries, work), row.share, asked.table.seed, checkout.prepared)
+        dataset = PreparedDataset(checkout.prepared)
+        held = dataset.info.scored == "val" or not dataset.info.counts.get("val")
+        place.write_params(_params(asked, row.data, entries, images=dataset.info.counts["train"], held=held))
         place.stage("plan")
         planned.write_text(text)
     return place
 
 
-def _prepare(place: Clone, asked: Asked, data: str, entries: list[Row]) -> None:
-    """The stages up to the prepared data, where they have not made it of this source by this code; the first one says what is wrong with the entries."""
-    made = Checkout(place.folder).prepared.parent / "table-prepared.txt"
-    text = f"{place.commit} {digest(asked.data[data])}\n"
-    prepared = made.is_file() and made.read_text() == text
-    place.write_params(_params(asked, data, entries, None))
-    for stage in ("params",) if prepared else ("params", "download", "prepare"):
-        place.stage(stage)
-    made.write_text(text)
+def _source(asked: Asked, data: str, entries: list[Row], work: Path) -> PreparedDataset:
+    """All of a data set, prepared in a clone of its own; the first stage says what is wrong with the entries."""
+    with FileLock(work / f"{data}.place.lock"):
+        place = Clone(work / data)
+        place.make(_commit(work))
+        prepared = Checkout(place.folder).prepared
+        made = prepared.parent / "table-prepared.txt"
+        text = f"{digest(asked.data[data])}\n"
+        place.write_params(_params(asked, data, entries, images=1, held=False))
+        known = made.is_file() and made.read_text() == text
+        for stage in ("params",) if known else ("params", "download", "prepare"):
+            place.stage(stage)
+        made.write_text(text)
+        return PreparedDataset(prepared)
 
 
-def _params(asked: Asked, data: str, entries: list[Row], dataset: PreparedDataset | None) -> dict[str, Any]:
-    """dataset: whose number of images decides how many epochs are trained; None before it is there."""
-    images = 1 if dataset is None else dataset.info.counts["train"]
-    held = dataset is not None and (dataset.info.scored == "val" or not dataset.info.counts.get("val"))
+def _commit(work: Path) -> str:
+    """That all rows of a folder are trained by: of the day on which it was begun."""
+    file = work / "commit.txt"
+    with FileLock(work / "commit.lock"):
+        if not file.is_file():
+            file.write_text(f"{head()}\n")
+        return file.read_text().strip()
+
+
+def _params(asked: Asked, data: str, entries: list[Row], *, images: int, held: bool) -> dict[str, Any]:
+    """What is written into params.yaml; images, held: see `lists.entry_for`."""
     models = {row.model: lists.entry_for(row, asked.table, images=images, held=held) for row in entries}
     return {"seed": asked.table.seed, "data": dict(asked.data[data]), "models": models, "evaluate": {"overlays": 1}, "promote": {}}
 

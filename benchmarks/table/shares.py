@@ -33,6 +33,10 @@ def chosen(hashes: Sequence[str], share: float, seed: int) -> list[int]:
 
 def write(source: PreparedDataset, share: float, seed: int, target: Path) -> None:
     """Write the prepared data with a share of the training images; whole or not at all. Raises DataError where too few are left."""
+    if share == 1:
+        with whole(target) as folder:
+            shutil.copytree(source.folder, folder, copy_function=os.link)
+        return
     info = source.info
     truths: list[Truth] = list(info.truths)
     train = source.split("train", truths)
