@@ -18,10 +18,13 @@ from segline.provenance import commit, versions
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def write(target: Path, figures: Mapping[str, Any]) -> None:
-    """Write the figures to `target`, behind commit, date, machine, its load and the versions of what shapes a result, and print the file."""
+def write(target: Path, figures: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
+    """Write the figures to `target`, behind commit, date, machine, its load and the versions of what shapes a result, and print the file.
+
+    before: the surroundings as they were when a long measurement began; default: those of now.
+    """
     with whole(target) as file:
-        file.write_text(json.dumps({**surroundings(), **figures}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        file.write_text(json.dumps({**(surroundings() if before is None else before), **figures}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(target.read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""The campaigns of `benchmarks` and `benchmarks/hostile`, for the tests that run a small part of each."""
+"""The scripts of `benchmarks`, `benchmarks/hostile` and `benchmarks/table`, for the tests that run a small part of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-FOLDERS = (BENCHMARKS / "hostile", BENCHMARKS)
+FOLDERS = (BENCHMARKS / "hostile", BENCHMARKS / "table", BENCHMARKS)
 
 
 def campaign_of(name: str) -> ModuleType:

@@ -13,25 +13,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
-from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from ruamel.yaml import YAML
 
-from segline.files import whole, write_json
-from segline.machine import cores
-from segline.provenance import commit, digest, versions
-
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-RESULTS = HERE / "results.json"
+sys.path.insert(0, str(HERE.parent))
+
+from clone import Clone, Kept, core_seconds, identity, merged, use_one_core  # noqa: E402
+
+from segline.errors import told_in_sentences  # noqa: E402
+from segline.files import whole  # noqa: E402
+from segline.machine import cores  # noqa: E402
+from segline.provenance import versions  # noqa: E402
+
+RESULTS = Kept(HERE / "results.json")
 STAGES = ("params", "download", "prepare", "plan")
 
 
@@ -44,16 +43,15 @@ def main() -> None:
     parser.add_argument("--core", type=int, help="the one core to run on; default: all")
     given = parser.parse_args()
     if given.core is not None:
-        os.sched_setaffinity(0, {given.core})
-        os.environ["OMP_NUM_THREADS"] = "1"
+        use_one_core(given.core)
     rows = _rows(given.encoder.resolve())
     for unknown in sorted(set(given.rows) - set(rows)):
         sys.exit(f"There is no row '{unknown}' in rows.yaml; there are {', '.join(rows)}.")
-    wanted = [name for name in (given.rows or rows) if not _done(name, rows[name])]
+    wanted = [name for name in (given.rows or rows) if not RESULTS.has(name, identity(rows[name]))]
     if wanted:
         clone = _clone(given.work.resolve(), given.camvid.resolve(), {name: rows[name] for name in wanted})
         for name in wanted:
-            _keep(name, _measured(clone, name, rows[name]))
+            RESULTS.keep(name, _measured(clone, name, rows[name]))
     _table(rows)
 
 
@@ -61,44 +59,14 @@ def _rows(encoder: Path) -> dict[str, dict[str, Any]]:
     """An entry of `models:` for each row."""
     text = (HERE / "rows.yaml").read_text().replace("ENCODER", str(encoder))
     file = YAML(typ="safe").load(text)
-    return {name: _merged(file["shared"], row or {}) for name, row in file["rows"].items()}
+    return {name: merged(file["shared"], row or {}) for name, row in file["rows"].items()}
 
 
-def _merged(base: Any, over: Any) -> Any:
-    """`over` key by key upon `base`; lists and plain values are replaced."""
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return deepcopy(over)
-    both = deepcopy(base)
-    for key, value in over.items():
-        both[key] = _merged(both[key], value) if key in both else deepcopy(value)
-    return {key: value for key, value in both.items() if value is not None}
-
-
-def _settings(row: dict[str, Any]) -> str:
-    """Identifies a row's settings, wherever the weight file lies."""
-    weights = str(row.get("weights", ""))
-    return digest({**row, "weights": Path(weights).name})[:16]
-
-
-def _results() -> dict[str, Any]:
-    return dict(json.loads(RESULTS.read_text())) if RESULTS.exists() else {}
-
-
-def _done(name: str, row: dict[str, Any]) -> bool:
-    return bool(_results().get(name, {}).get("settings") == _settings(row))
-
-
-def _keep(name: str, result: dict[str, Any]) -> None:
-    with FileLock(RESULTS.with_suffix(".lock")):
-        write_json(RESULTS, _results() | {name: result})
-
-
-def _clone(work: Path, camvid: Path, rows: dict[str, Any]) -> Path:
+def _clone(work: Path, camvid: Path, rows: dict[str, Any]) -> Clone:
     """A clone of this checkout's commit with these rows as its models, planned."""
-    clone = work / "clone"
-    if not clone.exists():
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
-    YAML().dump(
+    clone = Clone(work / "clone")
+    clone.make()
+    clone.write_params(
         {
             "seed": 0,
             "data": {"source": str(camvid), "format": "camvid", "name": "camvid"},
@@ -106,31 +74,25 @@ def _clone(work: Path, camvid: Path, rows: dict[str, Any]) -> Path:
             "evaluate": {"overlays": 4},
             "export": {},
             "promote": {},
-        },
-        clone / "params.yaml",
+        }
     )
     for stage in STAGES:
-        _stage(clone, stage)
+        clone.stage(stage)
     return clone
 
 
-def _stage(clone: Path, stage: str, *arguments: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(clone / "src"), "PYTHONUNBUFFERED": "1"}
-    subprocess.run([sys.executable, f"pipeline/{stage}.py", *arguments], cwd=clone, env=environment, check=True)
-
-
-def _measured(clone: Path, name: str, row: dict[str, Any]) -> dict[str, Any]:
-    before = _core_seconds()
-    _stage(clone, "train", name)
-    trained = _core_seconds() - before
-    _stage(clone, "evaluate", name)
-    folder = clone / "models" / name
+def _measured(clone: Clone, name: str, row: dict[str, Any]) -> dict[str, Any]:
+    before = core_seconds()
+    clone.stage("train", name)
+    trained = core_seconds() - before
+    clone.stage("evaluate", name)
+    folder = clone.folder / "models" / name
     metrics = json.loads((folder / "metrics.json").read_text())
     training = json.loads((folder / "model.json").read_text())["training"]
     return {
         "arch": row["arch"],
-        "settings": _settings(row),
-        "commit": commit(clone),
+        "settings": identity(row),
+        "commit": clone.commit,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "split": metrics["split"],
         "images": metrics["images"],
@@ -147,14 +109,8 @@ def _measured(clone: Path, name: str, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _core_seconds() -> float:
-    """Of all children that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def _table(rows: dict[str, Any]) -> None:
-    results = _results()
+    results = RESULTS.read()
     lines = [
         "| row | arch | mIoU on val | pole | sign | bicyclist | parameters | epochs | core minutes | commit |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -174,4 +130,5 @@ def _table(rows: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_sentences():
+        main()

@@ -8,36 +8,30 @@ alone: they are fetched into the libraries' own caches, where the training finds
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from segline.choices import hint
-from segline.data.store import Instances, Sample, Truth
 from segline.errors import ModelError, ParametersError, TrainingError
+from segline.evaluation import gated
 from segline.files import unwritable
 from segline.layout import Checkout
 from segline.machine import cores
-from segline.metrics import catalog as metrics
 from segline.models import catalog as architectures
 from segline.models.semantic import SemanticNetwork
-from segline.models.settings import Entry, ModelSettings
+from segline.models.settings import ModelSettings
 from segline.params import Params
 from segline.plan.decisions.geometry import LONGEST
 from segline.plan.resolve import weights_path
-from segline.promotion.gates import Gates
 from segline.sentences import no_weights
 from segline.tasks import catalog as tasks
 from segline.training.augment import Augmentation
 from segline.training.settings import Runtime
 from segline_runtime.errors import reason
-from segline_runtime.predictions import InstancePrediction, Prediction, SemanticPrediction
-from segline_runtime.specification import ClassInfo
 
 _CHANNELS, _CLASSES = 3, 3
 """Of the trial, as the data is not known yet."""
@@ -52,12 +46,13 @@ _BATCH_NORM = "more than 1 value per channel"
 def check(params: Params, checkout: Checkout) -> None:
     """Raises ParametersError with one sentence per problem."""
     problems: list[str] = []
+    asked_for = gated.asked(params.evaluate.metrics, [settings.task for settings in params.models.values()])
     for name, settings in params.models.items():
         if isinstance(settings, ModelSettings):  # what is made of others has no network of its own
             problems += (f"models.{name}.{problem}" for problem in _augmentation(settings))
             problems += (f"models.{name}{problem}" for problem in _network(settings, params.runtime, checkout))
         if name in params.promote:
-            problems += (f"promote.{name}.{problem}" for problem in _gates(params.promote[name], settings))
+            problems += (f"promote.{name}.{problem}" for problem in gated.problems(params.promote[name], settings.task, asked_for))
     problems += (f"runtime.{problem}" for problem in _runtime(params.runtime))
     problems = [f"{checkout.params.name}: {problem}" for problem in problems]
     problems += _folders(checkout.prepared.parent, checkout.models, checkout.resume)
@@ -156,46 +151,6 @@ def _trained(network: nn.Module, settings: ModelSettings, runtime: Runtime) -> I
 
 def _size(settings: ModelSettings) -> tuple[int, int]:
     return (LONGEST, LONGEST) if settings.input.size == "auto" else settings.input.size
-
-
-def _gates(gates: Gates, settings: Entry) -> Iterator[str]:
-    if gates.metric is None:
-        return
-    known = _figures(settings.task)
-    kind, per_class, _ = gates.metric.partition("/")
-    if gates.metric not in known and not (per_class and any(figure.startswith(f"{kind}/") for figure in known)):
-        words = [figure for figure in known if "/" not in figure]
-        near = next((word for word in words if word.lower() == gates.metric.lower()), None)
-        yield (
-            f"metric: a model of the task {settings.task} has no figure '{gates.metric[:80]}'. "
-            + (f"Did you mean {near}?" if near else hint(gates.metric, words))
-        )
-
-
-def _figures(task: str) -> dict[str, float]:
-    """Every figure that a model of this task can have: those of a perfect prediction for an image in which each class, and each size of object, is there."""
-    light = tasks.get(task)
-    classes = tuple(ClassInfo(i, name, (0, 0, 0), thing=i > 0) for i, name in enumerate(("background", "thing")))
-    image = np.zeros((256, 256, 3), dtype=np.uint8)
-    boxes = np.array([[0, 0, 10, 10], [20, 20, 70, 70], [90, 90, 250, 250]], dtype=np.float32)
-    masks = np.zeros((len(boxes), 256, 256), dtype=np.bool_)
-    for mask, (left, top, right, bottom) in zip(masks, boxes.astype(int), strict=True):
-        mask[top:bottom, left:right] = True
-    labels = np.ones(len(boxes), dtype=np.int64)
-    index: NDArray[np.uint8] = np.asarray(masks.any(axis=0), dtype=np.uint8)
-    objects = Instances(masks, boxes, labels, np.zeros(len(boxes), dtype=np.bool_))
-    perfect: Mapping[Truth, Prediction] = {
-        "index": SemanticPrediction(index),
-        "instances": InstancePrediction(np.ones(len(boxes), dtype=np.float32), labels, boxes, masks),
-    }
-    scorer = light.scorer(classes)
-    scorer.add(perfect[light.truth], Sample(1, "trial", image, index, objects))
-    counts = scorer.counts()
-    found: dict[str, float] = {}
-    for metric in (metrics.get(word) for word in metrics.METRICS):
-        if metric.counts == light.counts:
-            found |= metric.figures(counts, classes)
-    return found
 
 
 def _runtime(runtime: Runtime) -> Iterator[str]:

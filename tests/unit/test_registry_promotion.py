@@ -13,6 +13,7 @@ from model_parts import SPLIT_HASH, fresh_store, model_folder, prepared
 from segline import registry, tracking
 from segline.data.store import PreparedDataset
 from segline.errors import RegistryError
+from segline.metrics import catalog
 from segline.metrics.paired import Comparison
 from segline.promotion import measure
 from segline.promotion.checks import checks
@@ -138,12 +139,96 @@ def test_a_number_and_another_metric_can_be_asked_for(house: House) -> None:
     house.register(127.5)
     house.register(120)
     assert house.promote(number=1, metric="iou/bright", at_least=0.99).version.number == 1
-    with pytest.raises(RegistryError, match=r"no metric 'mask_ap'.*miou.*promote\.unet\.metric"):
+    with pytest.raises(RegistryError, match=r"promote\.unet\.metric: a model of the task semantic has no figure 'mask_ap'"):
         house.promote(metric="mask_ap", at_least=0.5)
-    with pytest.raises(RegistryError, match=r"Of pixel_error less is better, and promotion takes the larger figure\. Name another figure"):
-        house.promote(metric="pixel_error", at_least=0.5)
+    with pytest.raises(RegistryError, match=r"There is no figure 'iou/blue' to decide by; there are .*iou/bright.* Correct promote\.unet\.metric"):
+        house.promote(metric="iou/blue", at_least=0.5)
     with pytest.raises(RegistryError, match="no version 9"):
         house.promote(number=9)
+
+
+DEFINED = {
+    "iou": "miou",
+    "dice": "dice/bright",
+    "pixel_accuracy": "pixel_accuracy",
+    "pixel_error": "pixel_error",
+    "class_accuracy": "mean_class_accuracy",
+    "fw_iou": "fw_iou",
+    "iou_per_image": "miou_per_image",
+    "dice_per_image": "mdice_per_image",
+    "boundary_iou": "boundary_iou/bright",
+    "boundary_f1": "boundary_f1",
+    "stuff_pq": "stuff_pq",
+    "ece": "ece",
+    "thresholds": "best_threshold_dice",
+}
+"""Each metric of the ramps that has a better and a worse, by one of its figures."""
+
+
+def test_no_metric_of_the_catalogue_is_forgotten() -> None:
+    of_pixels = {word for word in catalog.METRICS if catalog.get(word).counts == "pixels"}
+    assert of_pixels - DEFINED.keys() == {"class_support"}
+
+
+@pytest.fixture(scope="module")
+def perfect_and_worse(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """Version 1 is perfect and staged, version 2 is worse; `latency_ms=1` keeps both where they are."""
+    found = House(tmp_path_factory.mktemp("house"))
+    found.register(127.5)
+    found.promote()
+    found.register(100)
+    return found
+
+
+@pytest.mark.parametrize(("word", "key"), DEFINED.items())
+def test_every_metric_that_is_asked_for_decides(perfect_and_worse: House, word: str, key: str) -> None:
+    less = word in catalog.LESS_IS_BETTER
+    good, bad, limit = (0.0, 1.0, "at_most") if less else (1.0, 0.0, "at_least")
+    asked: dict[str, Any] = {"metric": key, "metrics": [word], "latency_ms": 1, "counts": perfect_and_worse.root / "counts"}
+    gate = f"{key} {limit.replace('_', ' ')}"
+
+    def told(**more: Any) -> Outcome:
+        return perfect_and_worse.promote(**asked, **more)
+
+    alone = told(to="production", number=1, **{limit: good})
+    assert gates(alone) == {"parity": True, gate: True, "latency at most": False}
+    for confidence in (None, 0.95):
+        worse = told(confidence=confidence, **{limit: bad})
+        assert gates(worse) == {"parity": True, gate: True, f"{key} not worse": False, "latency at most": False}
+        failed, figures = worse.failed[0], worse.figures
+        assert f"{good:.4f} (version 1: {good:.4f} {'+' if less else '−'} 0)" in failed.wanted
+        assert figures is not None and isinstance(figures.candidate, float) and figures.comparison is not None
+        assert figures.comparison.difference == pytest.approx(figures.candidate - good)
+        assert (figures.comparison.low > 0) if less else (figures.comparison.high < 0)
+    assert failed.found.endswith("; it is worse)")
+    assert gates(told(confidence=0.95, not_worse_by=1.0, **{limit: good})) == {"parity": True, gate: False, f"{key} not worse": True, "latency at most": False}
+
+
+def test_what_is_counted_on_request_is_kept_apart(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = house.root / "counts"
+    house.register(127.5)
+    house.promote(counts=kept)
+    house.register(120)
+    asked: dict[str, Any] = {"metric": "boundary_iou", "metrics": ["iou", "boundary_iou"], "not_worse_by": 1e-6, "counts": kept}
+    first = house.promote(**asked)
+    assert [check.gate for check in first.failed] == ["boundary_iou not worse"]
+    assert len(list(kept.iterdir())) == 3, "the first version by both rules, the second by those of boundaries"
+    with monkeypatch.context() as patched:
+        patched.setattr(measure, "evaluate", None)
+        assert house.promote(**asked).checks == first.checks
+
+
+def test_what_nobody_asked_for_and_the_wrong_direction_are_refused(house: House) -> None:
+    house.register(127.5)
+    for asked, told in [
+        ({"metric": "boundary_iou"}, r"promote\.unet\.metric: boundary_iou is counted where it is asked for alone.*metrics: \[iou, .*, boundary_iou\]"),
+        ({"metric": "ece", "metrics": ["iou"]}, r"Write `evaluate: \{metrics: \[iou, ece\]\}`"),
+        ({"metric": "pixel_error", "at_least": 0.5}, r"promote\.unet\.at_least: of pixel_error less is better\. Write `at_most: 0\.5`"),
+        ({"at_most": 0.5}, r"promote\.unet\.at_most: of miou more is better\. Write `at_least: 0\.5`"),
+    ]:
+        with pytest.raises(RegistryError, match=told):
+            house.promote(**asked)
+    assert house.holder() is None
 
 
 def test_rollback_goes_further_back_each_time(house: House) -> None:

@@ -44,6 +44,7 @@ def told(tmp_path: Path, text: str) -> str:
         "models: {x: {arch: unet, input: {size: [32, 32]}, norm: group, train: {batch_size: 1}}}",
         "models: {x: {arch: unet, encoder: mit_b0}}",  # computes while it is built
         "models: {x: {arch: unet}, y: {arch: maskrcnn}}\npromote: {x: {metric: iou/road}, y: {metric: mask_ap_small}}",
+        "models: {x: {arch: unet}, y: {arch: maskrcnn}}\nevaluate: {metrics: [iou, ece, pq]}\npromote: {x: {metric: ece, at_most: 0.1}, y: {metric: rq}}",
         "models: {x: {arch: unet}}\nruntime: {accelerator: cpu, devices: 1, strategy: ddp}",
     ],
 )
@@ -80,6 +81,10 @@ def test_what_a_model_names_and_nobody_has(tmp_path: Path, model: str, expected:
         ("promote: {x: {metric: mIoU}}", "promote.x.metric: a model of the task semantic has no figure 'mIoU'. Did you mean miou?"),
         ("promote: {x: {metric: mask_ap}}", "has no figure 'mask_ap'. Known are"),
         ("promote: {x: {metric: iuo/road}}", "has no figure 'iuo/road'"),
+        ("promote: {x: {metric: boundary_iou/road}}", "promote.x.metric: boundary_iou/road is counted where it is asked for alone, and evaluate.metrics does"),
+        ("evaluate: {metrics: [dice]}\npromote: {x: {metric: ece}}", "Write `evaluate: {metrics: [dice, ece]}`."),
+        ("promote: {x: {metric: pixel_error, at_least: 0.9}}", "promote.x.at_least: of pixel_error less is better. Write `at_most: 0.9`."),
+        ("promote: {x: {at_most: 0.9}}", "promote.x.at_most: of miou more is better. Write `at_least: 0.9`."),
         ("runtime: {accelerator: gpus}", "runtime.accelerator: there is none called 'gpus'. Did you mean"),
         ("runtime: {strategy: dpp}", "runtime.strategy: there is none called 'dpp'. Did you mean ddp"),
         ("runtime: {accelerator: cpu, devices: 6400}", "runtime.devices is 6400, and this machine has"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +34,9 @@ class Clock:
         self._steps, self._device = steps, device
         self._done = 0
         self._began = 0.0
+        self._spent = 0.0
         self.seconds = 0.0
+        self.processor_seconds = 0.0
         self.timed = 0
 
     def step(self) -> bool:
@@ -41,17 +46,29 @@ class Clock:
             return False
         if self._done == self._steps.warmup:
             self._wait()
-            self._began = time.perf_counter()
+            self._began, self._spent = time.perf_counter(), processor_seconds()
             return False
         over = self._done >= self._steps.most or time.perf_counter() - self._began >= self._steps.seconds
         if over:
             self._wait()
             self.seconds, self.timed = time.perf_counter() - self._began, self._done - self._steps.warmup
+            self.processor_seconds = processor_seconds() - self._spent
         return over
 
     def _wait(self) -> None:
         if self._device == "cuda":
             torch.cuda.synchronize()
+
+
+def processor_seconds() -> float:
+    """That this process and its loader processes have computed, as far as the system tells of others."""
+    spent = time.process_time()
+    for child in multiprocessing.active_children():
+        stat = Path(f"/proc/{child.pid}/stat")
+        if stat.is_file():
+            user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+            spent += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return spent
 
 
 class ClockCallback(Callback):

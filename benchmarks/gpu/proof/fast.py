@@ -122,13 +122,13 @@ def run(settings: Settings, findings: Findings) -> None:
         if variant.by == "plain" and not case.plain:
             return
         name = f"{case.name}-{variant.name}"
-        findings.step(name, lambda: measure(settings, _place(settings, case, places), case, variant, how), needs=needs)
+        findings.step(name, lambda: measure(settings, place_of(settings, case, places), case, variant, how), needs=needs)
 
     for case in chosen:
         for variant in _HEADLINE:
             measured(case, variant, steps, needs)
     for case in chosen[:2]:
-        findings.step(f"{case.name}-profile", lambda case=case: profiled(settings, _place(settings, case, places), case), needs=needs)  # type: ignore[misc]
+        findings.step(f"{case.name}-profile", lambda case=case: profiled(settings, place_of(settings, case, places), case), needs=needs)  # type: ignore[misc]
     for case in chosen[:1] if settings.tiny else chosen:
         for variant in _PRECISIONS:
             measured(case, variant, steps, needs)
@@ -137,7 +137,7 @@ def run(settings: Settings, findings: Findings) -> None:
             measured(case, variant, compiling, needs if settings.tiny else 75.0)
 
 
-def _place(settings: Settings, case: Case, places: dict[str, Workspace]) -> Workspace:
+def place_of(settings: Settings, case: Case, places: dict[str, Workspace]) -> Workspace:
     """The case's images and plan, made when they are first needed."""
     if case.name not in places:
         place = Workspace(settings.scratch / "fast" / case.name)
@@ -172,6 +172,7 @@ def measure(settings: Settings, place: Workspace, case: Case, variant: Variant, 
         "size": f"{case.size[0]}×{case.size[1]}",
         "images_per_second": round(clock.timed * case.batch / clock.seconds, 2),
         "milliseconds_per_step": round(1000 * clock.seconds / clock.timed, 2),
+        "processor_ms_per_image": round(1000 * clock.processor_seconds / clock.timed / case.batch, 2),
         "steps": clock.timed,
         "peak_mib": peak_memory(settings.device),
         "workers": _workers(settings) if variant.fed == "loader" else 0,

@@ -37,18 +37,21 @@ def promote(
 ) -> None:
     """Move an alias when the gates of params.yaml (promote.<model>) hold; else say which failed, and exit 1."""
     from segline.data.store import PreparedDataset
+    from segline.evaluation import gated
     from segline.promotion import promote as promotion
     from segline.status import ask_ahead
 
     here = checkout()
     registered = registered_name(name)
     stranger = _stranger(registered, here.model(registered.partition("-")[2])) if version is None and to is Target.staging else None
+    asked = settings(here)
     outcome = promotion.promote(
         store=tracking_store(),
         name=registered,
         to=to.value,
         dataset=PreparedDataset(here.prepared),
-        gates=settings(here).gates(registered.partition("-")[2]),
+        gates=asked.gates(registered.partition("-")[2]),
+        metrics=gated.asked(asked.evaluate.metrics, [entry.task for entry in asked.models.values()]),
         counts=here.counts,
         number=version,
         force=force,

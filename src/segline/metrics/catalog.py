@@ -30,7 +30,7 @@ METRICS: dict[str, str] = {
 """Word → module, which holds the metric as `METRIC`."""
 
 LESS_IS_BETTER = frozenset({"pixel_error", "ece"})
-"""Those of which the smaller figure is the better one. By these nothing can be promoted, as promotion takes the larger figure."""
+"""Those of which the smaller figure is the better one."""
 
 
 def get(word: str) -> Metric:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segline import registry
 from segline.errors import RegistryError
@@ -34,6 +34,7 @@ class Figures:
     images: int  # that take part
     left_out: int  # that one of the two has learnt from
     notes: tuple[str, ...]  # sentences for people
+    less_is_better: bool = False
 
 
 def compare(candidate: Contender, incumbent: Contender | None, *, store: str, key: str, classes: Sequence[ClassInfo], margin: float, level: float) -> Figures:
@@ -43,18 +44,22 @@ def compare(candidate: Contender, incumbent: Contender | None, *, store: str, ke
     """
     contenders = [candidate] if incumbent is None else [candidate, incumbent]
     seen, notes = _learnt_from(store, [contender.version for contender in contenders])
-    metric = _metric(candidate, key, classes)
+    metric, less = _metric(candidate, key, classes)
     parts = [_unseen(contender.counts, seen) for contender in contenders]
     values = [_figure(part, metric, key, classes) for part in parts]
     comparison = None
     ours, theirs = parts[0], parts[-1]
     if incumbent is not None and metric is not None and not isinstance(ours, str) and not isinstance(theirs, str):
-        comparison = paired(ours, theirs, metric, Resampling(level=level), key=key, classes=classes, margin=margin)
+        # Margin and the number of images are of the better minus the worse direction.
+        first, second = (theirs, ours) if less else (ours, theirs)
+        comparison = paired(first, second, metric, Resampling(level=level), key=key, classes=classes, margin=margin)
+        if less and comparison is not None:
+            comparison = replace(comparison, difference=-comparison.difference, low=-comparison.high, high=-comparison.low)
     images, scored = _numbers(parts), _numbers([contender.counts for contender in contenders])
     if images < scored:
         whom = "the version has" if incumbent is None else "one of the two versions has"
         notes.append(f"{scored - images} of {scored} images are left out: {whom} learnt from them.")
-    return Figures(key, values[0], None if incumbent is None else values[1], comparison, images, scored - images, tuple(notes))
+    return Figures(key, values[0], None if incumbent is None else values[1], comparison, images, scored - images, tuple(notes), less)
 
 
 def _learnt_from(store: str, versions: Sequence[Version]) -> tuple[set[str], list[str]]:
@@ -74,23 +79,21 @@ def _learnt_from(store: str, versions: Sequence[Version]) -> tuple[set[str], lis
     return seen, notes
 
 
-def _metric(candidate: Contender, key: str, classes: Sequence[ClassInfo]) -> Metric | None:
-    """The metric that has a figure of this key; None where nothing was counted."""
+def _metric(candidate: Contender, key: str, classes: Sequence[ClassInfo]) -> tuple[Metric | None, bool]:
+    """The metric that has a figure of this key, and whether less of it is better; None where nothing was counted."""
     if isinstance(candidate.counts, str):
-        return None
+        return None, False
     there: list[str] = []
-    model = candidate.version.name.partition("-")[2]
     for word in catalog.METRICS:
         metric = catalog.get(word)
         if metric.counts != candidate.counts.kind:
             continue
         figures = metric.figures(candidate.counts, classes)
-        if key in figures and word in catalog.LESS_IS_BETTER:
-            raise RegistryError(f"Of {key} less is better, and promotion takes the larger figure. Name another figure in promote.{model}.metric.")
         if key in figures:
-            return metric
+            return metric, word in catalog.LESS_IS_BETTER
         there += figures
-    raise RegistryError(f"There is no metric '{key}' to decide by; there are {', '.join(there)}. Correct promote.{model}.metric.")
+    model = candidate.version.name.partition("-")[2]
+    raise RegistryError(f"There is no figure '{key}' to decide by; there are {', '.join(there)}. Correct promote.{model}.metric.")
 
 
 def _unseen(counts: Counts | str, seen: set[str]) -> Counts | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from segline import registry
 from segline.data.store import PreparedDataset
 from segline.errors import RegistryError
+from segline.evaluation import gated
 from segline.promotion.checks import LEVEL, Check, checks
 from segline.promotion.compare import Contender, Figures, compare
 from segline.promotion.gates import Gates
@@ -61,6 +63,7 @@ def promote(
     to: Target,
     dataset: PreparedDataset,
     gates: Gates,
+    metrics: Sequence[str] | None = None,
     counts: Path | None = None,
     number: int | None = None,
     force: bool = False,
@@ -72,9 +75,10 @@ def promote(
     The version is the candidate for staging and the staged one for production, or `number`. It and the version it would replace are run on the scored
     split of `dataset`, at the original size, so that both figures are of the same images; those that either has learnt from take no part. What was
     counted is kept in the folder `counts`, by content, and not computed again. The figure decides, and the interval of the difference is told beside it;
-    with `gates.confidence` the whole interval must lie above what is allowed. Parity must have passed.
+    with `gates.confidence` the whole interval must be on the right side of what is allowed. Parity must have passed.
 
-    Raises RegistryError when there is no such version, when `force` lacks a reason, or for an unknown metric.
+    metrics: words of those that `evaluate.metrics` asks for, default the task's own; what is counted on request decides where it is among them.
+    Raises RegistryError when there is no such version, when `force` lacks a reason, or for a metric that is unknown or was not asked for.
     """
     if force and not (reason or "").strip():
         raise RegistryError('--force needs --reason "…": why these gates do not count is recorded with the version.')
@@ -86,9 +90,16 @@ def promote(
     incumbent = registry.holder(store=store, name=name, alias=to)
     if incumbent is not None and incumbent.number == version.number:
         return Outcome(version, to, incumbent, (), moved=False, forced=False)
-    key = gates.metric or tasks.get(version.task).metric
-    candidate = Contender(version, candidate_counts(store, version, dataset, counts, progress=progress))
-    earlier = None if incumbent is None else Contender(incumbent, incumbent_counts(store, incumbent, dataset, counts, progress=progress))
+    task = tasks.get(version.task)
+    key = gates.metric or task.metric
+    unfit = list(gated.problems(gates, task.name, task.metrics if metrics is None else metrics))
+    if unfit:
+        raise RegistryError(*(f"promote.{name.partition('-')[2]}.{problem}" for problem in unfit))
+    details = gated.details(key, task.name)
+    candidate = Contender(version, candidate_counts(store, version, dataset, counts, details=details, progress=progress))
+    earlier = None
+    if incumbent is not None:
+        earlier = Contender(incumbent, incumbent_counts(store, incumbent, dataset, counts, details=details, progress=progress))
     level = LEVEL if gates.confidence is None else gates.confidence
     figures = compare(candidate, earlier, store=store, key=key, classes=dataset.info.classes, margin=gates.not_worse_by, level=level)
     answers = tuple(checks(version, incumbent, figures, gates))
