@@ -107,6 +107,10 @@ class TinyCheckout:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-q", "-m", message)
 
+    def cold(self) -> TinyCheckout:
+        """The same, whose `python` is the interpreter itself and imports what it needs."""
+        return TinyCheckout(self.root, self.environment | {"PATH": self.environment["PATH"].partition(os.pathsep)[2]})
+
     def clone(self, target: Path) -> TinyCheckout:
         """A `git clone`, with nothing of DVC's cache."""
         self.run("git", "clone", "-q", str(self.root), str(target))

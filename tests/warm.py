@@ -46,12 +46,18 @@ LIBRARIES = (
     "scipy.signal",
     "scipy.ndimage",
 )
+SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "NO_ALBUMENTATIONS_UPDATE": "1"}
+"""Read at the import; else they would ask or tell the network something, from a thread."""
+
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def interpreter(folder: Path) -> Iterator[Path]:
-    """The folder to put first on PATH. The process lives as long as the block."""
+    """The folder to put first on PATH. The process lives as long as the block. Where a process cannot be watched as on Linux, it is the real interpreter's."""
+    if not hasattr(os, "pidfd_open"):
+        yield Path(sys.executable).parent
+        return
     address = folder / "socket"
     command = folder / "bin" / "python"
     command.parent.mkdir(parents=True)
@@ -60,7 +66,7 @@ def interpreter(folder: Path) -> Iterator[Path]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(address))
         listening.listen(64)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MLFLOW_"))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MLFLOW_"))} | SILENT
         serving = [sys.executable, __file__, "--serve", str(listening.fileno())]
         server = subprocess.Popen(serving, env=environment, pass_fds=[listening.fileno()])
     try:

@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 VICTIMS = ("everybody", "stage", "dvc")
 MODELS = ("unet", "maskrcnn")
-STAGES = ("params", "download", "prepare", "plan", *(f"{stage}@{model}" for model in MODELS for stage in ("train", "evaluate", "export", "register")))
+STAGES = ("params", "download", "prepare", "plan", *(f"{stage}@{model}" for stage in ("train", "evaluate", "export", "register") for model in MODELS))
+"""As `dvc repro` runs them."""
+
+_RUNNING = re.compile(r"Running stage '([^']+)'")
 PATIENCE_S = 3600.0  # for one stage, on a machine that others share
 PARAMS = """\
 seed: 0
@@ -99,17 +102,18 @@ class Line:
         for line in self.process.stdout:
             self.said.append((time.monotonic(), line))
 
-    def begins(self, stage: str) -> bool:
-        """Waits until the stage runs; False when the line ended first."""
+    def begins(self, stages: Sequence[str]) -> str | None:
+        """Waits until one of the stages runs, and says which; None when the line ended first."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             ended = self.process.poll() is not None
-            if any(f"Running stage '{stage}'" in line for _, line in list(self.said)):
-                return not ended
+            running = [match[1] for _, line in list(self.said) if (match := _RUNNING.match(line))]
             if ended:
-                return False
+                return None
+            if running and running[-1] in stages:
+                return running[-1]
             time.sleep(0.02)
-        raise TimeoutError(f"{stage} did not begin:\n{self.text()}")
+        raise TimeoutError(f"none of {', '.join(stages)} began:\n{self.text()}")
 
     def kill(self, signum: int, victim: str, stage: str) -> bool:
         """False when there was nobody to kill any more."""
@@ -199,21 +203,26 @@ def control(root: Path) -> dict[str, Any]:
     line = Line(root)
     if line.ended():
         raise SystemExit(f"the undisturbed line failed:\n{line.text()}")
-    starts = [(match[1], at) for at, text in line.said if (match := re.match(r"Running stage '([^']+)'", text))]
+    starts = [(match[1], at) for at, text in line.said if (match := _RUNNING.match(text))]
     ends = [at for _, at in starts[1:]] + [line.said[-1][0]]
     return {"outcome": outcome(root), "seconds": {stage: end - start for (stage, start), end in zip(starts, ends, strict=True)}}
 
 
 def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: random.Random) -> list[dict[str, Any]]:
-    """Kill the line in each of the stages, in the line's order, then run it to its end."""
+    """Kill the line in each of the stages, in the line's order, then run it to its end.
+
+    What outlived the kill before may have done a stage meanwhile; then the kill is in the next that runs.
+    """
     kills = []
     for stage in stages:
         line = Line(root)
         kill: dict[str, Any] = {"stage": stage, "signal": draw.choice(SIGNALS).name, "victim": draw.choice(VICTIMS), "after": round(draw.random(), 3)}
-        hit = line.begins(stage)
-        if hit:
-            time.sleep(kill["after"] * seconds[stage])
-            hit = line.kill(signal.Signals[kill["signal"]], kill["victim"], stage)
+        running = line.begins(STAGES[STAGES.index(stage) :])
+        hit = running is not None
+        if running is not None:
+            kill["stage"] = running
+            time.sleep(kill["after"] * seconds[running])
+            hit = line.kill(signal.Signals[kill["signal"]], kill["victim"], running)
         line.ended(at_most=15.0 if hit else PATIENCE_S)
         kills.append(
             kill | {"hit": hit, "traceback": "Traceback (most recent call last)" in line.text() and kill["signal"] != "SIGKILL", "said": line.text()[-600:]}

@@ -19,7 +19,7 @@ STAGES = ("train", "evaluate", "export", "register")
 @pytest.fixture(scope="module")
 def line(make_tiny_checkout: Callable[[], TinyCheckout]) -> TinyCheckout:
     """A tiny checkout with plans for the U-Net, of which nothing has been trained."""
-    checkout = make_tiny_checkout()
+    checkout = make_tiny_checkout().cold()
     for stage in ("params", "download", "prepare", "plan"):
         said = checkout.run("python", f"pipeline/{stage}.py").stdout
         assert said.splitlines() == [] or (stage == "prepare" and "The split test lacks 1 class" in said and said.count("\n") == 1)
