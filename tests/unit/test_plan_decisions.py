@@ -392,7 +392,7 @@ OTHERS = [(word, {}) for word in architectures.ARCHITECTURES if word not in {"un
 def test_what_architectures_say_they_keep_is_what_they_keep(arch: str, keys: dict[str, Any]) -> None:
     settings = architectures.settings(arch).model_validate({"arch": arch, **keys})
     assert isinstance(settings, Unet | MaskRcnn) or settings.task == "semantic"
-    measured = kept(settings, images=2, side=128)
+    measured = kept(settings, images=2, side=256)
     assert 0.6 < kept_bytes_per_pixel(settings) / measured < 1.6, f"{measured:.0f} bytes per pixel"  # type: ignore[arg-type]
 
 
