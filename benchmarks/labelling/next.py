@@ -245,7 +245,7 @@ def told(work: Path) -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(work.glob("*.json")):
         one = mapping(file)
-        if any(_curve(one["rounds"], way) for way in WAYS):
+        if any(place.startswith("start: ") for place in one["rounds"]):
             runs.setdefault(one["pool"], []).append(one)
     return {name: _summary(some) for name, some in runs.items()}
 
@@ -255,19 +255,23 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     full = [one["rounds"][f"all: {images}"]["score"] for one in runs]
     ways: dict[str, Any] = {}
     for way in WAYS:
-        curves = [_curve(one["rounds"], way) for one in runs]
+        curves = [_curve(one["rounds"], way, goal) for one, goal in zip(runs, full, strict=True)]
+        if max((len(curve) for curve in curves), default=0) < 2:
+            continue  # nobody asked for it
         needed = [_needed(curve, goal, images) / images for curve, goal in zip(curves, full, strict=True) if curve]
-        if needed:
-            by_seed = [{str(count): score for count, score in curve} for curve in curves if curve]
-            ways[way] = {"share_needed": round(float(np.mean(needed)), 3), "by_seed": [round(share, 3) for share in needed], "miou_by_labels": by_seed}
+        by_seed = [{str(count): score for count, score in curve} for curve in curves if curve]
+        ways[way] = {"share_needed": round(float(np.mean(needed)), 3), "by_seed": [round(share, 3) for share in needed], "miou_by_labels": by_seed}
     return {"images": images, "seeds": len(runs), "miou_of_all_labels": round(float(np.mean(full)), 3), "by_seed": full, "ways": ways}
 
 
-def _curve(rounds: dict[str, Any], way: str) -> list[tuple[int, float]]:
-    """Labels and scores of one way, from the common start on; nothing where it was not followed up."""
-    found = sorted((int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.rpartition(":")[0] == way)
+def _curve(rounds: dict[str, Any], way: str, full: float) -> list[tuple[int, float]]:
+    """Labels and scores of one way, from the common start on; nothing where it has not come to its end."""
     start = [(int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.startswith("start: ")]
-    return [*start, *found] if found else []
+    found = sorted((int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.rpartition(":")[0] == way)
+    curve = [*start, *found]
+    last = f"{way}: {curve[-1][0]}"
+    ended = max(score for _, score in curve) >= WANTED * full or (last in rounds and not rounds[last]["new"])
+    return curve if ended else []
 
 
 def _needed(curve: list[tuple[int, float]], full: float, images: int) -> float:
