@@ -255,23 +255,30 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     full = [one["rounds"][f"all: {images}"]["score"] for one in runs]
     ways: dict[str, Any] = {}
     for way in WAYS:
-        curves = [_curve(one["rounds"], way, goal) for one, goal in zip(runs, full, strict=True)]
-        if max((len(curve) for curve in curves), default=0) < 2:
+        curves = [_curve(one["rounds"], way) for one in runs]
+        if max(len(curve) for curve in curves) < 2:
             continue  # nobody asked for it
-        needed = [_needed(curve, goal, images) / images for curve, goal in zip(curves, full, strict=True) if curve]
-        by_seed = [{str(count): score for count, score in curve} for curve in curves if curve]
-        ways[way] = {"share_needed": round(float(np.mean(needed)), 3), "by_seed": [round(share, 3) for share in needed], "miou_by_labels": by_seed}
+        ended = [_ended(one["rounds"], way, curve, goal) for one, curve, goal in zip(runs, curves, full, strict=True)]
+        needed = [_needed(curve, goal, images) / images for curve, goal, done in zip(curves, full, ended, strict=True) if done]
+        ways[way] = {
+            "share_needed": round(float(np.mean(needed)), 3) if needed else None,
+            "by_seed": [round(share, 3) for share in needed],
+            "miou_by_labels": [{str(count): score for count, score in curve} for curve in curves],
+        }
     return {"images": images, "seeds": len(runs), "miou_of_all_labels": round(float(np.mean(full)), 3), "by_seed": full, "ways": ways}
 
 
-def _curve(rounds: dict[str, Any], way: str, full: float) -> list[tuple[int, float]]:
-    """Labels and scores of one way, from the common start on; nothing where it has not come to its end."""
+def _curve(rounds: dict[str, Any], way: str) -> list[tuple[int, float]]:
+    """Labels and scores of one way, from the common start on."""
     start = [(int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.startswith("start: ")]
-    found = sorted((int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.rpartition(":")[0] == way)
-    curve = [*start, *found]
-    last = f"{way}: {curve[-1][0]}"
-    ended = max(score for _, score in curve) >= WANTED * full or (last in rounds and not rounds[last]["new"])
-    return curve if ended else []
+    found = [(int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.rpartition(":")[0] == way]
+    return [*start, *sorted(found)]
+
+
+def _ended(rounds: dict[str, Any], way: str, curve: list[tuple[int, float]], full: float) -> bool:
+    """Whether a way has reached its goal, or has no further round."""
+    last = rounds.get(f"{way}: {curve[-1][0]}")
+    return max(score for _, score in curve) >= WANTED * full or (last is not None and not last["new"])
 
 
 def _needed(curve: list[tuple[int, float]], full: float, images: int) -> float:
