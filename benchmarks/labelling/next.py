@@ -245,7 +245,7 @@ def told(work: Path) -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(work.glob("*.json")):
         one = mapping(file)
-        if any(_curve(one["rounds"], way) for way in WAYS):
+        if any(place.startswith("start: ") for place in one["rounds"]):
             runs.setdefault(one["pool"], []).append(one)
     return {name: _summary(some) for name, some in runs.items()}
 
@@ -256,18 +256,29 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     ways: dict[str, Any] = {}
     for way in WAYS:
         curves = [_curve(one["rounds"], way) for one in runs]
-        needed = [_needed(curve, goal, images) / images for curve, goal in zip(curves, full, strict=True) if curve]
-        if needed:
-            by_seed = [{str(count): score for count, score in curve} for curve in curves if curve]
-            ways[way] = {"share_needed": round(float(np.mean(needed)), 3), "by_seed": [round(share, 3) for share in needed], "miou_by_labels": by_seed}
+        if max(len(curve) for curve in curves) < 2:
+            continue  # nobody asked for it
+        ended = [_ended(one["rounds"], way, curve, goal) for one, curve, goal in zip(runs, curves, full, strict=True)]
+        needed = [_needed(curve, goal, images) / images for curve, goal, done in zip(curves, full, ended, strict=True) if done]
+        ways[way] = {
+            "share_needed": round(float(np.mean(needed)), 3) if needed else None,
+            "by_seed": [round(share, 3) for share in needed],
+            "miou_by_labels": [{str(count): score for count, score in curve} for curve in curves],
+        }
     return {"images": images, "seeds": len(runs), "miou_of_all_labels": round(float(np.mean(full)), 3), "by_seed": full, "ways": ways}
 
 
 def _curve(rounds: dict[str, Any], way: str) -> list[tuple[int, float]]:
-    """Labels and scores of one way, from the common start on; nothing where it was not followed up."""
-    found = sorted((int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.rpartition(":")[0] == way)
+    """Labels and scores of one way, from the common start on."""
     start = [(int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.startswith("start: ")]
-    return [*start, *found] if found else []
+    found = [(int(place.rpartition(" ")[2]), done["score"]) for place, done in rounds.items() if place.rpartition(":")[0] == way]
+    return [*start, *sorted(found)]
+
+
+def _ended(rounds: dict[str, Any], way: str, curve: list[tuple[int, float]], full: float) -> bool:
+    """Whether a way has reached its goal, or has no further round."""
+    last = rounds.get(f"{way}: {curve[-1][0]}")
+    return max(score for _, score in curve) >= WANTED * full or (last is not None and not last["new"])
 
 
 def _needed(curve: list[tuple[int, float]], full: float, images: int) -> float:
