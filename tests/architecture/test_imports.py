@@ -18,6 +18,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     "signals": -2,
     "threads": -2,
+    "forks": -2,
     "errors": -1,
     "choices": 0,
     "environment": 0,
@@ -75,9 +76,9 @@ HEAVY = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "ti
 KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.py")
 
 LIGHT = (
-    "card", "choices", "cli", "comparison", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "history", "inference", "init",
-    "inspection", "labelling", "layout", "leaderboard", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress", "promotion", "provenance",
-    "recipes", "registry", "sentences", "settings", "signals", "status", "suspects", "threads", "tracking", "written",
+    "card", "choices", "cli", "comparison", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "forks", "history",
+    "inference", "init", "inspection", "labelling", "layout", "leaderboard", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress",
+    "promotion", "provenance", "recipes", "registry", "sentences", "settings", "signals", "status", "suspects", "threads", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 
