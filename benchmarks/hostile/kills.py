@@ -5,7 +5,7 @@
 One kill in each stage of a tiny line with two models makes a round; after its kills a round is run to its end and compared with an undisturbed control:
 tensors, history, metrics, runs in the logbook and registered versions, to the last digit. A kill is SIGKILL, SIGTERM or SIGINT to everybody (a closed
 terminal, a stopped job), to the stage alone (the system is out of memory) or to `dvc` alone, whose stage then lives on.
-Counted as well: tracebacks of Segline that a signal left on the screen, and unfinished files at the end. Needs Linux; writes `kills.json` beside this file.
+Counted as well: tracebacks of Segline that a signal left on the screen, unfinished files at the end, and locks that DVC itself left half-written. Needs Linux; writes `kills.json` beside this file.
 
 Each round draws its kills by the seed and its number. With `--folder` what is finished stays there, and the same command goes on after the last whole
 round; no round begins when `--minutes` are over.
@@ -215,8 +215,10 @@ def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: ra
     """
     kills = []
     for stage in stages:
+        mended = _mend_lock(root)
         line = Line(root)
         kill: dict[str, Any] = {"stage": stage, "signal": draw.choice(SIGNALS).name, "victim": draw.choice(VICTIMS), "after": round(draw.random(), 3)}
+        kill["mended"] = mended
         running = line.begins(STAGES[STAGES.index(stage) :])
         hit = running is not None
         if running is not None:
@@ -228,10 +230,24 @@ def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: ra
             kill | {"hit": hit, "traceback": "Traceback (most recent call last)" in line.text() and kill["signal"] != "SIGKILL", "said": line.text()[-600:]}
         )
         print(json.dumps({name: value for name, value in kills[-1].items() if name != "said"}), flush=True)
+    kills[-1]["mended"] |= _mend_lock(root)
     line = Line(root)
     if line.ended():
         kills.append({"stage": "the end", "failed": line.text()[-3000:]})
     return kills
+
+
+def _mend_lock(root: Path) -> bool:
+    """What README says of a `dvc` that was killed while it wrote its own lock: the file is deleted. False where it can be read."""
+    lock = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(lock.read_text())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        lock.unlink()
+        return True
+    return False
 
 
 def planned(kills: int, seed: int) -> list[tuple[list[str], random.Random]]:
@@ -296,6 +312,7 @@ def main() -> None:
         "rounds": len(rounds),
         "kills": len(done),
         "missed": len(kills) - len(done),
+        "locks_of_dvc_mended": sum(kill["mended"] for kill in kills),
         "by_stage": dict(Counter(kill["stage"] for kill in done)),
         "by_signal": dict(Counter(kill["signal"] for kill in done)),
         "by_victim": dict(Counter(kill["victim"] for kill in done)),
