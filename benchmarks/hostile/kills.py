@@ -5,7 +5,8 @@
 One kill in each stage of a tiny line with two models makes a round; after its kills a round is run to its end and compared with an undisturbed control:
 tensors, history, metrics, runs in the logbook and registered versions, to the last digit. A kill is SIGKILL, SIGTERM or SIGINT to everybody (a closed
 terminal, a stopped job), to the stage alone (the system is out of memory) or to `dvc` alone, whose stage then lives on.
-Counted as well: tracebacks of Segline that a signal left on the screen, unfinished files at the end, and locks that DVC itself left half-written. Needs Linux; writes `kills.json` beside this file.
+Counted as well: tracebacks of Segline that a signal left on the screen, unfinished files at the end, and locks that DVC itself left half-written. Needs
+Linux; writes `kills.json` beside this file.
 
 Each round draws its kills by the seed and its number. With `--folder` what is finished stays there, and the same command goes on after the last whole
 round; no round begins when `--minutes` are over.
