@@ -10,6 +10,7 @@ This file is the client and the server as well, so it imports nothing but the st
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -25,7 +26,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 # Not onnxruntime: it starts a thread of its own, which a fork lacks and waits for at its end.
 LIBRARIES = (
@@ -125,13 +126,28 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace", buffering=1, closefd=False)
 
 
-def main_of(arguments: list[str]) -> None:
-    """As `python <script> …` does it."""
+def run(arguments: list[str]) -> NoReturn:
+    """As `python <script> …` does it, but for the modules, which are not taken apart at the end: some complain of what others imported."""
     sys.argv = arguments
     sys.path[0] = str(Path(arguments[0]).resolve().parent)
     if "PYTHONPATH" in os.environ:
         sys.path[1:1] = [path for path in os.environ["PYTHONPATH"].split(os.pathsep) if path]
-    runpy.run_path(arguments[0], run_name="__main__")
+    code: Any = 0
+    try:
+        runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as ended:
+        code = ended.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def ask(address: str, arguments: list[str]) -> int:
@@ -178,7 +194,7 @@ if __name__ == "__main__":
         gc.freeze()  # else each fork would copy all pages as it looks for garbage
         wanted = serve(socket.socket(fileno=int(sys.argv[2])))
         if wanted is not None:
-            main_of(wanted)
+            run(wanted)
     else:
         is_script = len(sys.argv) > 2 and sys.argv[2].endswith(".py")
         if not is_script:

@@ -331,7 +331,8 @@ def test_large_images_go_from_one_process_to_another_in_files(tmp_path, monkeypa
     monkeypatch.setattr(writer, "_taken", lambda content: taken.append(isinstance(content, Path)) or original(content))
     prepared(root, tmp_path / "2", processes=2, **keys)
     assert any(taken) and files(tmp_path / "1" / "prepared") == files(tmp_path / "2" / "prepared")
-    assert sorted(file.name for file in (tmp_path / "2" / "prepared").iterdir()) == ["check.json", "dataset.json", "leaks.json", "test", "train", "val"]
+    wanted = ["check.json", "dataset.json", "extents.json", "leaks.json", "test", "train", "val"]
+    assert sorted(file.name for file in (tmp_path / "2" / "prepared").iterdir()) == wanted
 
 
 def test_deep_images_have_the_same_statistics_by_any_number_of_processes(tmp_path):

@@ -1,4 +1,4 @@
-"""`benchmarks/table`: shares of the training images, lists, and the table of what is kept; `tests/e2e/test_table_benchmark.py` trains."""
+"""`benchmarks/table`: shares of the training images, lists, and the table of what is kept; `tests/e2e/test_table_run.py` trains."""
 
 from __future__ import annotations
 

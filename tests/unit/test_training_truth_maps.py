@@ -334,6 +334,6 @@ def test_data_without_objects_is_told(data: Any) -> None:
     from types import SimpleNamespace
 
     settings = factories.settings("unet", loss={"focal": {"border": {"of": "instances"}}})
-    bare: Any = SimpleNamespace(info=replace(data.info, truths=("index",)))
+    bare: Any = SimpleNamespace(folder=data.folder, info=replace(data.info, truths=("index",)))
     with pytest.raises(ParametersError, match=r"models\.cells\.loss\.focal\.border\.of is instances, .* has no object masks; set it to components"):
         factories.plans("cells", settings, bare)
