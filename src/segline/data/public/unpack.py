@@ -26,6 +26,7 @@ from segline.errors import DataError
 _BLOCK = 1 << 20
 _LEFT_BY_MACS = "__MACOSX"
 _TARS = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".tbz2", ".txz")
+_COMPRESSED = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz"}
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile, NotImplementedError, UnicodeError, KeyError)
 """What reading ends in when an archive is damaged, or is not what its name says."""
 
@@ -61,7 +62,7 @@ def unpack(archive: Path, target: Path, *, only: str = "", most_bytes: int, most
     with _damage_told(archive):
         if _is_zip(archive):
             _unzip(archive, target, only, seen)
-        elif tarfile.is_tarfile(archive):
+        elif _is_tar(archive):
             _untar(archive, target, only, seen)
         elif archive.suffix == ".gz":
             with gzip.open(archive) as source:
@@ -85,7 +86,19 @@ def size_unpacked(archive: Path) -> int | None:
 
 def _is_zip(archive: Path) -> bool:
     """A tar whose last member is a zip looks like one from behind; then its name counts."""
-    return zipfile.is_zipfile(archive) and not (archive.suffix in _TARS and tarfile.is_tarfile(archive))
+    return zipfile.is_zipfile(archive) and not (archive.suffix in _TARS and _is_tar(archive))
+
+
+def _is_tar(archive: Path) -> bool:
+    """What is compressed is no bare tar, though one file in some hundreds has the sum of a bare tar's header by chance."""
+    with archive.open("rb") as source:
+        begin = source.read(6)
+    compressed = next((mode for magic, mode in _COMPRESSED.items() if begin.startswith(magic)), "")
+    try:
+        with tarfile.open(archive, f"r:{compressed}"):  # type: ignore[call-overload]  # of no literal
+            return True
+    except tarfile.TarError:
+        return False
 
 
 @contextmanager
