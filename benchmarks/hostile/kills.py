@@ -212,7 +212,7 @@ def control(root: Path) -> dict[str, Any]:
 def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: random.Random) -> list[dict[str, Any]]:
     """Kill the line in each of the stages, in the line's order, then run it to its end.
 
-    What outlived the kill before may have done a stage meanwhile; then the kill is in the next that runs.
+    What outlived the kill before may have done a stage meanwhile, and a stage may end before it is killed; then the kill is in the next that runs.
     """
     kills = []
     for stage in stages:
@@ -220,12 +220,11 @@ def disturbed(root: Path, stages: list[str], seconds: dict[str, float], draw: ra
         line = Line(root)
         kill: dict[str, Any] = {"stage": stage, "signal": draw.choice(SIGNALS).name, "victim": draw.choice(VICTIMS), "after": round(draw.random(), 3)}
         kill["mended"] = mended
-        running = line.begins(STAGES[STAGES.index(stage) :])
-        hit = running is not None
-        if running is not None:
-            kill["stage"] = running
+        hit, left = False, STAGES[STAGES.index(stage) :]
+        while not hit and (running := line.begins(left)) is not None:
             time.sleep(kill["after"] * seconds[running])
             hit = line.kill(signal.Signals[kill["signal"]], kill["victim"], running)
+            kill["stage"], left = running, STAGES[STAGES.index(running) + 1 :]
         line.ended(at_most=15.0 if hit else PATIENCE_S)
         kills.append(
             kill | {"hit": hit, "traceback": "Traceback (most recent call last)" in line.text() and kill["signal"] != "SIGKILL", "said": line.text()[-600:]}
