@@ -38,8 +38,7 @@ def main(parameters: Path, mirror: str | None = None) -> None:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         cloned = commit(clone)
         write_parameters(parameters, clone / "params.yaml", mirror)
-        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        environment = environment_of(clone)
         stages = repro(clone, environment)
         start = time.monotonic()
         again = subprocess.run(["dvc", "repro"], cwd=clone, env=environment, capture_output=True, text=True, check=True)
@@ -55,6 +54,14 @@ def main(parameters: Path, mirror: str | None = None) -> None:
             "models": {model.name: model_of(model) for model in sorted((clone / "models").iterdir()) if model.is_dir()},
         }
     results.write(ROOT / "benchmarks" / f"line-{name}.json", result)
+
+
+def environment_of(clone: Path) -> dict[str, str]:
+    """In which the stages run: without what the caller's shell says about servers and threads, since that would be measured, too."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "OMP_NUM_THREADS")}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    environment["PYTHONPATH"] = str(clone / "src")
+    return environment
 
 
 def write_parameters(source: Path, target: Path, mirror: str | None) -> None:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -25,6 +23,7 @@ from typing import Any
 
 import line
 import results
+from clone import Clone
 from ruamel.yaml import YAML
 
 from segline.models import catalog as architectures
@@ -74,20 +73,17 @@ def run(parameters: Path, variant: str, work: Path, *, mirror: str | None, tiny:
     clone, timed = folder / "clone", folder / "seconds.json"
     if not clone.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        Clone(clone).make()
         line.write_parameters(parameters, clone / "params.yaml", mirror)
         values = load(clone / "params.yaml")
         values = automatic(values) if variant == AUTO else values
         YAML().dump(smallest(values) if tiny else values, clone / "params.yaml")
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    environment["PYTHONPATH"] = str(clone / "src")
     before: Counter[str] = Counter(json.loads(timed.read_text())) if timed.is_file() else Counter()
 
     def keep(stages: Mapping[str, float]) -> None:
         timed.write_text(json.dumps(before + Counter(stages)))
 
-    stages = before + Counter(line.repro(clone, environment, keep))
+    stages = before + Counter(line.repro(clone, line.environment_of(clone), keep))
     models = sorted(path for path in (clone / "models").iterdir() if (path / "metrics.json").is_file())
     return {
         "commit": commit(clone),
@@ -125,12 +121,10 @@ def main() -> None:
     work = given.work / "tiny" if given.tiny else given.work
     found = {variant: run(given.parameters, variant, work, mirror=given.mirror, tiny=given.tiny) for variant in (WRITTEN, AUTO)}
     print(table(found))
-    if given.tiny:
-        return
-    target = results.beside(__file__)
-    before = json.loads(target.read_text()).get("sets", {}) if target.is_file() else {}
-    results.write(target, {"sets": before | {given.parameters.stem: {**results.surroundings(), **found}}})
-    print(table(found))
+    if not given.tiny:
+        target = results.beside(__file__)
+        before = json.loads(target.read_text()).get("sets", {}) if target.is_file() else {}
+        results.write(target, {"sets": before | {given.parameters.stem: {**results.surroundings(), **found}}})
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import results
-from training import trained
+from training import small_unet, trained
 
 from segline.data import shapes
 from segline.data.images import png
@@ -52,16 +52,7 @@ from segline_runtime.specification import ClassInfo, Geometry, Specification
 
 WANTED = 0.95
 STEPS, BATCH = 500, 8
-SETTINGS: dict[str, Any] = {
-    "arch": "resenc_unet",
-    "widths": [12, 24, 48, 64],
-    "blocks": [1, 1, 1, 1],
-    "norm": "batch",
-    "deep_supervision": False,
-    "loss": {"cross_entropy": 1.0, "dice": 1.0},
-    "augment": [{"HorizontalFlip": {"p": 0.5}}],
-    "train": {"epochs": 1, "batch_size": BATCH, "lr": 0.005, "warmup": 0.2, "precision": "bf16"},
-}
+SETTINGS = small_unet([12, 24, 48, 64], [{"HorizontalFlip": {"p": 0.5}}], {"epochs": 1, "batch_size": BATCH, "lr": 0.005, "warmup": 0.2})
 WAYS: dict[str, tuple[str | None, bool]] = {
     "random": (None, False),
     "entropy": ("entropy", False),

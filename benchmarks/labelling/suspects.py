@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import results
 from suspects import SEED, SHARE, generate, judged, plant
-from training import trained
+from training import small_unet, trained
 
 from segline.data import shapes
 from segline.data.formats import catalog
@@ -37,17 +36,8 @@ from segline_runtime.specification import ClassInfo, Geometry, Specification
 
 IMAGES, SCORED, SIZE = 400, 60, (96, 128)
 OPSET = 18
-SETTINGS: dict[str, Any] = {
-    "arch": "resenc_unet",
-    "widths": [16, 32, 64, 96],
-    "blocks": [1, 1, 1, 1],
-    "norm": "batch",
-    "deep_supervision": False,
-    "input": {"size": list(SIZE)},
-    "loss": {"cross_entropy": 1.0, "dice": 1.0},
-    "augment": [{"HorizontalFlip": {"p": 0.5}}, {"Rotate": {"limit": [180, 180], "p": 0.5}}],
-    "train": {"batch_size": 8, "lr": 0.004, "warmup": 1, "precision": "bf16"},
-}
+AUGMENT = [{"HorizontalFlip": {"p": 0.5}}, {"Rotate": {"limit": [180, 180], "p": 0.5}}]
+SETTINGS = {**small_unet([16, 32, 64, 96], AUGMENT, {"batch_size": 8, "lr": 0.004, "warmup": 1}), "input": {"size": list(SIZE)}}
 CLASSES = tuple(ClassInfo(i, word, (60 * i, 90, 30), i > 0) for i, word in enumerate((BACKGROUND, *shapes.CLASSES)))
 
 

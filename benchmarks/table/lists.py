@@ -91,6 +91,10 @@ class Row:
     def name(self) -> str:
         return f"{self.data}-{self.model}-{percent(self.share)}"
 
+    def told(self) -> dict[str, Any]:
+        """What stands with its result."""
+        return {"settings": self.settings, "data": self.data, "architecture": self.architecture, "start": self.start, "share": self.share}
+
 
 @dataclass(frozen=True)
 class Asked:

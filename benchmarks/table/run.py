@@ -180,11 +180,7 @@ def _measured(place: Clone, row: Row) -> dict[str, Any]:
     training = pages.training_of(folder)
     around = {key: value for key, value in results.surroundings().items() if key != "commit"}
     return {
-        "settings": row.settings,
-        "data": row.data,
-        "architecture": row.architecture,
-        "start": row.start,
-        "share": row.share,
+        **row.told(),
         "images_trained_on": PreparedDataset(Checkout(place.folder).prepared).info.counts["train"],
         **{key: value for key, value in asdict(standing(folder)).items() if key not in ("model", "dataset", "lacking")},
         **training,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from segline.data.extents import Extents
 from segline.data.formats.base import SourceObject
 from segline.data.statistics import Measured, Statistics
 from segline.data.store import Instances, PreparedDataset, Truth
@@ -44,7 +45,7 @@ def write(source: PreparedDataset, share: float, seed: int, target: Path) -> Non
     if len(positions) < LEAST:
         raise DataError(f"{share:g} of {len(train)} training images of '{info.name}' is {len(positions)}; {LEAST} are needed. Name a larger share.")
     names = train.names()
-    statistics = Statistics(len(info.classes))
+    statistics, extents = Statistics(len(info.classes)), Extents()
     with whole(target) as folder:
         folder.mkdir()
         for split in ("val", "test"):
@@ -56,11 +57,13 @@ def write(source: PreparedDataset, share: float, seed: int, target: Path) -> Non
                 statistics.add(Measured.of(sample.image, sample.mask))
                 size = (sample.image.shape[0], sample.image.shape[1])
                 file = Path(names[position])
-                objects = () if sample.instances is None else _objects(sample.instances)
+                objects = [] if sample.instances is None else _objects(sample.instances)
+                extents.merge(Extents.of(size, sample.mask, [(one.box[3], one.box[2]) for one in objects if one.box is not None and not one.crowd]))
                 writer.add(file.stem, file.suffix, train.content(position), size, sample.mask, objects)
             digest = writer.finish()
         finally:
             writer.close()
+        extents.write(folder)
         mean, std = statistics.mean_and_std(info.image)
         reduced = replace(
             info,

@@ -59,6 +59,12 @@ def version_of(values: dict[str, Any], key: str = "version", default: int | None
     return version
 
 
+def refuse_later(file: Path, version: int, latest: int, kind: type[SeglineError]) -> None:
+    """Raises `kind` where a file's version is none that this Segline knows, and says what to do."""
+    if version > latest:
+        raise kind(f"{file} was written by a later Segline (version {version}, this one reads up to {latest}); update Segline.")
+
+
 def well_typed(value: T, *, without: Collection[str] = ()) -> T:
     """A dataclass made of what JSON held, when each of its fields is of its declared type and every number is finite. Raises ValueError.
 

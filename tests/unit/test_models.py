@@ -25,6 +25,7 @@ from torch import nn
 from segline.data.store import Instances, Sample
 from segline.errors import ModelError
 from segline.models import catalog, encoders
+from segline.models.imagenet import IMAGENET_STATISTICS
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
 from segline.tasks import catalog as tasks
@@ -148,7 +149,7 @@ class TestStatistics:
         assert encoders.smp_statistics("tu-tf_efficientnet_lite0", "imagenet") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
     def test_a_file_is_taken_for_imagenets_and_none_for_nothing(self) -> None:
-        assert encoders.smp_statistics("resnet18", "/some/file.pth") == encoders.IMAGENET_STATISTICS
+        assert encoders.smp_statistics("resnet18", "/some/file.pth") == IMAGENET_STATISTICS
         assert encoders.smp_statistics("resnet18", "none") is None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hostile import campaign_of
 
+from segline.data.extents import read as read_extents
 from segline.data.store import PreparedDataset, Split
 from segline.errors import DataError, ParametersError
 from segline.models import catalog
@@ -77,6 +78,10 @@ def test_a_share_is_prepared_data_of_its_own(benchmark_modules: dict[str, Module
     assert list(half.info.class_pixels) == [int((masks == label).sum()) for label in range(len(half.info.classes))]
     values = np.concatenate([sample.image.reshape(-1, 3) for sample in part]) / 255
     assert half.info.mean == pytest.approx(values.mean(axis=0), abs=1e-5) and half.info.std == pytest.approx(values.std(axis=0), abs=1e-5)
+    extents = read_extents(tmp_path / "half")
+    assert extents is not None and extents.longer.count == len(part)
+    assert extents.object_sides.count == half.info.instance_counts["train"]
+    assert [extents.class_pixels[label] for label in range(len(half.info.classes))] == list(half.info.class_pixels)
     assert half.info.split_hashes["train"] != source.info.split_hashes["train"]
     assert _names(half.split(half.info.scored, truths)) == _names(source.split(source.info.scored, truths))
     with pytest.raises(DataError, match=r"0\.01 of 9 training images of 'squares' is 1; 2 are needed\. Name a larger share\."):
@@ -192,11 +197,7 @@ def test_what_is_kept_becomes_a_table_and_a_page(benchmark_modules: dict[str, Mo
 def _found(row: Any, place: int) -> dict[str, Any]:
     value = round(0.4 + 0.01 * place, 3)
     return {
-        "settings": row.settings,
-        "data": row.data,
-        "architecture": row.architecture,
-        "start": row.start,
-        "share": row.share,
+        **row.told(),
         "images_trained_on": round(20 * row.share),
         "metric": "miou",
         "value": value,

@@ -56,13 +56,12 @@ class Contents:
             with written.reading(file, DataError, AGAIN):
                 values = written.mapping(file)
                 version = written.version_of(values)
+                written.refuse_later(file, version, SPLIT_VERSION, DataError)
                 if version == SPLIT_VERSION:
                     return _listed(values)
         except FileNotFoundError:
             raise DataError(f"{self.folder} holds no prepared images; {AGAIN}.") from None
-        if version < SPLIT_VERSION:
-            raise DataError(f"{file} was written by an earlier Segline; {AGAIN}.")
-        raise DataError(f"{file} was written by a later Segline (version {version}, this one reads up to {SPLIT_VERSION}); update Segline.")
+        raise DataError(f"{file} was written by an earlier Segline; {AGAIN}.")
 
     def pack(self, kind: str) -> Pack:
         """The rows of a kind."""

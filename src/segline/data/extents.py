@@ -125,8 +125,7 @@ def read(prepared: Path) -> Extents | None:
     try:
         with written.reading(file, DataError, "run `dvc repro -f prepare` to write it anew"):
             values: dict[str, Any] = written.mapping(file)
-            if written.version_of(values) > VERSION:
-                raise DataError(f"{file} was written by a later Segline (version {values['version']}, this one reads up to {VERSION}); update Segline.")
+            written.refuse_later(file, written.version_of(values), VERSION, DataError)
             found = Extents()
             for name, counter in found._named().items():
                 counter.update({_bin(key): _number(number) for key, number in values[name].items()})

@@ -59,8 +59,7 @@ class Manifest:
             with written.reading(raw / MANIFEST, DataError, "run `dvc repro -f download` to write it anew"):
                 values = written.mapping(raw / MANIFEST)
                 version = written.version_of(values, default=1)
-                if version > VERSION:
-                    raise DataError(f"{raw / MANIFEST} was written by a later Segline (version {version}, this one reads up to {VERSION}); update Segline.")
+                written.refuse_later(raw / MANIFEST, version, VERSION, DataError)
                 source = values["source" if version > 1 else "dataset"]
                 return written.well_typed(cls(source, values["format"], _entries(values["files"]), values["fingerprint"]))
         except FileNotFoundError:

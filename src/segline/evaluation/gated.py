@@ -29,17 +29,16 @@ def asked(chosen: str | Sequence[str], task_names: Iterable[str]) -> tuple[str, 
 
 def details(key: str, task: str) -> tuple[Detail, ...]:
     """What is to be counted beside what always is, so that there is a figure `key`."""
-    word = _word(key, figures_of(task))
+    word = word_of(key, task)
     return () if word is None else wanted([catalog.get(word)])
 
 
 def problems(gates: Gates, task: str, asked_for: Sequence[str]) -> Iterator[str]:
     """What is wrong with the gates of a model of this task, each behind the key below `promote.<model>`; asked_for: see `asked`."""
     key = gates.metric or tasks.get(task).metric
-    known = figures_of(task)
-    word = _word(key, known)
+    word = word_of(key, task)
     if word is None:
-        words = [figure for figure in known if "/" not in figure]
+        words = [figure for figure in figures_of(task) if "/" not in figure]
         near = next((figure for figure in words if figure.lower() == key.lower()), None)
         yield f"metric: a model of the task {task} has no figure '{key[:80]}'. " + (f"Did you mean {near}?" if near else hint(key, words))
         return
@@ -51,6 +50,15 @@ def problems(gates: Gates, task: str, asked_for: Sequence[str]) -> Iterator[str]
         yield f"at_least: of {key} less is better. Write `at_most: {gates.at_least:g}`."
     if not less and gates.at_most is not None:
         yield f"at_most: of {key} more is better. Write `at_least: {gates.at_most:g}`."
+
+
+def word_of(key: str, task: str) -> str | None:
+    """The metric of a figure, that of one class (`<figure>/<class>`) among them; None where a model of this task has none such."""
+    known = figures_of(task)
+    if key in known:
+        return known[key]
+    kind, per_class, _ = key.partition("/")
+    return next((word for figure, word in known.items() if figure.startswith(f"{kind}/")), None) if per_class else None
 
 
 @cache
@@ -82,11 +90,3 @@ def figures_of(task: str) -> Mapping[str, str]:
         for figure in metric.figures(counts, classes):
             found.setdefault(figure, word)
     return MappingProxyType(found)
-
-
-def _word(key: str, known: Mapping[str, str]) -> str | None:
-    """The metric of a figure, that of one class (`<figure>/<class>`) among them; None where there is none."""
-    if key in known:
-        return known[key]
-    kind, per_class, _ = key.partition("/")
-    return next((word for figure, word in known.items() if figure.startswith(f"{kind}/")), None) if per_class else None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,7 @@ from segline.labelling.source import Labelled, read
 from segline.labelling.spread import Order, by_worth, descriptor, spread
 from segline.progress import progress as told
 from segline.tasks import catalog as tasks
-from segline.tasks.hesitation import Hesitate
-from segline_runtime.predictions import Prediction
 from segline_runtime.predictor import Predictor
-from segline_runtime.specification import ClassInfo
 
 _LIKE = 0.5
 """Distance below which two images are told to be alike."""
@@ -64,7 +60,7 @@ def rank(predictor: Predictor, files: Mapping[Path, str], *, score: Score, known
     Raises DataError where every image is labelled or unreadable, ParametersError where the model's task cannot say what it is undecided about.
     """
     specification = predictor.specification
-    look = Looker(lambda image: predictor(image, probabilities=True), tasks.hesitate(specification.task), specification.classes, score)
+    hesitate = tasks.hesitate(specification.task)
     seen: list[Seen] = []
     places: list[tuple[Path, str]] = []
     unreadable: list[str] = []
@@ -76,7 +72,9 @@ def rank(predictor: Predictor, files: Mapping[Path, str], *, score: Score, known
                 unreadable.append(" ".join(error.problems))
             else:
                 if image is not None:
-                    seen.append(look(image.pixels))
+                    prediction = predictor(image.pixels, probabilities=True)
+                    found = hesitate(prediction, score.measure, specification.classes)
+                    seen.append(Seen(found.doubt, found.amount, found.why, descriptor(fingerprint(image.pixels))))
                     places.append((file, name))
             advance(1)
     there = len(files) - len(seen) - len(unreadable)
@@ -91,20 +89,6 @@ def rank(predictor: Predictor, files: Mapping[Path, str], *, score: Score, known
             why += f"; it is like {brief(places[like][1]) if like >= 0 else 'an image that is labelled'}"
         choices.append(Choice(file, name, float(worth[number]), newness, why))
     return Ranking(tuple(choices), min(first, len(choices)) if apart else 0, there, tuple(unreadable))
-
-
-@dataclass(frozen=True)
-class Looker:
-    """An image → what is remembered of it. predict: with class probabilities, where the task has them."""
-
-    predict: Callable[[NDArray[Any]], Prediction]
-    hesitate: Hesitate
-    classes: Sequence[ClassInfo]
-    score: Score
-
-    def __call__(self, image: NDArray[Any]) -> Seen:
-        found = self.hesitate(self.predict(image), self.score.measure, self.classes)
-        return Seen(found.doubt, found.amount, found.why, descriptor(fingerprint(image)))
 
 
 def ordered(seen: Sequence[Seen], *, score: Score, known: Labelled, apart: bool, first: int) -> tuple[NDArray[np.float64], Order]:

@@ -11,16 +11,12 @@ from torch import Tensor, nn
 from segline.choices import hint
 from segline.errors import ModelError
 from segline.layout import expanded
+from segline.models.imagenet import IMAGENET_STATISTICS, Statistics
 from segline.sentences import no_weights
 from segline_runtime.errors import reason
 
 IMAGENET = "imagenet"
 NONE = "none"
-
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation per channel, of values scaled to 0…1."""
-
-IMAGENET_STATISTICS: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 _TIMM = "tu-"
 _MOST_TOLD = 200

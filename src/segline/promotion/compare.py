@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from segline import registry
 from segline.errors import RegistryError
+from segline.evaluation import gated
 from segline.metrics import catalog
 from segline.metrics.base import Counts, Metric
 from segline.metrics.intervals import Resampling
@@ -83,15 +84,13 @@ def _metric(candidate: Contender, key: str, classes: Sequence[ClassInfo]) -> tup
     """The metric that has a figure of this key, and whether less of it is better; None where nothing was counted."""
     if isinstance(candidate.counts, str):
         return None, False
+    word = gated.word_of(key, candidate.version.task)
+    if word is not None and key in catalog.get(word).figures(candidate.counts, classes):
+        return catalog.get(word), word in catalog.LESS_IS_BETTER
     there: list[str] = []
-    for word in catalog.METRICS:
-        metric = catalog.get(word)
-        if metric.counts != candidate.counts.kind:
-            continue
-        figures = metric.figures(candidate.counts, classes)
-        if key in figures:
-            return metric, word in catalog.LESS_IS_BETTER
-        there += figures
+    for metric in map(catalog.get, catalog.METRICS):
+        if metric.counts == candidate.counts.kind:
+            there += metric.figures(candidate.counts, classes)
     model = candidate.version.name.partition("-")[2]
     raise RegistryError(f"There is no figure '{key}' to decide by; there are {', '.join(there)}. Correct promote.{model}.metric.")
 

@@ -32,8 +32,7 @@ class Receipt:
         try:
             with written.reading(file, ModelError, f"run `dvc repro -f -s register@{file.parent.name}` to write it anew"):
                 values = written.mapping(file)
-                if written.version_of(values, "format", FORMAT) > FORMAT:
-                    raise ModelError(f"{file} was written by a later Segline (its format is {values['format']}, this one reads {FORMAT}); update Segline.")
+                written.refuse_later(file, written.version_of(values, "format", FORMAT), FORMAT, ModelError)
                 return written.well_typed(cls(**values))
         except FileNotFoundError:
             return None

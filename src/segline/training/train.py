@@ -16,7 +16,7 @@ from segline.errors import DataError, ModelError
 from segline.files import whole, write_json
 from segline.layout import ModelFolder
 from segline.models import catalog as architectures
-from segline.models.encoders import IMAGENET_STATISTICS
+from segline.models.imagenet import IMAGENET_STATISTICS
 from segline.plan.plans import ComposePlan, Part, TrainPlan
 from segline.tasks import catalog as tasks
 from segline.training import resume

@@ -19,8 +19,7 @@ def leaked_images(prepared: Path, split: str) -> frozenset[str]:
     try:
         with written.reading(file, DataError, "run `dvc repro -f prepare` to write it anew"):
             values: dict[str, Any] = written.mapping(file)
-            if written.version_of(values) > VERSION:
-                raise DataError(f"{file} was written by a later Segline (version {values['version']}, this one reads up to {VERSION}); update Segline.")
+            written.refuse_later(file, written.version_of(values), VERSION, DataError)
             return frozenset(str(name) for name in values["images"].get(split, ()))
     except FileNotFoundError:
         return frozenset()

@@ -27,6 +27,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
 
 from segline.models import encoders
+from segline.models.imagenet import IMAGENET_STATISTICS, Statistics
 from segline.models.maskrcnn.masks import mask_loss
 from segline.models.maskrcnn.settings import Settings
 from segline.models.norm import to_group_norm
@@ -159,9 +160,9 @@ def build(settings: Settings, *, channels: int, classes: int) -> InstanceNetwork
     return InstanceNetwork(network)
 
 
-def statistics(settings: Settings) -> encoders.Statistics | None:
+def statistics(settings: Settings) -> Statistics | None:
     """Mean and standard deviation that the encoder's weights expect: torchvision trained all of its own with ImageNet's."""
-    return None if settings.weights == encoders.NONE else encoders.IMAGENET_STATISTICS
+    return None if settings.weights == encoders.NONE else IMAGENET_STATISTICS
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torchvision.models.vgg import VGG16_BN_Weights, VGG16_Weights, make_layers
 
 from segline.errors import ModelError
 from segline.models import encoders
+from segline.models.imagenet import IMAGENET_STATISTICS, Statistics
 from segline.models.initialisation import initialise
 from segline.models.vgg.settings import VggSettings
 from segline_runtime.errors import reason
@@ -84,9 +85,9 @@ def encoder(*, channels: int, width: int, norm: bool, weights: str, dense: Dense
     return vgg
 
 
-def statistics(settings: VggSettings) -> encoders.Statistics | None:
+def statistics(settings: VggSettings) -> Statistics | None:
     """Mean and standard deviation that pre-trained weights expect."""
-    return None if settings.weights == encoders.NONE else encoders.IMAGENET_STATISTICS
+    return None if settings.weights == encoders.NONE else IMAGENET_STATISTICS
 
 
 def channels_of_stages(width: int) -> list[int]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation per channel, red first, of values scaled to 0…1: what most published weights were trained with."""
+from segline.models.imagenet import IMAGENET_STATISTICS
 
 _SHIFTED = 1.75
 """Standard deviations of ImageNet's by which the mean of a channel may lie off its own: dark X-rays do, and still show the network something it knows."""
@@ -16,8 +15,9 @@ _FLAT, _HARSH = 0.25, 2.5
 
 def unlike_photographs(mean: Sequence[float], std: Sequence[float]) -> str | None:
     """Why weights that learnt from photographs would not know images with these statistics, three channels each; None where they would."""
+    usual_mean, usual_std = IMAGENET_STATISTICS
     for channel, name in enumerate(("red", "green", "blue")):
-        usual, spread = IMAGENET[0][channel], IMAGENET[1][channel]
+        usual, spread = usual_mean[channel], usual_std[channel]
         if abs(mean[channel] - usual) > _SHIFTED * spread:
             return f"the training images' {name} is {mean[channel]:.3g} in the mean, and photographs' {usual:g}"
         if not _FLAT <= std[channel] / spread <= _HARSH:
