@@ -305,6 +305,10 @@ class TestCommand:
         write_json(folder.receipt, receipt.to_dict())
         code, out, err = segline("compare", "models:/ramps-unet@candidate", "other")
         assert code == 0 and "'ramps-unet version 1' is better by" in out, err
+        code, out, _ = segline("compare", "models:/ramps-unet@candidate", "models:/ramps-unet/1", "--json", "--metric", "boundary_iou")
+        assert code == 0 and json.loads(out)["rows"][0] | {"first": 1.0, "second": 1.0} == json.loads(out)["rows"][0], "of versions it is counted"
+        code, out, err = segline("compare", "models:/ramps-unet@candidate", "other", "--metric", "boundary_iou")
+        assert code == 2 and "other was evaluated without what boundary_iou is counted from. Add it to evaluate.metrics" in err, err
         code, out, _ = segline("compare", receipt.run_id, f"runs:/{receipt.run_id}", "--json")
         assert code == 0 and json.loads(out)["first"] == "unet (first)"
         shutil.rmtree(folder.path)

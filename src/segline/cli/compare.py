@@ -45,7 +45,7 @@ def compare(
         raise DataError(f"{picture} is a folder; give --picture the name of a file, such as {picture / 'comparison.png'}.")
     here = checkout_if_any()
     where = Surroundings(here, tracking_store, progress_wanted())
-    sides = scored(first, where), scored(second, where)
+    sides = scored(first, where, key=metric), scored(second, where, key=metric)
     report = compared(*sides, slices=_grouping(here, slices), key=metric, resampling=Resampling(resamples, level=level), some=common)
     if picture is not None:
         _draw(report, picture)

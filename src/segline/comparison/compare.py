@@ -14,6 +14,7 @@ from segline.comparison.slices import Slices
 from segline.errors import DataError
 from segline.metrics import catalog
 from segline.metrics.base import Counts, Metric
+from segline.metrics.details import wanted as read_by
 from segline.metrics.figures import figures
 from segline.metrics.intervals import Resampling
 from segline.metrics.paired import Comparison, paired
@@ -95,6 +96,11 @@ def compare(
     own = tasks.get(first.task).metric
     wanted = own if key is None else key
     metric = metric_of(wanted, both.first, first.classes)
+    lacking = [side.name for side in (first, second) if any(detail.table not in side.counts.tables for detail in read_by([metric]))]
+    if lacking:
+        raise DataError(
+            *(f"{name} was evaluated without what {wanted} is counted from. Add it to evaluate.metrics in params.yaml and run `dvc repro`." for name in lacking)
+        )
     pair = _Pair(both.first, both.second, metric, first.classes, resampling)
     rows = [pair.row("figure", "", wanted, wanted)]
     there = _defined(metric, both.first, first.classes) | _defined(metric, both.second, first.classes)

@@ -11,6 +11,7 @@ from segline.card import ModelCard
 from segline.choices import hint
 from segline.data.store import PreparedDataset
 from segline.errors import ModelError, RegistryError
+from segline.evaluation import gated
 from segline.layout import Checkout, ModelFolder, expanded
 from segline.metrics import counts_file
 from segline.metrics.base import Counts
@@ -46,15 +47,16 @@ class Surroundings:
     progress: bool = False
 
 
-def scored(word: str, where: Surroundings) -> Scored:
+def scored(word: str, where: Surroundings, *, key: str | None = None) -> Scored:
     """What `word` names: `models:/<name>@<alias>`, `models:/<name>/<version>`, `runs:/<id>` or the id alone, a model folder, or the name of one.
 
+    key: of the figure that is asked for, which may need more to be counted of a registered version than always is.
     Raises ModelError for a name that there is not and for a model that was not evaluated, RegistryError and TrackingError as the registry does.
     """
     if word.startswith("models:"):
-        return _of_version(registry.resolve(store=where.store(), uri=word), where)
+        return _of_version(registry.resolve(store=where.store(), uri=word), where, key)
     if word.startswith("runs:") or _RUN.fullmatch(word):
-        return _of_run(word, where)
+        return _of_run(word, where, key)
     path = expanded(word)
     there = [] if where.checkout is None else [folder.name for folder in model_folders(where.checkout.models)]
     if where.checkout is not None and word in there and not ModelFolder(path).card.is_file():
@@ -83,7 +85,7 @@ def of_folder(folder: ModelFolder) -> Scored:
     )
 
 
-def _of_version(version: Version, where: Surroundings) -> Scored:
+def _of_version(version: Version, where: Surroundings, key: str | None) -> Scored:
     """Its ONNX model is run on the prepared images; what it counts is kept, as promotion keeps it."""
     if where.checkout is None:
         raise RegistryError(
@@ -91,7 +93,8 @@ def _of_version(version: Version, where: Surroundings) -> Scored:
         )
     dataset = PreparedDataset(where.checkout.prepared)
     store = where.store()
-    counts = candidate_counts(store, version, dataset, where.checkout.counts, progress=where.progress)
+    details = () if key is None else gated.details(key, version.task)
+    counts = candidate_counts(store, version, dataset, where.checkout.counts, details=details, progress=where.progress)
     if isinstance(counts, str):
         sentence = counts[0].upper() + counts[1:].rstrip(".")
         raise RegistryError(f"{version.uri} cannot be compared on this data. {sentence}. Choose another version, or prepare the data that it is for.")
@@ -100,7 +103,7 @@ def _of_version(version: Version, where: Surroundings) -> Scored:
     return Scored(f"{version.name} version {version.number}", version.task, counts, dataset.info.classes, split, dataset.info.split_hashes.get(split), learnt)
 
 
-def _of_run(word: str, where: Surroundings) -> Scored:
+def _of_run(word: str, where: Surroundings, key: str | None) -> Scored:
     """The model folder of the run's key where the workspace has it, as it was evaluated; else the run's registered version."""
     matched = _RUN.fullmatch(word)
     if matched is None:
@@ -115,7 +118,7 @@ def _of_run(word: str, where: Surroundings) -> Scored:
             f"The run {matched[1]} ('{run.name}') has no registered version, and no model folder here is its own, so nothing counts what it finds. "
             "Check out its commit and run `dvc repro`, or name a registered version (`segline models`)."
         )
-    return _of_version(run.version, where)
+    return _of_version(run.version, where, key)
 
 
 def _text(value: object) -> str | None:

@@ -34,6 +34,10 @@ class Counts(Protocol):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by id."""
 
+    @property
+    def tables(self) -> Mapping[str, Any]:
+        """By name what was counted, the rows of each image (see `segline.metrics.per_image`); some on request alone (see `segline.metrics.details`)."""
+
     def __len__(self) -> int: ...
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Self:

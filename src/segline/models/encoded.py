@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from segline.losses.criterion import MAIN
 from segline.models import encoders, norm, pooling
 from segline.models.encoder_settings import EncoderSettings
+from segline.models.imagenet import Statistics
 from segline.models.semantic import SemanticNetwork
 
 AUXILIARY = "aux"
@@ -50,7 +51,7 @@ def check(settings: EncoderSettings) -> None:
     encoders.check_smp(settings.encoder, settings.weights)
 
 
-def statistics(settings: EncoderSettings) -> encoders.Statistics | None:
+def statistics(settings: EncoderSettings) -> Statistics | None:
     """Mean and standard deviation that the encoder's weights expect."""
     return encoders.smp_statistics(settings.encoder, settings.weights)
 
