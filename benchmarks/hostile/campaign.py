@@ -55,6 +55,12 @@ class Result:
         if outcome not in ALLOWED and len(self.findings) < SHOWN:
             self.findings.append({"case": name, "outcome": outcome, "text": text if len(text) < 4000 else f"{text[:2000]} … {text[-2000:]}"})
 
+    def merge(self, other: Result, kind: str) -> None:
+        """Add what cases of another kind ended in."""
+        self.outcomes += other.outcomes
+        self.findings += [{"kind": kind, **finding} for finding in other.findings]
+        self.largest_mib, self.longest_s = max(self.largest_mib, other.largest_mib), max(self.longest_s, other.longest_s)
+
 
 def campaign(cases: Iterable[Case], *, seconds: float = 20.0, mib: int = 2048) -> Result:
     """Try each case in a forked process that may take `seconds` of wall time and `mib` MiB of address space beyond this process's own."""
@@ -101,15 +107,18 @@ def _too_long(*_: object) -> None:
 
 def write(name: str, result: Result, **details: Any) -> None:
     """Write `benchmarks/hostile/<name>.json`, and print it."""
-    figures = {
-        **details,
+    results.write(Path(__file__).with_name(f"{name}.json"), {**details, **figures(result)})
+
+
+def figures(result: Result) -> dict[str, Any]:
+    """What is told of a result."""
+    return {
         "cases": result.outcomes.total(),
         "outcomes": dict(sorted(result.outcomes.items())),
         "largest_mib": round(result.largest_mib, 1),
         "longest_s": round(result.longest_s, 2),
         "findings": result.findings,
     }
-    results.write(Path(__file__).with_name(f"{name}.json"), figures)
 
 
 def _tried(case: Callable[[], object], seconds: float, mib: int) -> tuple[str, str, float, float]:

@@ -2,7 +2,7 @@
 
     python benchmarks/hostile/formats.py [cases] [--formats WORD …]
 
-Writes formats.json; `cases` is the number for each format.
+Writes formats.json after each format, and keeps what stands there of the others; `cases` is the number for each.
 A case is a tiny source, damaged, that goes through `download` and `prepare`; what comes out is read with all its truth.
 """
 
@@ -16,13 +16,14 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tool_sources
-from campaign import Case, Result, campaign, write
+from campaign import Case, Result, campaign, figures
 from mutations import ODD_VALUES, damaged_bytes, damaged_tree
 from PIL import Image
 
@@ -33,9 +34,10 @@ from segline.data.prepare import prepare
 from segline.data.sources import Splits
 from segline.data.store import PreparedDataset
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path += [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "tests")]
 import layout_sources
 import layouts
+import results
 
 H, W = 24, 32
 SEED = 7
@@ -48,23 +50,33 @@ Damage = Callable[[Path, np.random.Generator], str]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="?", type=int, default=2000)
-    parser.add_argument("--formats", nargs="*", choices=DAMAGES, default=list(DAMAGES))
+    parser.add_argument("--formats", nargs="*", choices=DAMAGES, default=list(DAMAGES), metavar="WORD", help=f"of {', '.join(DAMAGES)}; default: all")
     chosen = parser.parse_args()
     ready()
-    by_damage: dict[str, Result] = {}
     for word in chosen.formats:
+        by_damage: dict[str, Result] = {}
         for damage in DAMAGES[word]:
-            kind = f"{word}: {damage.__name__.strip('_').replace('_', ' ')}"
+            kind = damage.__name__.strip("_").replace("_", " ")
             by_damage[kind] = campaign(cases(word, damage, -(-chosen.cases // len(DAMAGES[word]))))
-            print(kind, dict(by_damage[kind].outcomes), flush=True)
+        keep(word, by_damage)
+
+
+def keep(word: str, by_damage: Mapping[str, Result]) -> None:
+    """Put the figures of a format into the file, in place of those that it had."""
     whole = Result()
     for kind, found in by_damage.items():
-        whole.outcomes += found.outcomes
-        whole.findings += [{"kind": kind, **finding} for finding in found.findings]
-        whole.largest_mib, whole.longest_s = max(whole.largest_mib, found.largest_mib), max(whole.longest_s, found.longest_s)
-    write("formats", whole, seed=SEED, by_damage={kind: dict(sorted(found.outcomes.items())) for kind, found in by_damage.items()})
+        whole.merge(found, kind)
+    around = results.surroundings()
+    file = results.beside(__file__)
+    before = json.loads(file.read_text(encoding="utf-8")).get("formats", {}) if file.exists() else {}
+    told = {kind: dict(sorted(found.outcomes.items())) for kind, found in by_damage.items()}
+    formats = before | {word: {"commit": around["commit"], "date": around["date"], **figures(whole), "by_damage": told}}
+    outcomes: Counter[str] = Counter()
+    for one in formats.values():
+        outcomes.update(one["outcomes"])
+    results.write(file, {"seed": SEED, "cases": outcomes.total(), "outcomes": dict(sorted(outcomes.items())), "formats": formats}, around)
 
 
 def ready() -> None:
