@@ -14,6 +14,11 @@ def tracking_uri() -> str | None:
     return os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
+def tracking_workspace() -> list[str | None]:
+    """`MLFLOW_ENABLE_WORKSPACES`, `MLFLOW_WORKSPACE`: which part of a store MLflow shows, where it is divided into workspaces."""
+    return [os.environ.get("MLFLOW_ENABLE_WORKSPACES"), os.environ.get("MLFLOW_WORKSPACE")]
+
+
 def experiment_name() -> str | None:
     """`DVC_EXP_NAME`: the name DVC gives to the experiment it runs."""
     return os.environ.get("DVC_EXP_NAME") or None

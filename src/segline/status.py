@@ -12,7 +12,8 @@ from segline.errors import SeglineError
 from segline.layout import Checkout, ModelFolder
 from segline.provenance import file_digest
 from segline.registry import CANDIDATE, Receipt
-from segline.tracking.answers import answer, kept
+from segline.tracking.answers import answer, keeps, kept
+from segline.tracking.store import one_client
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
             findings.append(Finding(folder.name, None, None, None, (*problems, ("it is trained, but not exported", "dvc repro"))))
             continue
         receipt = Receipt.read(folder.receipt)
-        version = registry.with_content(store=store, folder=folder)
+        digest = file_digest(folder.onnx)
+        version = registry.with_digest(store=store, name=card.registered_name, digest=digest)
         candidate = registry.holder(store=store, name=card.registered_name, alias=CANDIDATE)
         again = f"dvc repro -f -s register@{folder.name}"
         if receipt is None:
             problems.append(("it has no receipt of a registration", f"dvc repro register@{folder.name}"))
-        elif receipt.digest != file_digest(folder.onnx):
+        elif receipt.digest != digest:
             problems.append((f"its receipt (version {receipt.version}) is of another model.onnx", again))
         if version is not None and registry.outdated(version=version, folder=folder):
             problems.append((f"the registry's figures of version {version.number} are not those of this folder", again))
@@ -68,11 +70,17 @@ def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
 
 
 def ask_ahead(checkout: Checkout, store: str) -> None:
-    """Ask what `segline models` and `segline status` will ask, now that MLflow is imported and the store has changed: then they answer at once."""
-    with suppress(SeglineError), kept(checkout.answers):
+    """Ask what `segline models` and `compare` will ask, now that MLflow is imported and the store has changed: then they answer at once. Nothing is asked
+    of a store whose answers are not kept. What cannot be answered is left to who asks for it."""
+    if not keeps(checkout.answers, store):
+        return
+    with one_client(), kept(checkout.answers), suppress(SeglineError):
         for name in registry.names(store=store):
             registry.versions(store=store, name=name)
-        compare(store=store, folders=model_folders(checkout.models))
+        for folder in model_folders(checkout.models):
+            card = ModelCard.read(folder.card)
+            _run_id(store, card.key, str(card.dataset["name"]))
+            registry.versions(store=store, name=card.registered_name)
 
 
 def _run_id(store: str, key: str, dataset: str) -> str | None:

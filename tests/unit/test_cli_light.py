@@ -83,6 +83,8 @@ def test_help_imports_nothing_heavy(verb: tuple[str, ...], tmp_path: Path) -> No
     done = without(HEAVY, *verb, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+    if not verb:
+        assert without((*HEAVY, "numpy", "pydantic", "PIL"), "--help", cwd=tmp_path).stdout == done.stdout
 
 
 @pytest.mark.parametrize("command", ["models", "status", "store", "promote unet --to staging"])
@@ -102,6 +104,9 @@ def test_what_asks_the_registry_imports_no_more_of_mlflow_than_it_needs(verb: st
     imported = set(json.loads(done.stderr.splitlines()[-1]))
     assert "mlflow.store.model_registry.sqlalchemy_store" in imported
     assert imported.isdisjoint((*TORCH, *NOT_FOR_QUESTIONS))
+    again = subprocess.run([sys.executable, "-c", TELLING, verb], cwd=root, env=settings, capture_output=True, text=True, check=False)
+    assert (again.stdout, again.returncode) == (done.stdout, done.returncode), "as the store is the same"
+    assert set(json.loads(again.stderr.splitlines()[-1])).isdisjoint((*TORCH, *NOT_FOR_QUESTIONS, "mlflow", "sqlalchemy"))
 
 
 def test_an_mlflow_that_cannot_do_without_is_imported_whole(root: Path) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from model_parts import model_folder
+from model_parts import fresh_store, model_folder
 
-from segline import registry
+from segline import registry, tracking
 from segline.layout import Checkout
 from segline.status import ask_ahead, compare, model_folders
-from segline.tracking.answers import answer, kept
+from segline.tracking.answers import answer, keeps, kept
 
 WITHOUT_MLFLOW = """
 import sys
@@ -36,6 +40,21 @@ def database(tmp_path: Path) -> Path:
     file.parent.mkdir()
     write(file, "CREATE TABLE runs (name TEXT)")
     return file
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout with a registered model."""
+    checkout = Checkout(tmp_path_factory.mktemp("answers") / "original")
+    registry.register(store=fresh_store(checkout.root), folder=model_folder(checkout.models / "unet"))
+    return checkout
+
+
+@pytest.fixture
+def checkout(original: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of it; the files of its versions stay with the original."""
+    shutil.copytree(original.root, tmp_path / "checkout", ignore=shutil.ignore_patterns("mlartifacts"))
+    return Checkout(tmp_path / "checkout")
 
 
 def write(database: Path, statement: str) -> None:
@@ -78,6 +97,57 @@ def test_a_file_that_holds_no_answers_is_written_anew(database: Path, content: s
     assert not asked(database)
 
 
+@pytest.mark.parametrize("damage", ["an answer", "a later version", "half of it", "no seal"])
+def test_a_file_that_was_edited_or_cut_off_is_written_anew(database: Path, damage: str) -> None:
+    asked(database)
+    file = database.parent / ".segline" / "answers.json"
+    found = json.loads(file.read_text())
+    if damage == "an answer":
+        found["answers"]["how many?"] = 8
+    elif damage == "a later version":
+        found["state"]["version"] += 1
+    elif damage == "no seal":
+        del found["sha256"]
+    file.write_text(json.dumps(found)[: 60 if damage == "half of it" else None])
+    assert asked(database)
+    assert not asked(database)
+
+
+@pytest.mark.parametrize("in_the_way", [".segline", ".segline/answers.json/"])
+def test_where_nothing_can_be_kept_each_question_is_asked_without_a_word(database: Path, in_the_way: str, capfd: pytest.CaptureFixture[str]) -> None:
+    place = database.parent / in_the_way
+    if in_the_way.endswith("/"):
+        place.mkdir(parents=True)
+    else:
+        place.touch()  # no folder can be made there, not even by root, whom no permissions stop
+    assert asked(database)
+    assert asked(database)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_workspace_of_the_store_has_answers_of_its_own(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(database)
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "theirs")
+    assert asked(database, value=3)
+
+
+def test_the_journal_of_a_linked_database_lies_beside_the_file_itself(database: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.db"
+    database.rename(elsewhere)
+    database.symlink_to(elsewhere)
+    assert asked(database)
+    assert not asked(database)
+    with closing(sqlite3.connect(database, isolation_level=None)) as writer:  # whose journal is the real one, whatever its place
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("INSERT INTO runs VALUES ('a')")
+        assert elsewhere.with_name("elsewhere.db-journal").exists()
+        with kept(database.parent / ".segline" / "answers.json"):
+            assert answer(f"sqlite:///{database}", "how many?", lambda: 8) == 8
+        writer.execute("ROLLBACK")
+    assert not asked(database)
+
+
 def test_who_writes_meanwhile_or_lies_elsewhere_is_asked_each_time(database: Path, tmp_path: Path) -> None:
     journal = database.with_name("mlflow.db-journal")
     journal.touch()
@@ -98,11 +168,8 @@ def test_who_writes_meanwhile_or_lies_elsewhere_is_asked_each_time(database: Pat
             assert answer(store, "?", lambda: 2) == 2
 
 
-def test_after_a_registration_status_needs_no_mlflow_and_says_the_same(tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path / "checkout")
-    store = checkout.default_store
-    folder = model_folder(checkout.models / "unet")
-    registry.register(store=store, folder=folder)
+def test_after_a_registration_status_needs_no_mlflow_and_says_the_same(checkout: Checkout) -> None:
+    store, folder = checkout.default_store, checkout.model("unet")
     ask_ahead(checkout, store)
     expected = compare(store=store, folders=model_folders(checkout.models))
     command = [sys.executable, "-c", WITHOUT_MLFLOW, str(checkout.root)]
@@ -116,3 +183,66 @@ def test_after_a_registration_status_needs_no_mlflow_and_says_the_same(tmp_path:
 
     registry.move(store=store, version=registry.find(store=store, name="ramps-unet", number=1), alias="staging", tags={})
     assert "MLflow cannot be imported" in subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False).stderr
+
+
+def told(checkout: Checkout) -> tuple[Any, ...]:
+    """All that `segline models` and `segline status` say of the store."""
+    store = checkout.default_store
+    shown = [registry.versions(store=store, name=name) for name in registry.names(store=store)]
+    return shown, compare(store=store, folders=model_folders(checkout.models))
+
+
+def test_after_each_kind_of_change_the_store_is_asked_again(checkout: Checkout) -> None:
+    client, name = tracking.connect(checkout.default_store), "ramps-unet"
+    first = client.get_model_version(name, "1")
+    run = str(first.run_id)
+    changes: dict[str, Any] = {
+        "an alias is given": lambda: client.set_registered_model_alias(name, "staging", "1"),
+        "a version is registered": lambda: client.create_model_version(name, first.source, run_id=run),
+        "an alias moves": lambda: client.set_registered_model_alias(name, "candidate", "2"),
+        "an alias is taken back": lambda: client.delete_registered_model_alias(name, "staging"),
+        "a tag is set": lambda: client.set_model_version_tag(name, "1", "segline.latency_ms", "7"),
+        "a tag is deleted": lambda: client.delete_model_version_tag(name, "1", "segline.parity"),
+        "a metric is logged": lambda: client.log_metric(run, "loss", 0.5),
+        "a version is deleted": lambda: client.delete_model_version(name, "2"),
+        "another model is made": lambda: client.create_registered_model("other"),
+        "a run is deleted": lambda: client.delete_run(run),
+        "the model is deleted": lambda: client.delete_registered_model(name),
+    }
+    unseen = {"a metric is logged"}  # no answer says it
+    with kept(checkout.answers):
+        before = told(checkout)
+    for change, make in changes.items():
+        make()
+        now = told(checkout)
+        assert (now == before) == (change in unseen), change
+        for _ in range(2):  # by the store, and by what was kept
+            with kept(checkout.answers):
+                assert told(checkout) == now, change
+        before = now
+
+
+def test_a_backup_of_the_same_size_and_time_is_another_store(checkout: Checkout, tmp_path: Path) -> None:
+    store, database, backup = checkout.default_store, checkout.root / "mlflow.db", tmp_path / "backup.db"
+    before = told(checkout)
+    shutil.copy(database, backup)
+    registry.move(store=store, version=registry.find(store=store, name="ramps-unet", number=1), alias="staging", tags={})
+    ask_ahead(checkout, store)
+    times = database.stat()
+    assert backup.stat().st_size == times.st_size
+    shutil.copyfile(backup, database)
+    os.utime(database, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with kept(checkout.answers):
+        assert told(checkout) == before
+
+
+def test_nothing_is_asked_ahead_of_a_server_whose_answers_are_not_kept(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    model_folder(checkout.models / "unet")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        store = f"http://127.0.0.1:{server.getsockname()[1]}"
+        assert not keeps(checkout.answers, store) and keeps(checkout.answers, checkout.default_store)
+        ask_ahead(checkout, store)
+        with pytest.raises(BlockingIOError):
+            server.accept()

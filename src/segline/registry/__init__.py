@@ -17,7 +17,7 @@ What a version is worth stands in its tags (`Version` reads them), so that a tab
 from segline.registry.artifacts import onnx_file, trained_on
 from segline.registry.packaging import REQUIREMENTS, save
 from segline.registry.receipt import Receipt
-from segline.registry.registering import fill, outdated, register, with_content
+from segline.registry.registering import fill, outdated, register, with_content, with_digest
 from segline.registry.version import ALIASES, CANDIDATE, PRODUCTION, STAGING, Version, find, holder, move, names, require, resolve, versions
 
 __all__ = [
@@ -42,4 +42,5 @@ __all__ = [
     "trained_on",
     "versions",
     "with_content",
+    "with_digest",
 ]

@@ -79,8 +79,11 @@ def fill(*, store: str, folders: Sequence[ModelFolder]) -> list[Receipt]:
 
 def with_content(*, store: str, folder: ModelFolder) -> Version | None:
     """The version that holds the folder's model.onnx, if any."""
-    digest = file_digest(folder.onnx)
-    name = ModelCard.read(folder.card).registered_name
+    return with_digest(store=store, name=ModelCard.read(folder.card).registered_name, digest=file_digest(folder.onnx))
+
+
+def with_digest(*, store: str, name: str, digest: str) -> Version | None:
+    """The version of a model whose model.onnx has this sha256, if any; the newest, where several have."""
     return next((version for version in versions(store=store, name=name) if version.digest == digest), None)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from segline.choices import nearest
-from segline.data.formats.base import Format
-from segline.data.sources import Folder
 from segline.errors import DataError
+
+if TYPE_CHECKING:  # else the words in `segline --help` would take numpy and pydantic
+    from segline.data.formats.base import Format
+    from segline.data.sources import Folder
 
 FORMATS: dict[str, str] = {
     "ade20k": "segline.data.formats.ade20k",
