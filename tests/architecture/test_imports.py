@@ -19,6 +19,7 @@ LAYERS = {
     "signals": -2,
     "threads": -2,
     "forks": -2,
+    "process": -2,
     "errors": -1,
     "choices": 0,
     "environment": 0,
@@ -77,8 +78,8 @@ KNOWS_MLFLOW = ("segline/tracking", "segline/registry", "segline_runtime/pyfunc.
 
 LIGHT = (
     "card", "choices", "cli", "comparison", "conveyor", "data", "documentation", "drawing", "environment", "errors", "files", "forks", "history",
-    "inference", "init", "inspection", "labelling", "layout", "leaderboard", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "progress",
-    "promotion", "provenance", "recipes", "registry", "sentences", "settings", "signals", "status", "suspects", "threads", "tracking", "written",
+    "inference", "init", "inspection", "labelling", "layout", "leaderboard", "machine", "memory", "metrics", "params", "plain_yaml", "plan", "process",
+    "progress", "promotion", "provenance", "recipes", "registry", "sentences", "settings", "signals", "status", "suspects", "threads", "tracking", "written",
 )  # fmt: skip
 """Parts that load without torch as a whole; of the others, settings and catalogues do, and the light halves of tasks."""
 

@@ -9,7 +9,7 @@ import atexit
 import gc
 import sys
 
-from segline import signals
+from segline import process, signals
 
 
 def main() -> None:
@@ -19,10 +19,9 @@ def main() -> None:
     gc.disable()  # while hundreds of modules are imported, that stay
     from segline.cli.app import app
     from segline.errors import told_in_sentences
-    from segline.tracking.quick import process_is_ours
 
     gc.enable()
-    process_is_ours()
+    process.is_ours()
 
     with told_in_sentences():
         app()

@@ -9,19 +9,12 @@ from contextlib import contextmanager, nullcontext
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from segline import process
 from segline.tracking.answers import kept
 from segline.tracking.store import load_mlflow, one_client
 
 NOT_NEEDED = ("pandas", "scipy", "pyarrow")
 """What MLflow imports where it is installed, and does without where it is not, as in its smaller edition mlflow-skinny."""
-
-_alone = False
-
-
-def process_is_ours() -> None:
-    """Say that this process is `segline` and nothing else, so that MLflow may stay without what no question needs until it ends."""
-    global _alone
-    _alone = True
 
 
 @contextmanager
@@ -35,7 +28,7 @@ def quick(answers: Path | None = None) -> Iterator[None]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with one_client(_import_less if _alone else None), nullcontext() if answers is None else kept(answers):
+        with one_client(_import_less if process.ours() else None), nullcontext() if answers is None else kept(answers):
             yield
     finally:
         if collecting:
