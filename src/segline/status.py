@@ -74,7 +74,7 @@ def ask_ahead(checkout: Checkout, store: str) -> None:
     of a store whose answers are not kept. What cannot be answered is left to who asks for it."""
     if not keeps(checkout.answers, store):
         return
-    with one_client(), kept(checkout.answers), suppress(SeglineError):
+    with one_client(), kept(checkout.answers), suppress(SeglineError, OSError):
         for name in registry.names(store=store):
             registry.versions(store=store, name=name)
         for folder in model_folders(checkout.models):

@@ -53,6 +53,7 @@ NOT_FOR_QUESTIONS = (
     "pandas",
     "scipy",
     "pyarrow",
+    "pygments",
 )
 
 

@@ -17,6 +17,7 @@ import pytest
 from model_parts import fresh_store, model_folder
 
 from segline import registry, tracking
+from segline.errors import TrackingError
 from segline.layout import Checkout
 from segline.status import ask_ahead, compare, model_folders
 from segline.tracking.answers import answer, keeps, kept
@@ -87,6 +88,22 @@ def test_a_question_is_asked_once_until_the_database_changes(database: Path) -> 
     write(database, "UPDATE runs SET name = 'b'")  # no longer, no shorter
     assert asked(database)
     assert not asked(database)
+
+
+def test_a_block_that_fails_keeps_what_was_answered_before(database: Path) -> None:
+    def fails() -> None:
+        raise TrackingError("it fails")
+
+    def ask_both() -> None:
+        with kept(database.parent / ".segline" / "answers.json"):
+            answer(f"sqlite:///{database}", "how many?", lambda: 7)
+            answer(f"sqlite:///{database}", "how large?", fails)
+
+    for _ in range(2):
+        with pytest.raises(TrackingError, match="it fails"):
+            ask_both()
+    assert not asked(database)
+    assert asked(database, "how large?")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"state": {}, "answers": {}}', "[" * 100_000])

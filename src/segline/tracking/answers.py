@@ -33,14 +33,15 @@ def keeps(file: Path, store: str) -> bool:
 
 @contextmanager
 def kept(file: Path) -> Iterator[None]:
-    """For a block that only asks. file: where answers are kept, of a database that lies in the same checkout. A block that fails keeps none."""
+    """For a block that only asks. file: where answers are kept, of a database that lies in the same checkout."""
     global _keeper
-    before, _keeper = _keeper, _Keeper(file)
+    before, keeper = _keeper, _Keeper(file)
+    _keeper = keeper
     try:
         yield
-        _keeper.close()
     finally:
         _keeper = before
+        keeper.close()  # of a block that failed, too: what was answered before is right
 
 
 def answer(store: str, question: str, ask: Callable[[], Any]) -> Any:

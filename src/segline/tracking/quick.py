@@ -13,8 +13,8 @@ from segline import process
 from segline.tracking.answers import kept
 from segline.tracking.store import load_mlflow, one_client
 
-NOT_NEEDED = ("pandas", "scipy", "pyarrow")
-"""What MLflow imports where it is installed, and does without where it is not, as in its smaller edition mlflow-skinny."""
+NOT_NEEDED = ("pandas", "scipy", "pyarrow", "pygments")
+"""What MLflow and its libraries import where it is installed, and do without where it is not, as in its smaller edition mlflow-skinny."""
 
 
 @contextmanager
