@@ -20,7 +20,7 @@ import results
 from segline.layout import Checkout
 from segline.status import model_folders
 
-RUNS = 7
+RUNS = 5
 LIMIT_S = 1.5  # of `models` and `status` when the store has changed
 LIMIT_KEPT_S = 1.0  # while it is the same
 _START = "from segline.cli import main; main()"

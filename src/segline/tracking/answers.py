@@ -8,6 +8,7 @@ one that lies outside the checkout are asked anew each time. Size and time of a 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
@@ -103,7 +104,7 @@ def _seal(state: dict[str, Any] | None, answers: dict[str, Any]) -> str:
 def _state(database: Path) -> dict[str, Any] | None:
     """What the answers depend on; None while somebody writes, and where that cannot be told."""
     try:
-        file = database.resolve()  # SQLite's journals lie beside the file that a link means
+        file = Path(os.path.realpath(database))  # SQLite's journals lie beside the file that a link means
         journals = [file.with_name(f"{file.name}-{ending}") for ending in ("journal", "wal")]
         if file.stat().st_size > _LARGEST or any(journal.exists() for journal in journals):
             return None
