@@ -9,9 +9,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from model_parts import fresh_store, model_folder
@@ -41,6 +43,33 @@ def database(tmp_path: Path) -> Path:
     file.parent.mkdir()
     write(file, "CREATE TABLE runs (name TEXT)")
     return file
+
+
+class Writer(threading.Thread):
+    """Counts up in a database, in commits of many pages. Whoever asks is told no less than was `committed` before, and no more than was `begun` after."""
+
+    def __init__(self, database: Path) -> None:
+        super().__init__()
+        self.begun = self.committed = 0
+        self._database = database
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.005 * (self.begun % 4)):
+            with closing(sqlite3.connect(self._database, timeout=20)) as connection, connection:
+                self.begun += 1
+                connection.execute("UPDATE runs SET name = ?", (self.begun,))
+                connection.execute("UPDATE pages SET content = randomblob(3000)")
+                connection.commit()
+            self.committed = self.begun
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +141,31 @@ def test_a_file_that_holds_no_answers_is_written_anew(database: Path, content: s
     (database.parent / ".segline" / "answers.json").write_text(content)
     assert asked(database)
     assert not asked(database)
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_no_answer_is_older_than_what_was_committed_before_it_was_asked_for(database: Path, journal: str) -> None:
+    write(database, "INSERT INTO runs VALUES (0)")
+    write(database, "CREATE TABLE pages AS WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n WHERE i < 60) SELECT i, NULL AS content FROM n")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+    store, heard, known = f"sqlite:///{database}", 0, 0
+
+    def ask() -> int:
+        nonlocal heard
+        heard += 1
+        with closing(sqlite3.connect(database, timeout=20)) as connection:
+            return int(connection.execute("SELECT name FROM runs").fetchone()[0])
+
+    with Writer(database) as writer:
+        end = time.monotonic() + 60
+        while writer.committed < 30 or (journal == "delete" and known < 3):  # while a log lies beside it, nothing is known
+            assert time.monotonic() < end
+            least, before = writer.committed, heard
+            with kept(database.parent / ".segline" / "answers.json"):
+                found = answer(store, "how many?", ask)
+            assert least <= found <= writer.begun
+            known += heard == before
 
 
 @pytest.mark.parametrize("damage", ["an answer", "a later version", "half of it", "no seal"])
