@@ -219,6 +219,20 @@ def test_the_journal_of_a_linked_database_lies_beside_the_file_itself(database: 
     assert not asked(database)
 
 
+def test_what_lies_in_a_log_beside_the_database_is_seen(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+    assert asked(database)
+    assert not asked(database)
+    before = database.read_bytes()
+    with closing(sqlite3.connect(database)) as writer:
+        writer.execute("INSERT INTO runs VALUES ('a')")
+        writer.commit()
+        assert database.read_bytes() == before
+        with kept(database.parent / ".segline" / "answers.json"):
+            assert answer(f"sqlite:///{database}", "how many?", lambda: 8) == 8
+
+
 def test_who_writes_meanwhile_or_lies_elsewhere_is_asked_each_time(database: Path, tmp_path: Path) -> None:
     journal = database.with_name("mlflow.db-journal")
     journal.touch()
@@ -229,8 +243,10 @@ def test_who_writes_meanwhile_or_lies_elsewhere_is_asked_each_time(database: Pat
     assert len(heard) == 2
     journal.unlink()
 
+    before = database.read_bytes()
     with kept(database.parent / ".segline" / "answers.json"):
         answer(f"sqlite:///{database}", "?", lambda: write(database, "INSERT INTO runs VALUES ('c')"))
+    database.write_bytes(before)
     assert asked(database, "?"), "the answer may be of before or of after"
 
     for store in (f"sqlite:///{tmp_path}/elsewhere.db", "http://127.0.0.1:9"):
