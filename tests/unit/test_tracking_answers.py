@@ -19,10 +19,11 @@ import pytest
 from model_parts import fresh_store, model_folder
 
 from segline import registry, tracking
+from segline.card import ModelCard
 from segline.errors import TrackingError
 from segline.layout import Checkout
 from segline.status import ask_ahead, compare, model_folders
-from segline.tracking.answers import answer, keeps, kept
+from segline.tracking.answers import VERSION, answer, keeps, kept
 
 WITHOUT_MLFLOW = """
 import sys
@@ -270,6 +271,20 @@ def test_after_a_registration_status_needs_no_mlflow_and_says_the_same(checkout:
 
     registry.move(store=store, version=registry.find(store=store, name="ramps-unet", number=1), alias="staging", tags={})
     assert "MLflow cannot be imported" in subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False).stderr
+
+
+def test_the_questions_and_the_shape_of_the_answers_go_with_the_version_of_the_file(checkout: Checkout) -> None:
+    """Whoever changes them raises `VERSION`: the files that earlier code has kept are of the same databases."""
+    ask_ahead(checkout, checkout.default_store)
+    kept_answers = json.loads(checkout.answers.read_text())["answers"]
+    key = ModelCard.read(checkout.model("unet").card).key
+    assert VERSION == 2
+    assert kept_answers.keys() == {"registered models", "versions of ramps-unet", f"run {key} of ramps"}
+    assert kept_answers["registered models"] == ["ramps-unet"]
+    [version] = kept_answers["versions of ramps-unet"]
+    kinds = {"name": str, "number": int, "aliases": list, "tags": dict, "created": str, "run_id": str}
+    assert {field: type(value) for field, value in version.items()} == kinds
+    assert kept_answers[f"run {key} of ramps"] == version["run_id"]
 
 
 def told(checkout: Checkout) -> tuple[Any, ...]:
