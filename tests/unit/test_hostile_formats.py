@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
+
 import pytest
 from hostile import campaign_of
 
@@ -40,5 +43,9 @@ def test_a_campaign_tells_what_it_finds():
     def bug() -> None:
         raise KeyError("a bug")
 
-    result = formats.campaign([("bug", bug)])
-    assert dict(result.outcomes) == {"traceback": 1} and "a bug" in result.findings[0]["text"]
+    def loop() -> None:
+        while True:
+            pass
+
+    result = formats.campaign([("bug", bug), ("loop", loop), ("wait", partial(time.sleep, 2))], seconds=1)
+    assert dict(result.outcomes) == {"traceback": 1, "hang": 1, "ok": 1} and "a bug" in result.findings[0]["text"]
