@@ -27,6 +27,9 @@ CORNERS = 96
 PICTURE = 32
 """Pixels of both sides of the remembered picture."""
 
+WAYS = 8
+"""In which a picture can be turned or mirrored, see `placed`; a hash of each is remembered."""
+
 _FREQUENCIES = 8
 _SMOOTH, _SHADE = 0.7, 2.7
 """Standard deviations of the band that the picture keeps, its pixels: without noise and compression, and without light and shade."""
@@ -71,7 +74,7 @@ def fingerprint(pixels: NDArray[Any]) -> Fingerprint:
         most = float(np.abs(band).max())
         picture = np.zeros_like(band) if flat or not most else band * (127 / most)
         frequencies = _COSINES @ square @ _COSINES.T
-        hashes = np.array([] if flat else [_hash(one) for one in placed_frequencies(frequencies.astype(np.float32))], dtype=np.uint64)
+        hashes = np.zeros(0, dtype=np.uint64) if flat else _hashes(np.stack(placed_frequencies(frequencies.astype(np.float32))))
         return Fingerprint(hashes, np.rint(picture).astype(np.int8), _corners(small), _corners(np.ascontiguousarray(small[:, ::-1])))
 
 
@@ -100,9 +103,13 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def _hash(frequencies: NDArray[np.float32]) -> np.uint64:
-    values = frequencies.ravel()[1:]  # the first is the brightness
-    return np.uint64(np.packbits(np.append(values > np.median(values), False)).view(np.uint64)[0])
+def _hashes(frequencies: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Of the frequencies `(N, 8, 8)` of N pictures, `(N,)`."""
+    values = frequencies.reshape(len(frequencies), -1)[:, 1:]  # the first is the brightness
+    middle = np.partition(values, values.shape[1] // 2, axis=1)[:, values.shape[1] // 2 : values.shape[1] // 2 + 1]  # the median, of an odd number
+    signs = np.zeros((len(values), 64), dtype=np.bool_)
+    signs[:, :-1] = values > middle
+    return np.packbits(signs, axis=1).view(np.uint64)[:, 0]
 
 
 def _small(pixels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -115,11 +122,24 @@ def _small(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     size = tuple(max(16, round(side * scale)) for side in (values.shape[1], values.shape[0]))
     small = cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR).astype(np.float32)
     grey = small if small.ndim == 2 else small @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    low, high = np.percentile(grey, [1, 99])
+    low, high = _percentiles(grey, 0.01, 0.99)
     if not high > low:
         return np.zeros(grey.shape, dtype=np.uint8)
     stretched: NDArray[np.uint8] = np.clip((grey - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
     return stretched
+
+
+def _percentiles(values: NDArray[np.float32], *shares: float) -> list[np.float64]:
+    """As numpy's `percentile`, between the two nearest values, and rounded as there; several times as quick."""
+    flat = values.ravel()
+    places = [share * (flat.size - 1) for share in shares]
+    ordered = np.partition(flat, sorted({min(int(place) + i, flat.size - 1) for place in places for i in (0, 1)}))
+    found = []
+    for place in places:
+        low, high = ordered[int(place)], ordered[min(int(place) + 1, flat.size - 1)]
+        between, apart = place - int(place), np.float64(high - low)
+        found.append(np.float64(low) + apart * between if between < 0.5 else np.float64(high) - apart * (1 - between))
+    return found
 
 
 def _corners(small: NDArray[np.uint8]) -> Corners:
