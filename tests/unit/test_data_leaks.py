@@ -16,6 +16,7 @@ from segline.data.download import download
 from segline.data.formats import catalog
 from segline.data.leaks.across import leaks
 from segline.data.leaks.fingerprint import fingerprint, placed
+from segline.data.leaks.gathered import Gathered
 from segline.data.leaks.known import leaked_images
 from segline.data.leaks.search import alike, together
 from segline.data.leaks.verify import relation
@@ -55,6 +56,13 @@ CHANGES = {
 }
 
 
+def pairs_of(prints, apart=None):
+    """Of fingerprints by their numbers."""
+    names = [str(i) for i in range(len(prints))]
+    gathered = Gathered((name, one) for name, one in zip(names, prints, strict=True) if one is not None)
+    return [(pair.first, pair.second) for pair in alike(gathered, names, apart, told=False)]
+
+
 @pytest.fixture(scope="module")
 def originals():
     return [fingerprint(photograph(i)) for i in range(NUMBER)]
@@ -70,19 +78,48 @@ def test_changed_pictures_are_known_again(change, originals):
 
 def test_the_search_finds_them_among_others(originals):
     changed = [fingerprint(np.ascontiguousarray(make(photograph(i)))) for i, (make, _) in enumerate(CHANGES.values())]
-    found = [(pair.first, pair.second) for pair in alike([*originals, None, *changed], told=False)]
+    found = pairs_of([*originals, None, *changed])
     assert found == [(i, NUMBER + 1 + i) for i in range(len(CHANGES))]
     sides = ["train"] * (NUMBER + 1) + ["test"] * len(CHANGES)
-    assert [(pair.first, pair.second) for pair in alike([*originals, None, *changed], sides, told=False)] == found
-    assert alike([*originals, *changed], ["train"] * (NUMBER + len(CHANGES)), told=False) == []
-    assert alike([], told=False) == alike([None, None], told=False) == alike(originals[:1], told=False) == []
+    assert pairs_of([*originals, None, *changed], sides) == found
+    assert pairs_of([*originals, *changed], ["train"] * (NUMBER + len(CHANGES))) == []
+    assert pairs_of([]) == pairs_of([None, None]) == pairs_of(originals[:1]) == []
 
 
 def test_a_long_row_of_one_scene_stays_linear(originals):
     """Each of many alike images is compared with a bounded number of others, and all of them are found to belong together."""
     same = [originals[0]] * 200
-    pairs = [(pair.first, pair.second) for pair in alike(same, told=False)]
+    pairs = pairs_of(same)
     assert len(pairs) <= 200 * 2 * 12 and set(together(200, pairs)) == {0}
+
+
+def test_the_search_finds_what_comparing_all_pairs_finds():
+    """Copies, parts and mirrored ones among more photographs than each is compared with; of which some are flat, or have no corners."""
+    some = [photograph(i) for i in range(40)]
+    changed = [make(photograph(i)) for i, (make, _) in enumerate(list(CHANGES.values()) * 4)]
+    odd = [np.zeros((40, 50, 3), np.uint8), cv2.resize(some[0][:4, :4], (64, 48))]
+    prints = [fingerprint(np.ascontiguousarray(image)) for image in (*some, *changed, *odd)]
+    every = [(i, k) for i in range(len(prints)) for k in range(i + 1, len(prints)) if relation(prints[i], prints[k]) is not None]
+    assert len(every) >= len(changed)
+    assert pairs_of(prints) == every
+    sides = ["val" if i % 3 else "train" for i in range(len(prints))]
+    assert pairs_of(prints, sides) == [(i, k) for i, k in every if sides[i] != sides[k]]
+
+
+def test_gathered_fingerprints_are_given_back(originals):
+    """Also those without hashes and corners, and those added after others were read."""
+    flat = fingerprint(np.zeros((40, 50, 3), np.uint8))
+    prints = [originals[0], flat, originals[1], fingerprint(photograph(90, (300, 20)))]
+    gathered = Gathered()
+    for number, one in enumerate(prints):
+        gathered.add(f"{number}", one)
+        for name, before in zip(gathered, prints, strict=False):
+            again = gathered[name]
+            assert len(again.hashes) == len(before.hashes) and relation(again, before) == relation(before, before)
+            for given, kept in ((again.corners, before.corners), (again.mirrored, before.mirrored)):
+                assert np.array_equal(given.bits, kept.bits) and np.array_equal(given.positions, kept.positions)
+            assert np.array_equal(again.hashes, before.hashes) and np.array_equal(again.picture, before.picture)
+    assert gathered.places(["2", "none", "0"]).tolist() == [2, -1, 0]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +159,7 @@ def test_what_belongs_together_over_others():
 
 def test_the_worse_leak_is_told(originals):
     names = ["a.png", "b.png", "c.png", "d.png"]
-    prints = dict(zip(names, [originals[0], fingerprint(jpeg(photograph(0))), originals[0], originals[1]], strict=True))
+    prints = Gathered(zip(names, [originals[0], fingerprint(jpeg(photograph(0))), originals[0], originals[1]], strict=True))
     [steered, scored] = leaks(names, ["train", "val", "test", "test"], prints, {"a.png": "0", "b.png": "1", "c.png": "0", "d.png": "3"}, told=False)
     assert (steered.file, steered.other, steered.relation, steered.others) == ("b.png", "a.png", "copy", 0)
     assert (scored.file, scored.other, scored.relation, scored.others) == ("c.png", "a.png", "identical", 1)
@@ -232,7 +269,7 @@ def test_settings_that_do_not_go_together(tmp_path, keys, sentence):
 def test_frames_of_a_drive_are_known_and_other_drives_are_not():
     files = sorted((SHARED / "camvid" / "train").glob("*.jpg"))
     some = [file for drive in ("0001TP", "0006R0", "0016E5") for file in [f for f in files if f.name.startswith(drive)][10:18]]
-    pairs = alike([fingerprint(np.asarray(Image.open(file))) for file in some], told=False)
-    assert {(some[p.first].name[:6], some[p.second].name[:6]) for p in pairs} == {(drive, drive) for drive in ("0001TP", "0006R0", "0016E5")}
+    pairs = pairs_of([fingerprint(np.asarray(Image.open(file))) for file in some])
+    assert {(some[one].name[:6], some[other].name[:6]) for one, other in pairs} == {(drive, drive) for drive in ("0001TP", "0006R0", "0016E5")}
     following = [(i, i + 1) for i in range(len(some) - 1) if some[i].name[:6] == some[i + 1].name[:6]]
-    assert np.mean([pair in {(p.first, p.second) for p in pairs} for pair in following]) >= 0.8
+    assert np.mean([pair in pairs for pair in following]) >= 0.8

@@ -27,7 +27,7 @@ from segline.data.formats.base import BACKGROUND, Record, SourceData, SourceTrut
 from segline.data.groups import group_files
 from segline.data.images import Decoder
 from segline.data.leaks import across
-from segline.data.leaks.fingerprint import Fingerprint
+from segline.data.leaks.gathered import Gathered
 from segline.data.leaks.taken import fingerprints
 from segline.data.manifest import Manifest
 from segline.data.occurrence import Occurrence
@@ -72,7 +72,7 @@ class _Source:
     name: str
     fingerprint: str = ""
     copies: Sequence[Refused] = ()  # images that are in two splits
-    prints: Mapping[str, Fingerprint] | None = None  # by file, where splits are drawn by them
+    prints: Gathered | None = None  # where splits are drawn by them
     dropped: Mapping[str, Finding] = field(default_factory=dict)  # by file
     relabel: dict[int, int] | None = None  # class ids of the source to those of `classes`; ids that it lacks must not occur
 
@@ -110,7 +110,7 @@ def prepare(
     contents = {entry.path: entry.sha256 for entry in manifest.files}
     source = _source(data, root, folder, contents, name=name_of(settings), fingerprint=manifest.fingerprint, processes=processes)
     if isinstance(settings, Shapes):
-        source = replace(source, prints={})  # each is made anew: no two show the same
+        source = replace(source, prints=Gathered())  # each is made anew: no two show the same
     _write(source, target, strict=True, shown=shown, processes=processes)
 
 
@@ -175,22 +175,24 @@ def _source(
     if settings.on_leak == "group":
         splits.require_drawn(official, wanted)
     asked = wanted.group == AUTO or settings.on_leak == "drop"
-    prints = fingerprints(root, data, Decoder(settings.images), processes) if asked else None
-    assigned = splits.assign(images, official, contents, wanted, root=root, present=present, near=partial(across.near, prints=prints or {}))
+    prints = fingerprints(root, data, Decoder(settings.images), processes) if asked else Gathered()
+    assigned = splits.assign(images, official, contents, wanted, root=root, present=present, near=partial(across.near, prints=prints))
     files = [image.as_posix() for image in images]
-    dropped = across.to_drop(files, assigned, prints or {}, contents) if settings.on_leak == "drop" else {}
+    dropped = across.to_drop(files, assigned, prints, contents) if settings.on_leak == "drop" else {}
     kept = [i for i, file in enumerate(files) if file not in dropped]
     splits.require_some_left([assigned[i] for i in kept], assigned)
     copies = copies_across([images[i] for i in kept], [assigned[i] for i in kept], contents)
     decoder = Decoder(settings.images)
-    return _Source(root, data, _names(data.records), assigned, settings, decoder, _class_infos(data), name, fingerprint, copies, prints, dropped)
+    return _Source(
+        root, data, _names(data.records), assigned, settings, decoder, _class_infos(data), name, fingerprint, copies, prints if asked else None, dropped
+    )
 
 
 def _survey(source: _Source) -> Survey:
     found = Survey(source.name, source.root, source.settings.format, source.classes, source.data.truths, total=len(source.order()))
     found.findings.add(Finding("left_out", item.file, f"{item.file}: {item.reason}.") for item in source.data.refused)
     found.findings.add(source.dropped.values())
-    found.prints.update(source.prints or {})
+    found.prints = Gathered() if source.prints is None else source.prints
     found.findings.add(Finding("same_in_splits", item.file, f"{item.file} {item.reason}.") for item in source.copies)
     reader = source.reader(None)
     reader.decide_kind(source.order())
@@ -272,7 +274,7 @@ def _enter(piece: Piece, survey: Survey, settings: Folder, occurrence: Occurrenc
     if piece.seen is not None:
         survey.images.append(piece.seen)
         if piece.print is not None:
-            survey.prints[piece.file] = piece.print
+            survey.prints.add(piece.file, piece.print)
         if occurrence is not None:
             occurrence.enter(piece.seen.split, piece.seen.pixels, len(piece.seen.labels))
     elif settings.on_error == "skip":

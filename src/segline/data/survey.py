@@ -15,7 +15,7 @@ from segline.data.check import name_list
 from segline.data.findings import Finding, Findings
 from segline.data.formats.base import BACKGROUND, SourceTruth
 from segline.data.leaks.across import Leak, findings, leaks
-from segline.data.leaks.fingerprint import Fingerprint
+from segline.data.leaks.gathered import Gathered
 from segline.data.store import IGNORE, SPLITS, Truth
 from segline_runtime.specification import ClassInfo
 
@@ -65,7 +65,7 @@ class Survey:
     skipped: list[str] = field(default_factory=list)
     total: int = 0  # images that the source has
     numbers: dict[str, int] = field(default_factory=dict)  # of the records, by file; also of those with errors
-    prints: dict[str, Fingerprint] = field(default_factory=dict)  # by file; of images that were not asked for it, none
+    prints: Gathered = field(default_factory=Gathered)  # of images that were not asked for it, none
     leaks: list[Leak] = field(default_factory=list)
     look: Callable[[int], Look] | None = None  # an image by its number, read again; None where the structure could not be read
 

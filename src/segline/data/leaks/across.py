@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from segline.data.findings import Finding
-from segline.data.leaks.fingerprint import Fingerprint
+from segline.data.leaks.gathered import Gathered
 from segline.data.leaks.known import LEAKS, VERSION
 from segline.data.leaks.search import Pair, alike
 from segline.data.leaks.verify import Relation
@@ -46,10 +46,10 @@ class Leak:
     others: int = 0  # further images of earlier splits that show the same
 
 
-def leaks(files: Sequence[str], splits: Sequence[str], prints: Mapping[str, Fingerprint], contents: Mapping[str, str], *, told: bool = True) -> list[Leak]:
-    """One for each image that has its like in an earlier split. `prints` and `contents` (a hash) by file; what has no print is compared by content alone."""
+def leaks(files: Sequence[str], splits: Sequence[str], prints: Gathered, contents: Mapping[str, str], *, told: bool = True) -> list[Leak]:
+    """One for each image that has its like in an earlier split. `contents` (a hash) by file; what has no print is compared by content alone."""
     order = _by_name(files)
-    pairs = alike([prints.get(files[i]) for i in order], [splits[i] for i in order], told=told)
+    pairs = alike(prints, [files[i] for i in order], [splits[i] for i in order], told=told)
     found: _Seen = {}
     for pair in pairs:
         one, other = sorted((order[pair.first], order[pair.second]), key=lambda i: _BEFORE.index(splits[i]))
@@ -63,20 +63,20 @@ def leaks(files: Sequence[str], splits: Sequence[str], prints: Mapping[str, Fing
     return told_of
 
 
-def near(names: Sequence[str], apart: Mapping[str, str] | None = None, *, prints: Mapping[str, Fingerprint], told: bool = True) -> list[tuple[str, str]]:
+def near(names: Sequence[str], apart: Mapping[str, str] | None = None, *, prints: Gathered, told: bool = True) -> list[tuple[str, str]]:
     """Names of images that show the same; `apart` as for `alike`, by name."""
     ordered = [names[i] for i in _by_name(names)]
-    found: list[Pair] = alike([prints.get(name) for name in ordered], None if apart is None else [apart[name] for name in ordered], told=told)
+    found: list[Pair] = alike(prints, ordered, None if apart is None else [apart[name] for name in ordered], told=told)
     return [(ordered[pair.first], ordered[pair.second]) for pair in found]
 
 
-def to_drop(files: Sequence[str], splits: Sequence[str], prints: Mapping[str, Fingerprint], contents: Mapping[str, str]) -> dict[str, Finding]:
+def to_drop(files: Sequence[str], splits: Sequence[str], prints: Gathered, contents: Mapping[str, str]) -> dict[str, Finding]:
     """Images of train and val that show what a later split shows, by file, with what is told of each. None of test is among them."""
     dropped: dict[str, Finding] = {}
     while True:
         left = [i for i, file in enumerate(files) if file not in dropped]
         order = [left[i] for i in _by_name([files[i] for i in left])]
-        pairs = [(order[p.first], order[p.second]) for p in alike([prints.get(files[i]) for i in order], [splits[i] for i in order])]
+        pairs = [(order[p.first], order[p.second]) for p in alike(prints, [files[i] for i in order], [splits[i] for i in order])]
         identical: _Seen = {}
         _add_identical(identical, [files[i] for i in left], [splits[i] for i in left], contents)
         pairs += [(left[earlier], left[later]) for later, before in identical.items() for earlier, _ in before]

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 NEIGHBOURS = 6
 """Others with the same key that a thing meets in a table: another few in each, so that of a long row all meet some."""
 
-_CHUNK = 1 << 18
-"""Things whose bits are unpacked at a time."""
+_CHUNK = 1 << 14
+"""Things whose bits are looked at at a time: they stay in the processor's cache."""
+
+_AT_ONCE = 1 << 22
+"""Things, about, that are brought into the order of their keys at a time."""
 
 
 def keys(bits: NDArray[np.uint8], length: int, random: np.random.Generator) -> NDArray[np.uint32]:
@@ -27,11 +30,24 @@ def keys(bits: NDArray[np.uint8], length: int, random: np.random.Generator) -> N
     return found
 
 
+def parts(key: NDArray[np.uint32], length: int) -> Iterator[NDArray[np.int64]]:
+    """The numbers of all things in parts of bounded size: what has one key of `length` bits is in one part."""
+    cut = max(0, int(np.ceil(np.log2(max(len(key), 1) / _AT_ONCE))))
+    if not cut:
+        yield np.arange(len(key))
+        return
+    first = key >> np.uint32(length - cut)
+    for value in range(1 << cut):
+        yield np.flatnonzero(first == value)
+
+
 def meetings(key: NDArray[np.uint32], random: np.random.Generator) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs of things with one key, as two arrays of their numbers, in NEIGHBOURS parts."""
     shuffled = random.permutation(len(key))
-    order = shuffled[np.argsort(key[shuffled], kind="stable")]
-    ordered = key[order]
+    # Sorted together with the places, which is several times as quick as a stable sort of the keys.
+    ordered = np.sort(key[shuffled].astype(np.uint64) << np.uint64(32) | np.arange(len(key), dtype=np.uint64))
+    order = shuffled[(ordered & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+    ordered >>= np.uint64(32)
     for distance in range(1, NEIGHBOURS + 1):
         same = np.flatnonzero(ordered[distance:] == ordered[:-distance])
         yield order[same], order[same + distance]

@@ -4,16 +4,22 @@ the system's, which takes them back when memory runs short.
 
 from __future__ import annotations
 
+import mmap
+import os
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.leaks.fingerprint import PICTURE, WAYS, Corners, Fingerprint
 from segline.errors import DataError
+
+_BUFFER_BYTES = 2**20
 
 
 class Gathered(Mapping[str, Fingerprint]):
@@ -85,27 +91,39 @@ class _Rows:
     def __init__(self, dtype: np.dtype[Any], width: int) -> None:
         self._dtype = dtype
         self._width = width
-        self._file: IO[bytes] | None = None
+        self._file: int | None = None  # its descriptor
+        self._waiting = bytearray()  # a buffer that a forked process forgets, where a file's own would be written twice
         self._count = 0
         self._mapped: NDArray[Any] = np.zeros((0, width), dtype=dtype)
 
     def add(self, rows: NDArray[Any]) -> None:
         """An array of one row or of several, of the dtype."""
-        try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="segline-fingerprints-")
-            self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).data)
-        except OSError as error:
-            raise DataError(
-                f"What is remembered of the images cannot be written to {tempfile.gettempdir()} ({error.strerror}); make room there (8 KB an image), or let "
-                "the environment variable TMPDIR name a folder elsewhere."
-            ) from None
+        self._waiting += np.ascontiguousarray(rows, dtype=self._dtype).tobytes()
         self._count += rows.size // self._width
+        if len(self._waiting) >= _BUFFER_BYTES:
+            self._write()
 
     def all(self) -> NDArray[Any]:
         """All rows, `(N, width)`."""
         if len(self._mapped) != self._count:
-            assert self._file is not None
-            self._file.flush()
-            self._mapped = np.asarray(np.memmap(self._file, dtype=self._dtype, mode="r", shape=(self._count, self._width)))
+            pages = mmap.mmap(self._write(), 0, access=mmap.ACCESS_READ)
+            self._mapped = np.frombuffer(pages, dtype=self._dtype).reshape(-1, self._width)
         return self._mapped
+
+    def _write(self) -> int:
+        """What waits; the file. Raises DataError where there is no room."""
+        try:
+            if self._file is None:
+                self._file, name = tempfile.mkstemp(prefix="segline-fingerprints-")
+                weakref.finalize(self, os.close, self._file)
+                Path(name).unlink()
+            left = memoryview(self._waiting)
+            while left:
+                left = left[os.write(self._file, left) :]
+            self._waiting = bytearray()
+        except OSError as error:
+            raise DataError(
+                f"The fingerprints of the images cannot be written to {tempfile.gettempdir()} ({error.strerror}); make room there (8 KB an image), or let the "
+                "environment variable TMPDIR name another folder."
+            ) from None
+        return self._file

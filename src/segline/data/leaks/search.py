@@ -6,15 +6,15 @@ in common. So of hundreds that are all alike not every pair is found, but each w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segline.data.leaks.collisions import keys, length_for, meetings
-from segline.data.leaks.fingerprint import Fingerprint
-from segline.data.leaks.verify import Relation, relation
+from segline.data.leaks.collisions import keys, length_for, meetings, parts
+from segline.data.leaks.gathered import Gathered
+from segline.data.leaks.verify import BITS, Relation, relation
 from segline.progress import progress
 
 MOST = 12
@@ -25,13 +25,22 @@ _WHOLE_BITS = 14
 """Bits in which the hashes of one picture differ at most, of 63."""
 
 _VOTES = 2
-"""Keys that corners of two images must have in common."""
+"""Pairs of corners, not farther from each other than coinciding ones are, that two images must have met in."""
 
 _MOST_VOTES = 1 << 20
 """Of pairs that are compared before all others."""
 
 _FOLLOWING = 3
 """Images that are compared with each whatever their keys are: those that come after it, as the frames of a drive do."""
+
+_HELD = 4 * MOST
+"""Others of an image that are held while votes are counted."""
+
+_AT_ONCE = 1 << 16
+"""Pairs of corners that are compared at a time."""
+
+_Counted = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Pairs of images as one number each, and their votes."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +52,21 @@ class Pair:
     relation: Relation
 
 
-def alike(prints: Sequence[Fingerprint | None], apart: Sequence[str] | None = None, *, told: bool = True) -> list[Pair]:
-    """All pairs, in order; the same images give the same pairs. `prints` in the order of the images' names, so that frames stand behind each other.
+def alike(prints: Gathered, files: Sequence[str], apart: Sequence[str] | None = None, *, told: bool = True) -> list[Pair]:
+    """All pairs of some images, by their numbers, in order; the same images give the same pairs. What has no print is like no other.
 
-    `apart`: a word for each image; only those with different words are compared.
+    `files` in the order of the images' names, so that frames stand behind each other. `apart`: a word for each image; only those with different words are
+    compared.
     """
     labels = None if apart is None else np.unique(np.asarray(apart), return_inverse=True)[1]
     if labels is not None and not labels.any():
         return []
-    candidates = _candidates(prints, labels)
+    places = prints.places(files)
+    candidates = _candidates(prints, places, labels)
     found = []
     with progress("comparing images", len(candidates), shown=told) as advance:
         for first, second in candidates.tolist():
-            one, other = prints[first], prints[second]
-            assert one is not None and other is not None, "an image that could not be read has no keys"
-            how = relation(one, other)
+            how = relation(prints.at(int(places[first])), prints.at(int(places[second])))
             if how is not None:
                 found.append(Pair(first, second, how))
             advance(1)
@@ -80,86 +89,110 @@ def together(number: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
     return [top(thing) for thing in range(number)]
 
 
-def _candidates(prints: Sequence[Fingerprint | None], labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Pairs that are worth a comparison (P, 2), of each image those with most votes."""
-    number = len(prints)
-    codes, votes = _counted([*_of_wholes(prints, labels), *_of_corners(prints, labels), *_of_order(prints, labels)])
-    pairs = np.stack([codes // number, codes % number], axis=1) if number else np.zeros((0, 2), dtype=np.int64)
-    kept = np.zeros(len(pairs), dtype=bool)
+def _candidates(prints: Gathered, places: NDArray[np.int64], labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Pairs that are worth a comparison (P, 2), of each image those with most votes. `places`: of the images in `prints`, -1 for none."""
+    number = len(places)
+    image = np.full(len(prints), -1, dtype=np.int32)  # by place
+    image[places[places >= 0]] = np.flatnonzero(places >= 0)
+    votes = _counted([_of_wholes(prints, image, labels, number), _of_corners(prints, image, labels, number), *_of_order(places, labels)])
+    codes, _ = _foremost(*votes, number, MOST)
+    return np.stack([codes // number, codes % number], axis=1) if number else np.zeros((0, 2), dtype=np.int64)
+
+
+def _foremost(codes: NDArray[np.int64], votes: NDArray[np.int64], number: int, most: int) -> _Counted:
+    """Of each image the pairs with most votes, at most so many; and those that are such of the other image."""
+    kept = np.zeros(len(codes), dtype=bool)
     order = np.argsort(-votes, kind="stable")
-    for side in (0, 1):
-        image = pairs[order, side]
-        by_image = np.argsort(image, kind="stable")
+    for image in (codes // max(number, 1), codes % max(number, 1)):
+        by_image = order[np.argsort(image[order], kind="stable")]
         starts = np.flatnonzero(np.diff(image[by_image], prepend=-1))
         sizes = np.diff(np.append(starts, len(by_image)))
         place = np.arange(len(by_image)) - np.repeat(starts, sizes)
-        kept[order[by_image[place < MOST]]] = True
-    return pairs[kept]
+        kept[by_image[place < most]] = True
+    return codes[kept], votes[kept]
 
 
-def _of_order(prints: Sequence[Fingerprint | None], labels: NDArray[np.int64] | None) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _of_order(places: NDArray[np.int64], labels: NDArray[np.int64] | None) -> list[_Counted]:
     """Pairs of images that follow each other, with as many votes as the nearest."""
-    known = np.array([i for i, one in enumerate(prints) if one is not None], dtype=np.int64)
-    codes = [_codes(known[:-distance], known[distance:], len(prints), labels) for distance in range(1, _FOLLOWING + 1)]
+    known = np.flatnonzero(places >= 0)
+    codes = [_codes(known[:-distance], known[distance:], len(places), labels) for distance in range(1, _FOLLOWING + 1)]
     return [(code, np.full(len(code), _MOST_VOTES, dtype=np.int64)) for code in codes]
 
 
-def _of_wholes(prints: Sequence[Fingerprint | None], labels: NDArray[np.int64] | None) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _of_wholes(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.int64] | None, number: int) -> _Counted:
     """Pairs whose hashes are near each other, in whatever way one of them is turned, with more votes than corners ever give."""
-    known = [(i, one.hashes) for i, one in enumerate(prints) if one is not None and len(one.hashes)]
-    if not known:
-        return []
-    hashes = np.concatenate([values for _, values in known])
-    ways = len(known[0][1])
-    image = np.repeat(np.array([i for i, _ in known], dtype=np.int64), ways)
+    values, hashed = prints.hashes()
+    known = np.flatnonzero(hashed & (image >= 0))
+    ways = values.shape[1]
+    hashes = values[known].ravel()
+    whose = np.repeat(image[known], ways)
     upright = np.tile(np.arange(ways) == 0, len(known))
     random = np.random.default_rng(0)
     bits = hashes[:, None].view(np.uint8)
-    found = []
-    for _ in range(_WHOLE_TABLES):
+    found = [np.zeros(0, dtype=np.int64)]
+    for _ in range(_WHOLE_TABLES if len(known) else 0):
         for one, other in meetings(keys(bits, min(20, length_for(len(hashes), least=10)), random), random):
+            near = upright[one] | upright[other]
+            one, other = one[near], other[near]
             near = np.bitwise_count(hashes[one] ^ hashes[other]) <= _WHOLE_BITS
-            near &= upright[one] | upright[other]
-            found.append(_codes(image[one[near]], image[other[near]], len(prints), labels))
-    codes = np.unique(np.concatenate(found))
-    return [(codes, np.full(len(codes), _MOST_VOTES, dtype=np.int64))]
+            found.append(_codes(whose[one[near]], whose[other[near]], number, labels))
+        found = [np.unique(np.concatenate(found))]
+    [codes] = found
+    return codes, np.full(len(codes), _MOST_VOTES, dtype=np.int64)
 
 
-def _of_corners(prints: Sequence[Fingerprint | None], labels: NDArray[np.int64] | None) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs whose corners have several keys in common, a corner of the mirrored image among them, with their number."""
-    known = [(i, one) for i, one in enumerate(prints) if one is not None]
-    if not known:
-        return []
-    parts = [corners.bits for _, one in known for corners in (one.corners, one.mirrored)]
-    lengths = [len(part) for part in parts]
-    bits = np.concatenate(parts)
-    image = np.repeat(np.repeat(np.array([i for i, _ in known], dtype=np.int32), 2), lengths)
-    mirrored = np.repeat(np.tile(np.array([False, True]), len(known)), lengths)
+def _of_corners(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.int64] | None, number: int) -> _Counted:
+    """Pairs that have met in several pairs of corners which could coincide, those of a mirrored image among them, with their number."""
+    bits = prints.bits()
+    whose = np.repeat(np.stack([2 * image, 2 * image + 1], axis=1).ravel(), prints.numbers().ravel())  # twice the image's number, and 1 for mirrored corners
     random = np.random.default_rng(1)
-    tables = []
-    for _ in range(_CORNER_TABLES):
-        met = []
-        for one, other in meetings(keys(bits, length_for(len(bits)), random), random):
-            useful = ~(mirrored[one] & mirrored[other])
-            met.append(_codes(image[one[useful]].astype(np.int64), image[other[useful]].astype(np.int64), len(prints), labels))
-        codes = np.concatenate(met)
-        tables.append((codes, np.ones(len(codes), dtype=np.int64)))
-        tables = [_counted(tables)]  # what is kept is bounded by the pairs, not by the tables
-    codes, votes = tables[0]
-    return [(codes[votes >= _VOTES], votes[votes >= _VOTES])]
+    counted: list[_Counted] = []
+    waiting = 0
+    for _ in range(_CORNER_TABLES if len(bits) else 0):
+        length = length_for(len(bits))
+        key = keys(bits, length, random)
+        for part in parts(key, length):
+            for one, other in meetings(key[part], random):
+                for first, second in _near(bits, whose, labels, part[one], part[other]):
+                    codes = _codes(whose[first] >> 1, whose[second] >> 1, number, labels)
+                    counted.append((codes, np.ones(len(codes), dtype=np.int64)))
+                    waiting += len(codes)
+                if waiting > _HELD * max(number, _AT_ONCE):
+                    # What is kept is bounded by the images, not by their pairs.
+                    counted, waiting = [_foremost(*_counted(counted), number, _HELD)], 0
+    codes, votes = _counted(counted)
+    return codes[votes >= _VOTES], votes[votes >= _VOTES]
 
 
-def _codes(first: NDArray[np.int64], second: NDArray[np.int64], number: int, labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
+def _near(
+    bits: NDArray[np.uint8], whose: NDArray[np.int32], labels: NDArray[np.int64] | None, one: NDArray[np.int64], other: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Those of some pairs of corners, some at a time, that could coincide, where they are of images that are compared."""
+    words = bits.view(np.uint64)
+    for start in range(0, len(one), _AT_ONCE):
+        first, second = one[start : start + _AT_ONCE], other[start : start + _AT_ONCE]
+        here, there = whose[first], whose[second]
+        wanted = (here & there & 1) == 0
+        wanted &= (here >= 0) & (there >= 0)
+        wanted &= here >> 1 != there >> 1 if labels is None else labels[here >> 1] != labels[there >> 1]
+        first, second = first[wanted], second[wanted]
+        differ = np.bitwise_count(words[first] ^ words[second])
+        near = differ[:, 0].astype(np.uint16) + differ[:, 1] + differ[:, 2] + differ[:, 3] <= BITS
+        yield first[near], second[near]
+
+
+def _codes(first: NDArray[np.integer], second: NDArray[np.integer], number: int, labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """Pairs as one number each; those of an image with itself, and of one word, left out."""
     wanted = first != second if labels is None else labels[first] != labels[second]
-    codes: NDArray[np.int64] = np.minimum(first, second)[wanted] * number + np.maximum(first, second)[wanted]
+    one, other = first[wanted].astype(np.int64), second[wanted].astype(np.int64)
+    codes: NDArray[np.int64] = np.minimum(one, other) * number + np.maximum(one, other)
     return codes
 
 
-def _counted(parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _counted(found: Sequence[_Counted]) -> _Counted:
     """Each code once, in order, with the sum of its votes."""
-    if not parts:
+    if not found:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    codes, place = np.unique(np.concatenate([code for code, _ in parts]), return_inverse=True)
-    votes = np.bincount(place, weights=np.concatenate([vote for _, vote in parts]), minlength=len(codes))
+    codes, place = np.unique(np.concatenate([code for code, _ in found]), return_inverse=True)
+    votes = np.bincount(place, weights=np.concatenate([vote for _, vote in found]), minlength=len(codes))
     return codes, votes.astype(np.int64)

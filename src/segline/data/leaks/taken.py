@@ -8,6 +8,7 @@ from pathlib import Path
 from segline.data.formats.base import SourceData
 from segline.data.images import Decoder
 from segline.data.leaks.fingerprint import Fingerprint, fingerprint
+from segline.data.leaks.gathered import Gathered
 from segline.data.parallel import in_order, processes_for
 from segline.data.piece import content_of
 from segline.errors import DataError
@@ -30,15 +31,15 @@ class _Taker:
             return None
 
 
-def fingerprints(root: Path, source: SourceData, decoder: Decoder, processes: int | None = None) -> dict[str, Fingerprint]:
+def fingerprints(root: Path, source: SourceData, decoder: Decoder, processes: int | None = None) -> Gathered:
     """By image, of those that can be read. `processes`: that read images; default: what this machine has."""
     files = [record.image.as_posix() for record in source.records]
     taker = _Taker(root, source, decoder)
-    found: dict[str, Fingerprint] = {}
+    found = Gathered()
     number = processes_for(len(files)) if processes is None else processes
     with in_order(taker, range(len(files)), number) as taken, progress("looking at images", len(files)) as told:
         for file, one in zip(files, taken, strict=True):
             told(1)
             if one is not None:
-                found[file] = one
+                found.add(file, one)
     return found

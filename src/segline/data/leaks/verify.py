@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segline.data.leaks.fingerprint import Corners, Fingerprint, one_thread, placed
+from segline.data.leaks.fingerprint import PICTURE, Corners, Fingerprint, one_thread, placed
 
 Relation = Literal["copy", "turned", "scene"]
 """copy: the whole picture; turned: mirrored or turned; scene: a part of it, turned by any angle, or the same place seen from nearby."""
@@ -19,7 +19,7 @@ CORRELATION = 0.85
 COINCIDING = 12
 """Corners that must coincide. Measured: of 8,494 pairs of unlike photographs with the most keys in common one reaches 10, and none 11."""
 
-_BITS = 60
+BITS = 60
 """Of 256, in which two corners may differ and still be one."""
 
 _REACH = 6.0
@@ -40,13 +40,17 @@ def relation(first: Fingerprint, second: Fingerprint) -> Relation | None:
     return None
 
 
+_PLACED = np.stack([np.argsort(one.ravel()) for one in placed(np.arange(PICTURE * PICTURE).reshape(PICTURE, PICTURE))])
+"""(8, 1024): the pixels of a picture that meet those of another one which is placed in each way."""
+
+
 def _correlations(first: NDArray[np.int8], second: NDArray[np.int8]) -> NDArray[np.float64]:
     """Of the first picture with the second in all ways of `placed`, (8,); 0 where one of them is flat."""
-    one = first.astype(np.float64)
-    norm = np.linalg.norm(one) * np.linalg.norm(second.astype(np.float64))
+    one, other = first.ravel().astype(np.float32), second.ravel().astype(np.float32)  # whose products' sums are whole numbers that a float32 can hold
+    norm = np.sqrt(float(one @ one)) * np.sqrt(float(other @ other))
     if not norm:
         return np.zeros(8)
-    return np.array([(one * other).sum() / norm for other in placed(second.astype(np.float64))])
+    return np.asarray((one[_PLACED] @ other).astype(np.float64) / norm)
 
 
 def _coincide(first: Corners, second: Corners) -> bool:
@@ -66,14 +70,26 @@ def _coincide(first: Corners, second: Corners) -> bool:
 
 
 def _alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Corners that are each other's nearest, as numbers of both."""
-    distance = np.zeros((len(first), len(second)), dtype=np.uint16)
-    for one, other in zip(first.view(np.uint64).T, second.view(np.uint64).T, strict=True):
-        distance += np.bitwise_count(one[:, None] ^ other[None])
-    nearest = distance.argmin(axis=1)
-    mutual = distance.argmin(axis=0)[nearest] == np.arange(len(first))
-    kept = np.flatnonzero(mutual & (distance[np.arange(len(first)), nearest] <= _BITS))
-    return kept, nearest[kept]
+    """Corners that are each other's nearest, as numbers of both; none where there cannot be COINCIDING of them."""
+    distance = _distances(first.view(np.uint64), second.view(np.uint64))
+    least = distance.min(axis=1)
+    near = np.flatnonzero(least <= BITS)
+    if len(near) < COINCIDING:
+        return near[:0], near[:0]
+    nearest = distance[near].argmin(axis=1)
+    mutual = distance[:, nearest].argmin(axis=0) == near
+    return near[mutual], nearest[mutual]
+
+
+def _distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """The bits in which corners `(K, 4)` and `(L, 4)` differ, `(K, L)`."""
+    found = None
+    for word in range(4):
+        differ = np.bitwise_count(first[:, word, None] ^ second[None, :, word])
+        # Up to three words fit in 8 bits.
+        found = differ if found is None else np.add(found, differ, dtype=np.uint16 if word == 3 else np.uint8)
+    assert found is not None
+    return found
 
 
 def _spread(corners: Corners, kept: NDArray[np.float32]) -> bool:
