@@ -216,20 +216,37 @@ def decode_mask(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
         return _decode_runs(segmentation.get("counts"), segmentation.get("size"), size)
     if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
         raise ValueError("it has no `segmentation` of polygons or RLE; annotate a mask, or remove the annotation")
-    if not all(is_finite(v) for polygon in segmentation for v in polygon) or any(len(polygon) % 2 for polygon in segmentation):
-        raise ValueError("its polygons are not lists of x, y pairs; correct the annotation")
+    drawn = [_points(polygon) for polygon in segmentation]
     # pycocotools takes a list of four numbers for a box; a polygon of two points has no area.
-    polygons = [clipped(np.array(polygon, dtype=np.float64).reshape(-1, 2), size) for polygon in segmentation if len(polygon) >= 6]
+    polygons = [clipped(points, size) for points in drawn if len(points) >= 3]
     polygons = [polygon for polygon in polygons if len(polygon) >= 3]
     if not polygons:
         return np.zeros(size, dtype=np.bool_)
-    length = sum(float(np.abs(np.roll(polygon, 1, axis=0) - polygon).max(axis=1).sum()) for polygon in polygons)
-    if length > LONGEST_OUTLINE:
-        raise ValueError(f"its outline within the image is {length:.0f} pixels long (at most {LONGEST_OUTLINE:.0f} are drawn); save the mask as RLE")
+    # No edge is longer than three times the image, so that few corners need not be looked at.
+    if 3 * max(size) * sum(len(polygon) for polygon in polygons) > LONGEST_OUTLINE:
+        length = sum(float(np.abs(np.roll(polygon, 1, axis=0) - polygon).max(axis=1).sum()) for polygon in polygons)
+        if length > LONGEST_OUTLINE:
+            raise ValueError(f"its outline within the image is {length:.0f} pixels long (at most {LONGEST_OUTLINE:.0f} are drawn); save the mask as RLE")
     parts = rle.frPyObjects([polygon.ravel().tolist() for polygon in polygons], *size)
     while len(parts) > 1:
         parts = [rle.merge(parts[i : i + _MERGED]) for i in range(0, len(parts), _MERGED)]
-    return np.asarray(rle.decode(parts[0]), dtype=np.bool_)
+    mask: Mask = rle.decode(parts[0]).view(np.bool_)
+    return mask
+
+
+def _points(polygon: list[Any]) -> Points:
+    """A polygon's list of x and y as `(N, 2)`. Raises ValueError, with a phrase."""
+    broken = ValueError("its polygons are not lists of x, y pairs; correct the annotation")
+    # What JSON reads as numbers is converted at once: there are many corners.
+    if len(polygon) % 2 or not (set(map(type, polygon)) <= {float, int} or all(is_finite(value) for value in polygon)):
+        raise broken
+    try:
+        points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    except OverflowError:
+        raise broken from None
+    if not np.isfinite(points).all():
+        raise broken
+    return points
 
 
 def is_finite(value: Any) -> bool:
@@ -247,6 +264,10 @@ def clipped(polygon: Points, size: tuple[int, int]) -> Points:
 
     Within these lines it covers what it covered before (Sutherland and Hodgman 1974), and its outline is short enough to be drawn.
     """
+    height, width = float(size[0]), float(size[1])
+    x, y = polygon[:, 0], polygon[:, 1]
+    if len(polygon) and x.min() >= -width and x.max() <= 2 * width and y.min() >= -height and y.max() <= 2 * height:
+        return polygon
     for axis, side in ((0, float(size[1])), (1, float(size[0]))):
         polygon = _cut(polygon, axis, -side, 1.0)
         polygon = _cut(polygon, axis, 2 * side, -1.0)

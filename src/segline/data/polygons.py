@@ -34,11 +34,12 @@ def _faults(distinct: Points, size: tuple[int, int]) -> list[str]:
     found = []
     if crossing is None and abs(area(distinct)) < _NO_AREA:  # of a bow tie, one half counts against the other
         found.append("it encloses no area")
-    low, high = distinct.min(axis=0), distinct.max(axis=0)
+    x, y = distinct[:, 0], distinct[:, 1]
+    low, high = (x.min(), y.min()), (x.max(), y.max())
     height, width = size
     if high[0] < 0 or high[1] < 0 or low[0] > width or low[1] > height:
         found.append(f"it lies outside of the image ({width}x{height})")
-    elif low.min() < -MARGIN or high[0] > width + MARGIN or high[1] > height + MARGIN:
+    elif min(low) < -MARGIN or high[0] > width + MARGIN or high[1] > height + MARGIN:
         found.append(f"it reaches beyond the image ({width}x{height}), to x {_reach(low[0], high[0], width)}, y {_reach(low[1], high[1], height)}")
     if crossing is not None:
         found.append(f"it crosses itself near x {crossing[0]:.6g}, y {crossing[1]:.6g}")
@@ -60,7 +61,7 @@ def outlines(segmentation: Any) -> list[Points]:
 def area(points: Points) -> float:
     """Signed, by the shoelace formula."""
     x, y = points[:, 0], points[:, 1]
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    return float(np.dot(x, _next(y)) - np.dot(y, _next(x))) / 2
 
 
 def crossing_of(points: Points) -> tuple[float, float] | None:
@@ -68,29 +69,37 @@ def crossing_of(points: Points) -> tuple[float, float] | None:
     count = len(points)
     if count < 4 or count > MOST_CORNERS:
         return None
-    start, end = points, np.roll(points, -1, axis=0)
-    edge = end - start
+    x, y = np.ascontiguousarray(points.T)
+    along, down = _next(x) - x, _next(y) - y  # of the edges
     # Where corner k lies of edge i: left (+), right (-), on its line (0).
-    first = _cross(edge[:, None], start[None] - start[:, None])  # (i, k), of starts
-    second = np.roll(first, -1, axis=1)  # of ends
+    first = along[:, None] * (y[None] - y[:, None]) - down[:, None] * (x[None] - x[:, None])  # (i, k), of starts
+    second = np.concatenate([first[:, 1:], first[:, :1]], axis=1)  # of ends
     apart = first * second < 0
     both = apart & apart.T
+    if not both.any():
+        return None
     index = np.argwhere(np.triu(both, 2))
     for i, k in index.tolist():
         if (k + 1) % count != i:
             share = first[k, i] / (first[k, i] - second[k, i])
-            x, y = start[i] + share * edge[i]
-            return float(x), float(y)
+            return float(x[i] + share * along[i]), float(y[i] + share * down[i])
     return None
 
 
-def _cross(one: Points, other: Points) -> Points:
-    return np.asarray(one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0])
+def _next(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each corner that of the one behind it."""
+    return np.concatenate([values[1:], values[:1]])
 
 
 def _distinct(points: Points) -> Points:
     """Without corners that repeat the one before."""
-    differs = np.any(points != np.roll(points, 1, axis=0), axis=1)
+    x, y = points[:, 0], points[:, 1]
+    differs = np.empty(len(points), dtype=np.bool_)
+    differs[:1] = len(points) > 0 and bool(x[0] != x[-1] or y[0] != y[-1])
+    np.not_equal(x[1:], x[:-1], out=differs[1:])
+    differs[1:] |= y[1:] != y[:-1]
+    if differs.all():
+        return points
     return points[differs] if differs.any() else points[:1]
 
 

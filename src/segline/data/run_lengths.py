@@ -11,8 +11,20 @@ from pycocotools import mask as rle
 from segline_runtime.masks import extent
 
 
+SMALL = 1 << 14
+"""Pixels of an image of which pycocotools codes a mask sooner than the place of an object is found in it."""
+
+
 def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """A mask `(H, W)` as pycocotools' `encode` gives it, {`size`, `counts`}; the time goes with the object's box, not with the image."""
+    if mask.size <= SMALL:
+        code: dict[str, Any] = rle.encode(np.asfortranarray(mask).view(np.uint8))
+        return code
+    return of_box(mask)
+
+
+def of_box(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """As `encode`, by the object's box, however small the image is."""
     height, width = mask.shape
     rows, columns = extent(mask)
     top, bottom, left, right = rows.start, rows.stop, columns.start, columns.stop

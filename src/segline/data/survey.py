@@ -81,27 +81,27 @@ class Survey:
 
     def class_pixels(self, split: str | None = None) -> NDArray[np.int64]:
         """(256,) pixels by class id, and by 255."""
-        total = np.zeros(IGNORE + 1, dtype=np.int64)
+        total = [0] * (IGNORE + 1)
         for seen in self.images:
             if split in (None, seen.split):
                 for label, number in seen.pixels.items():
                     total[label] += number
-        return total
+        return np.array(total, dtype=np.int64)
 
     def class_images(self, split: str | None = None) -> NDArray[np.int64]:
         """(256,) images that show the class, in their mask or as an object."""
-        total = np.zeros(IGNORE + 1, dtype=np.int64)
+        total = [0] * (IGNORE + 1)
         for seen in self.images:
             if split in (None, seen.split):
-                total[sorted({*seen.pixels, *seen.labels.tolist()})] += 1
-        return total
+                for label in {*seen.pixels, *seen.labels.tolist()}:
+                    total[label] += 1
+        return np.array(total, dtype=np.int64)
 
     def class_objects(self) -> NDArray[np.int64]:
         """(256,) objects of the class, crowds left out."""
-        total = np.zeros(IGNORE + 1, dtype=np.int64)
-        for seen in self.images:
-            np.add.at(total, seen.labels, 1)
-        return total
+        if not self.images:
+            return np.zeros(IGNORE + 1, dtype=np.int64)
+        return np.bincount(np.concatenate([seen.labels for seen in self.images]), minlength=IGNORE + 1)
 
     def conclude(self) -> None:
         """Add what follows from all images together."""

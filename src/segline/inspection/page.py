@@ -194,9 +194,10 @@ def _sizes(survey: Survey) -> str:
 def _samples(survey: Survey, album: Album) -> str:
     """Some images of each class, in which it is marked."""
     number = samples.per_class(len(survey.classes))
+    showing = samples.showing(survey)
     blocks = []
     for info in survey.classes:
-        chosen = samples.of_class(survey, info.id, number)
+        chosen = samples.spread(showing.get(info.id, []), number)
         figures = [(f"{seen.split}: {seen.file}", album.of_class(seen.number, info)) for seen in chosen]
         shown = _pictures(figures) or "<p class=quiet>in no image</p>"
         blocks.append(f"<div class=class><h3>{_swatch(info)}{html.escape(info.name)}</h3>{shown}</div>")

@@ -20,10 +20,13 @@ def per_class(classes: int) -> int:
     return next((images for most, images in _PER_CLASS if classes <= most), 1)
 
 
-def of_class(survey: Survey, label: int, number: int) -> list[Seen]:
-    """Images that show a class, at most `number`."""
-    showing = sorted((seen for seen in survey.images if _amount(seen, label) > 0), key=lambda seen: (_amount(seen, label), seen.file))
-    return spread(showing, number)
+def showing(survey: Survey) -> dict[int, list[Seen]]:
+    """The images that show a class, by its id; those that show least of it first."""
+    found: dict[int, list[tuple[float, str, Seen]]] = {}
+    for seen in survey.images:
+        for label, amount in _amounts(seen).items():
+            found.setdefault(label, []).append((amount, seen.file, seen))
+    return {label: [seen for _, _, seen in sorted(some, key=lambda one: one[:2])] for label, some in found.items()}
 
 
 def spread(ordered: Sequence[Seen], number: int) -> list[Seen]:
@@ -49,8 +52,10 @@ def for_sheet(survey: Survey) -> list[Seen]:
     return chosen
 
 
-def _amount(seen: Seen, label: int) -> float:
-    """Share of the image that a class fills: of its mask, or of its objects where there is none."""
-    if seen.pixels:
-        return seen.pixels.get(label, 0) / (seen.size[0] * seen.size[1])
-    return float(seen.areas[seen.labels == label].sum()) / (seen.size[0] * seen.size[1])
+def _amounts(seen: Seen) -> dict[int, float]:
+    """Share of the image that each class fills, of those that it shows: of its mask, or of its objects where there is none."""
+    size = seen.size[0] * seen.size[1]
+    filled: dict[int, float] = dict(seen.pixels)
+    if not filled:
+        filled = {label: float(seen.areas[seen.labels == label].sum()) for label in set(seen.labels.tolist())}
+    return {label: pixels / size for label, pixels in filled.items() if pixels > 0}
