@@ -56,11 +56,11 @@ CHANGES = {
 }
 
 
-def pairs_of(prints, apart=None):
+def pairs_of(prints, apart=None, processes=1):
     """Of fingerprints by their numbers."""
     names = [str(i) for i in range(len(prints))]
     gathered = Gathered((name, one) for name, one in zip(names, prints, strict=True) if one is not None)
-    return [(pair.first, pair.second) for pair in alike(gathered, names, apart, told=False)]
+    return [(pair.first, pair.second) for pair in alike(gathered, names, apart, told=False, processes=processes)]
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +95,13 @@ def test_a_long_row_of_one_scene_stays_linear(originals):
 
 def test_the_search_finds_what_comparing_all_pairs_finds():
     """Copies, parts and mirrored ones among more photographs than each is compared with; of which some are flat, or have no corners."""
-    some = [photograph(i) for i in range(40)]
-    changed = [make(photograph(i)) for i, (make, _) in enumerate(list(CHANGES.values()) * 4)]
+    some = [photograph(i) for i in range(30)]
+    changed = [make(photograph(i)) for i, (make, _) in enumerate(list(CHANGES.values()) * 2)]
     odd = [np.zeros((40, 50, 3), np.uint8), cv2.resize(some[0][:4, :4], (64, 48))]
     prints = [fingerprint(np.ascontiguousarray(image)) for image in (*some, *changed, *odd)]
     every = [(i, k) for i in range(len(prints)) for k in range(i + 1, len(prints)) if relation(prints[i], prints[k]) is not None]
     assert len(every) >= len(changed)
-    assert pairs_of(prints) == every
+    assert pairs_of(prints) == pairs_of(prints, processes=2) == every
     sides = ["val" if i % 3 else "train" for i in range(len(prints))]
     assert pairs_of(prints, sides) == [(i, k) for i, k in every if sides[i] != sides[k]]
 

@@ -16,7 +16,7 @@ from segline.data.formats import catalog
 from segline.data.prepare import check
 from segline.drawing.truth import class_picture, truth_picture
 from segline.inspection.pictures import Album, sheet
-from segline.inspection.samples import for_sheet, of_class, per_class
+from segline.inspection.samples import for_sheet, per_class, showing, spread
 from segline.inspection.write import write, write_page
 from segline.layout import CheckFolder
 
@@ -114,8 +114,10 @@ def test_an_older_page_is_replaced(tmp_path):
 def test_samples_show_a_class_in_much_and_in_little(tmp_path):
     survey = surveyed(make_cityscapes(tmp_path), "cityscapes")
     assert [per_class(n) for n in (2, 12, 13, 60, 81)] == [4, 4, 3, 2, 1]
-    chosen = of_class(survey, 13, 4)
-    assert len(chosen) == 3 and of_class(survey, 5, 4) == []
+    found = showing(survey)
+    assert len(spread(found[13], 4)) == 3 and 5 not in found
+    amounts = [seen.pixels[13] / (seen.size[0] * seen.size[1]) for seen in found[13]]
+    assert amounts == sorted(amounts) and amounts[0] > 0
     assert {seen.split for seen in for_sheet(survey)} == {"train", "val"}
 
 

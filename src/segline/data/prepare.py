@@ -135,7 +135,7 @@ def check(settings: Folder, root: Path, *, processes: int | None = None) -> Surv
         for piece in pieces:
             told(1)
             _enter(piece, survey, settings, occurrence)
-    _conclude(survey, settings, occurrence)
+    _conclude(survey, settings, occurrence, processes)
     return survey
 
 
@@ -176,9 +176,9 @@ def _source(
         splits.require_drawn(official, wanted)
     asked = wanted.group == AUTO or settings.on_leak == "drop"
     prints = fingerprints(root, data, Decoder(settings.images), processes) if asked else Gathered()
-    assigned = splits.assign(images, official, contents, wanted, root=root, present=present, near=partial(across.near, prints=prints))
+    assigned = splits.assign(images, official, contents, wanted, root=root, present=present, near=partial(across.near, prints=prints, processes=processes))
     files = [image.as_posix() for image in images]
-    dropped = across.to_drop(files, assigned, prints, contents) if settings.on_leak == "drop" else {}
+    dropped = across.to_drop(files, assigned, prints, contents, processes=processes) if settings.on_leak == "drop" else {}
     kept = [i for i, file in enumerate(files) if file not in dropped]
     splits.require_some_left([assigned[i] for i in kept], assigned)
     copies = copies_across([images[i] for i in kept], [assigned[i] for i in kept], contents)
@@ -223,8 +223,9 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
         writers = {split: SplitWriter(folder / split, data.truths) for split in SPLITS}
         for writer in writers.values():
             opened.callback(writer.close)
-        pieces = opened.enter_context(in_order(source.reader(Storing(data.truths, spool)), source.order(), _processes(processes, source)))
-        told = opened.enter_context(progress("preparing images", len(source.names)))
+        reading = opened.enter_context(ExitStack())
+        pieces = reading.enter_context(in_order(source.reader(Storing(data.truths, spool)), source.order(), _processes(processes, source)))
+        told = reading.enter_context(progress("preparing images", len(source.names)))
         for piece in pieces:
             told(1)
             _enter(piece, survey, source.settings, occurrence)
@@ -238,7 +239,8 @@ def _write(source: _Source, target: Path, *, strict: bool, shown: Callable[[Surv
                 statistics.add(piece.measured)
             if piece.extents is not None:
                 extents.merge(piece.extents)
-        _conclude(survey, source.settings, occurrence)
+        reading.close()  # whose processes have nothing left to do
+        _conclude(survey, source.settings, occurrence, processes)
         if shown is not None:
             shown(survey)
         fail([finding.sentence for finding in survey.findings.errors()])
@@ -288,11 +290,11 @@ def _enter(piece: Piece, survey: Survey, settings: Folder, occurrence: Occurrenc
     survey.converted.update(piece.converted)
 
 
-def _conclude(survey: Survey, settings: Folder, occurrence: Occurrence | None) -> None:
+def _conclude(survey: Survey, settings: Folder, occurrence: Occurrence | None, processes: int | None) -> None:
     """What follows from all images together: from their truth only where no image has an error, as what is missing might change it."""
     if occurrence is not None and not survey.findings.errors():
         survey.findings.add(Finding("occurrence", "", sentence) for sentence in occurrence.problems())
-    survey.conclude()
+    survey.conclude(processes)
     _bound(survey, settings)
 
 

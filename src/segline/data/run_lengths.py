@@ -10,7 +10,6 @@ from pycocotools import mask as rle
 
 from segline_runtime.masks import extent
 
-
 SMALL = 1 << 14
 """Pixels of an image of which pycocotools codes a mask sooner than the place of an object is found in it."""
 

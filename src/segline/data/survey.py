@@ -103,12 +103,12 @@ class Survey:
             return np.zeros(IGNORE + 1, dtype=np.int64)
         return np.bincount(np.concatenate([seen.labels for seen in self.images]), minlength=IGNORE + 1)
 
-    def conclude(self) -> None:
-        """Add what follows from all images together."""
+    def conclude(self, processes: int | None = 1) -> None:
+        """Add what follows from all images together; `processes` that compare them, None: what this machine has."""
         if self.images:
             self.findings.add(self._of_ignored())
             self.findings.add(self._of_classes())
-            self.findings.add(self._of_leaks())
+            self.findings.add(self._of_leaks(processes))
         self.findings.add(self._of_copies())
         self.findings.add(self._of_empty())
         for rule, number in sorted(self.converted.items()):
@@ -137,10 +137,10 @@ class Survey:
                 )
         return found
 
-    def _of_leaks(self) -> list[Finding]:
+    def _of_leaks(self, processes: int | None) -> list[Finding]:
         """Images that show what an image of an earlier split shows."""
         files, splits = [seen.file for seen in self.images], [seen.split for seen in self.images]
-        self.leaks = leaks(files, splits, self.prints, {seen.file: seen.content for seen in self.images})
+        self.leaks = leaks(files, splits, self.prints, {seen.file: seen.content for seen in self.images}, processes=processes)
         return findings(self.leaks)
 
     def _of_copies(self) -> list[Finding]:

@@ -46,10 +46,12 @@ class Leak:
     others: int = 0  # further images of earlier splits that show the same
 
 
-def leaks(files: Sequence[str], splits: Sequence[str], prints: Gathered, contents: Mapping[str, str], *, told: bool = True) -> list[Leak]:
+def leaks(
+    files: Sequence[str], splits: Sequence[str], prints: Gathered, contents: Mapping[str, str], *, told: bool = True, processes: int | None = 1
+) -> list[Leak]:
     """One for each image that has its like in an earlier split. `contents` (a hash) by file; what has no print is compared by content alone."""
     order = _by_name(files)
-    pairs = alike(prints, [files[i] for i in order], [splits[i] for i in order], told=told)
+    pairs = alike(prints, [files[i] for i in order], [splits[i] for i in order], told=told, processes=processes)
     found: _Seen = {}
     for pair in pairs:
         one, other = sorted((order[pair.first], order[pair.second]), key=lambda i: _BEFORE.index(splits[i]))
@@ -63,20 +65,22 @@ def leaks(files: Sequence[str], splits: Sequence[str], prints: Gathered, content
     return told_of
 
 
-def near(names: Sequence[str], apart: Mapping[str, str] | None = None, *, prints: Gathered, told: bool = True) -> list[tuple[str, str]]:
+def near(
+    names: Sequence[str], apart: Mapping[str, str] | None = None, *, prints: Gathered, told: bool = True, processes: int | None = 1
+) -> list[tuple[str, str]]:
     """Names of images that show the same; `apart` as for `alike`, by name."""
     ordered = [names[i] for i in _by_name(names)]
-    found: list[Pair] = alike(prints, ordered, None if apart is None else [apart[name] for name in ordered], told=told)
+    found: list[Pair] = alike(prints, ordered, None if apart is None else [apart[name] for name in ordered], told=told, processes=processes)
     return [(ordered[pair.first], ordered[pair.second]) for pair in found]
 
 
-def to_drop(files: Sequence[str], splits: Sequence[str], prints: Gathered, contents: Mapping[str, str]) -> dict[str, Finding]:
+def to_drop(files: Sequence[str], splits: Sequence[str], prints: Gathered, contents: Mapping[str, str], *, processes: int | None = 1) -> dict[str, Finding]:
     """Images of train and val that show what a later split shows, by file, with what is told of each. None of test is among them."""
     dropped: dict[str, Finding] = {}
     while True:
         left = [i for i, file in enumerate(files) if file not in dropped]
         order = [left[i] for i in _by_name([files[i] for i in left])]
-        pairs = [(order[p.first], order[p.second]) for p in alike(prints, [files[i] for i in order], [splits[i] for i in order])]
+        pairs = [(order[p.first], order[p.second]) for p in alike(prints, [files[i] for i in order], [splits[i] for i in order], processes=processes)]
         identical: _Seen = {}
         _add_identical(identical, [files[i] for i in left], [splits[i] for i in left], contents)
         pairs += [(left[earlier], left[later]) for later, before in identical.items() for earlier, _ in before]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from segline.data.leaks.collisions import keys, length_for, meetings, parts
 from segline.data.leaks.gathered import Gathered
 from segline.data.leaks.verify import BITS, Relation, relation
+from segline.data.parallel import in_order, processes_for
 from segline.progress import progress
 
 MOST = 12
@@ -33,8 +34,11 @@ _MOST_VOTES = 1 << 20
 _FOLLOWING = 3
 """Images that are compared with each whatever their keys are: those that come after it, as the frames of a drive do."""
 
-_HELD = 4 * MOST
+_HELD = 2 * MOST
 """Others of an image that are held while votes are counted."""
+
+_TOGETHER = 32
+"""Pairs of images that a process compares at a time."""
 
 _AT_ONCE = 1 << 16
 """Pairs of corners that are compared at a time."""
@@ -52,11 +56,11 @@ class Pair:
     relation: Relation
 
 
-def alike(prints: Gathered, files: Sequence[str], apart: Sequence[str] | None = None, *, told: bool = True) -> list[Pair]:
+def alike(prints: Gathered, files: Sequence[str], apart: Sequence[str] | None = None, *, told: bool = True, processes: int | None = 1) -> list[Pair]:
     """All pairs of some images, by their numbers, in order; the same images give the same pairs. What has no print is like no other.
 
     `files` in the order of the images' names, so that frames stand behind each other. `apart`: a word for each image; only those with different words are
-    compared.
+    compared. `processes`: that compare; None: what this machine has.
     """
     labels = None if apart is None else np.unique(np.asarray(apart), return_inverse=True)[1]
     if labels is not None and not labels.any():
@@ -64,13 +68,30 @@ def alike(prints: Gathered, files: Sequence[str], apart: Sequence[str] | None = 
     places = prints.places(files)
     candidates = _candidates(prints, places, labels)
     found = []
-    with progress("comparing images", len(candidates), shown=told) as advance:
-        for first, second in candidates.tolist():
-            how = relation(prints.at(int(places[first])), prints.at(int(places[second])))
+    work = range(0, len(candidates), _TOGETHER)
+    number = processes_for(len(work)) if processes is None else processes
+    with in_order(_Comparing(prints, places, candidates), work, number) as compared, progress("comparing images", len(candidates), shown=told) as advance:
+        for pairs, start in zip(compared, work, strict=True):
+            found += pairs
+            advance(min(_TOGETHER, len(candidates) - start))
+    return sorted(found, key=lambda pair: (pair.first, pair.second))
+
+
+@dataclass(frozen=True)
+class _Comparing:
+    """Compares some candidates, by the number of the first of them."""
+
+    prints: Gathered
+    places: NDArray[np.int64]
+    candidates: NDArray[np.int64]  # (P, 2)
+
+    def __call__(self, start: int) -> list[Pair]:
+        found = []
+        for first, second in self.candidates[start : start + _TOGETHER].tolist():
+            how = relation(self.prints.at(int(self.places[first])), self.prints.at(int(self.places[second])))
             if how is not None:
                 found.append(Pair(first, second, how))
-            advance(1)
-    return sorted(found, key=lambda pair: (pair.first, pair.second))
+        return found
 
 
 def together(number: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
@@ -157,7 +178,7 @@ def _of_corners(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.i
                     codes = _codes(whose[first] >> 1, whose[second] >> 1, number, labels)
                     counted.append((codes, np.ones(len(codes), dtype=np.int64)))
                     waiting += len(codes)
-                if waiting > _HELD * max(number, _AT_ONCE):
+                if waiting > _HELD * max(number, _AT_ONCE // 4):
                     # What is kept is bounded by the images, not by their pairs.
                     counted, waiting = [_foremost(*_counted(counted), number, _HELD)], 0
     codes, votes = _counted(counted)
