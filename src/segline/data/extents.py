@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline import written
+from segline.data.statistics import class_pixels
 from segline.data.store import IGNORE
 from segline.errors import DataError
 from segline.files import write_json
@@ -104,7 +105,7 @@ class Extents:
         write_json(folder / EXTENTS, {"version": VERSION, **values})
 
     def _add_mask(self, mask: NDArray[np.uint8]) -> None:
-        pixels = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+        pixels = class_pixels(mask)
         edges = np.zeros(IGNORE + 1, dtype=np.int64)
         for one, other in ((mask[1:], mask[:-1]), (mask[:, 1:], mask[:, :-1])):
             differ = one != other
