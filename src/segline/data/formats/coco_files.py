@@ -96,10 +96,12 @@ def _candidates(root: Path, folders: Folders) -> list[PurePosixPath]:
     tells what is wrong with it."""
     folder = root / "annotations"
     nearest = [PurePosixPath(file.relative_to(root).as_posix()) for file in sorted((folder if folder.is_dir() else root).glob("*.json"))]
-    found: list[PurePosixPath] = []
-    for places in (nearest, folders.of_type(".json")):
-        found = found or [file for file in places if not file.name.startswith(_OTHERS) and (_named(file) is not None or _looks_so(root, file))]
-    return found or nearest
+
+    def annotations(places: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+        return [file for file in places if not file.name.startswith(_OTHERS) and (_named(file) is not None or _looks_so(root, file))]
+
+    # All files of the folder are listed where none is found without: there are many images.
+    return annotations(nearest) or annotations(folders.of_type(".json")) or nearest
 
 
 def _looks_so(root: Path, file: PurePosixPath) -> bool:

@@ -82,7 +82,8 @@ class Gathered(Mapping[str, Fingerprint]):
 
     def numbers(self) -> NDArray[np.int64]:
         """How many corners each image has, and mirrored: `(N, 2)`."""
-        return np.diff(np.array(self._ends, dtype=np.int64)).reshape(-1, 2)
+        ends = np.array(self._ends, dtype=np.int64)
+        return (ends[1:] - ends[:-1]).reshape(-1, 2)
 
 
 class _Rows:

@@ -35,7 +35,12 @@ def relation(first: Fingerprint, second: Fingerprint) -> Relation | None:
     best = int(alike.argmax())
     if alike[best] >= CORRELATION:
         return "turned" if best and alike[0] < CORRELATION else "copy"
-    if _coincide(first.corners, second.corners) or _coincide(first.corners, second.mirrored):
+    if len(first.corners.bits) < COINCIDING:
+        return None
+    # Both of the other's at once, as calls cost more than the few corners do.
+    distance = _distances(first.corners.bits.view(np.uint64), np.concatenate([second.corners.bits, second.mirrored.bits]).view(np.uint64))
+    apart = len(second.corners.bits)
+    if _coincide(first.corners, second.corners, distance[:, :apart]) or _coincide(first.corners, second.mirrored, distance[:, apart:]):
         return "scene"
     return None
 
@@ -53,11 +58,11 @@ def _correlations(first: NDArray[np.int8], second: NDArray[np.int8]) -> NDArray[
     return np.asarray((one[_PLACED] @ other).astype(np.float64) / norm)
 
 
-def _coincide(first: Corners, second: Corners) -> bool:
-    """Whether moving, turning and scaling one image brings enough of its corners onto those of the other."""
+def _coincide(first: Corners, second: Corners, distance: NDArray[np.uint16]) -> bool:
+    """Whether moving, turning and scaling one image brings enough of its corners onto those of the other. `distance` (K, L): the bits in which they differ."""
     if min(len(first.bits), len(second.bits)) < COINCIDING:
         return False
-    one, other = _alike(first.bits, second.bits)
+    one, other = _alike(distance)
     if len(one) < COINCIDING:
         return False
     there, here = first.positions[one].astype(np.float32), second.positions[other].astype(np.float32)
@@ -69,9 +74,8 @@ def _coincide(first: Corners, second: Corners) -> bool:
     return int(kept.sum()) >= COINCIDING and _spread(first, there[kept]) and _spread(second, here[kept])
 
 
-def _alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _alike(distance: NDArray[np.uint16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Corners that are each other's nearest, as numbers of both; none where there cannot be COINCIDING of them."""
-    distance = _distances(first.view(np.uint64), second.view(np.uint64))
     least = distance.min(axis=1)
     near = np.flatnonzero(least <= BITS)
     if len(near) < COINCIDING:
@@ -83,13 +87,11 @@ def _alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[NDArray
 
 def _distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint16]:
     """The bits in which corners `(K, 4)` and `(L, 4)` differ, `(K, L)`."""
-    found = None
-    for word in range(4):
-        differ = np.bitwise_count(first[:, word, None] ^ second[None, :, word])
-        # Up to three words fit in 8 bits.
-        found = differ if found is None else np.add(found, differ, dtype=np.uint16 if word == 3 else np.uint8)
-    assert found is not None
-    return found
+    columns = np.ascontiguousarray(second.T)
+    found = [np.bitwise_count(first[:, word, None] ^ columns[word]) for word in range(4)]
+    # Up to three words fit in 8 bits.
+    distance: NDArray[np.uint16] = np.add(found[0] + found[1] + found[2], found[3], dtype=np.uint16)
+    return distance
 
 
 def _spread(corners: Corners, kept: NDArray[np.float32]) -> bool:
