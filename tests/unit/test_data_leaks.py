@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from segline.data.download import download
 from segline.data.formats import catalog
+from segline.data.leaks import gathered as gathered_prints
 from segline.data.leaks.across import leaks
 from segline.data.leaks.fingerprint import fingerprint, placed
 from segline.data.leaks.gathered import Gathered
@@ -106,8 +108,10 @@ def test_the_search_finds_what_comparing_all_pairs_finds():
     assert pairs_of(prints, sides) == [(i, k) for i, k in every if sides[i] != sides[k]]
 
 
-def test_gathered_fingerprints_are_given_back(originals):
+@pytest.mark.parametrize("waiting", [2**22, 5000], ids=["held", "in files"])
+def test_gathered_fingerprints_are_given_back(originals, waiting, monkeypatch):
     """Also those without hashes and corners, and those added after others were read."""
+    monkeypatch.setattr(gathered_prints, "_WAITING_BYTES", waiting)
     flat = fingerprint(np.zeros((40, 50, 3), np.uint8))
     prints = [originals[0], flat, originals[1], fingerprint(photograph(90, (300, 20)))]
     gathered = Gathered()
@@ -151,6 +155,13 @@ def test_hashes_are_those_of_the_placed_pictures():
         alone = fingerprint(np.repeat(np.ascontiguousarray(turned)[:, :, None], 3, axis=2)).hashes[0]
         plain = fingerprint(np.repeat(image[:, :, :1], 3, axis=2)).hashes
         assert int(np.bitwise_count(alone ^ plain[list(ways).index(way)])) <= 2
+
+
+def test_fingerprints_that_find_no_room_are_a_sentence(originals, monkeypatch, tmp_path):
+    monkeypatch.setattr(gathered_prints, "_WAITING_BYTES", 5000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(DataError, match=r"cannot be written to .*gone \(No such file or directory\); make room there.*TMPDIR"):
+        Gathered((str(i), originals[i]) for i in range(8))
 
 
 def test_what_belongs_together_over_others():

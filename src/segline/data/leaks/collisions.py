@@ -36,7 +36,7 @@ def parts(key: NDArray[np.uint32], length: int) -> Iterator[NDArray[np.int64]]:
     if not cut:
         yield np.arange(len(key))
         return
-    first = key >> np.uint32(length - cut)
+    first = (key >> np.uint32(length - cut)).astype(np.uint8 if cut <= 8 else np.uint32)
     for value in range(1 << cut):
         yield np.flatnonzero(first == value)
 

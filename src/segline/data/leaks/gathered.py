@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from segline.data.leaks.fingerprint import PICTURE, WAYS, Corners, Fingerprint
 from segline.errors import DataError
 
-_BUFFER_BYTES = 2**20
+_WAITING_BYTES = 2**22
+"""Of one kind that are held before they are written to a file; what is less needs none."""
 
 
 class Gathered(Mapping[str, Fingerprint]):
@@ -101,14 +102,14 @@ class _Rows:
         """An array of one row or of several, of the dtype."""
         self._waiting += np.ascontiguousarray(rows, dtype=self._dtype).tobytes()
         self._count += rows.size // self._width
-        if len(self._waiting) >= _BUFFER_BYTES:
+        if len(self._waiting) >= _WAITING_BYTES:
             self._write()
 
     def all(self) -> NDArray[Any]:
         """All rows, `(N, width)`."""
         if len(self._mapped) != self._count:
-            pages = mmap.mmap(self._write(), 0, access=mmap.ACCESS_READ)
-            self._mapped = np.frombuffer(pages, dtype=self._dtype).reshape(-1, self._width)
+            rows = bytes(self._waiting) if self._file is None else mmap.mmap(self._write(), 0, access=mmap.ACCESS_READ)
+            self._mapped = np.frombuffer(rows, dtype=self._dtype).reshape(-1, self._width)
         return self._mapped
 
     def _write(self) -> int:

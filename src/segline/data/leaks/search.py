@@ -43,7 +43,7 @@ _TOGETHER = 32
 _AT_ONCE = 1 << 16
 """Pairs of corners that are compared at a time."""
 
-_Counted = tuple[NDArray[np.int64], NDArray[np.int64]]
+_Counted = tuple[NDArray[np.int64], NDArray[np.int32]]
 """Pairs of images as one number each, and their votes."""
 
 
@@ -120,16 +120,16 @@ def _candidates(prints: Gathered, places: NDArray[np.int64], labels: NDArray[np.
     return np.stack([codes // number, codes % number], axis=1) if number else np.zeros((0, 2), dtype=np.int64)
 
 
-def _foremost(codes: NDArray[np.int64], votes: NDArray[np.int64], number: int, most: int) -> _Counted:
+def _foremost(codes: NDArray[np.int64], votes: NDArray[np.int32], number: int, most: int) -> _Counted:
     """Of each image the pairs with most votes, at most so many; and those that are such of the other image."""
     kept = np.zeros(len(codes), dtype=bool)
-    order = np.argsort(-votes, kind="stable")
-    for image in (codes // max(number, 1), codes % max(number, 1)):
-        by_image = order[np.argsort(image[order], kind="stable")]
-        starts = np.flatnonzero(np.diff(image[by_image], prepend=-1))
-        sizes = np.diff(np.append(starts, len(by_image)))
-        place = np.arange(len(by_image)) - np.repeat(starts, sizes)
-        kept[by_image[place < most]] = True
+    for side in (0, 1):
+        image = np.divmod(codes, max(number, 1))[side].astype(np.int32)
+        order = np.lexsort((-votes, image))  # by image; of one image those with most votes first, and of these the first
+        sizes = np.bincount(image, minlength=number)
+        place = np.arange(len(codes), dtype=np.int32)
+        place -= np.repeat((np.cumsum(sizes) - sizes).astype(np.int32), sizes)
+        kept[order[place < most]] = True
     return codes[kept], votes[kept]
 
 
@@ -137,7 +137,7 @@ def _of_order(places: NDArray[np.int64], labels: NDArray[np.int64] | None) -> li
     """Pairs of images that follow each other, with as many votes as the nearest."""
     known = np.flatnonzero(places >= 0)
     codes = [_codes(known[:-distance], known[distance:], len(places), labels) for distance in range(1, _FOLLOWING + 1)]
-    return [(code, np.full(len(code), _MOST_VOTES, dtype=np.int64)) for code in codes]
+    return [(code, np.full(len(code), _MOST_VOTES, dtype=np.int32)) for code in codes]
 
 
 def _of_wholes(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.int64] | None, number: int) -> _Counted:
@@ -159,7 +159,7 @@ def _of_wholes(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.in
             found.append(_codes(whose[one[near]], whose[other[near]], number, labels))
         found = [np.unique(np.concatenate(found))]
     [codes] = found
-    return codes, np.full(len(codes), _MOST_VOTES, dtype=np.int64)
+    return codes, np.full(len(codes), _MOST_VOTES, dtype=np.int32)
 
 
 def _of_corners(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.int64] | None, number: int) -> _Counted:
@@ -176,11 +176,13 @@ def _of_corners(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.i
             for one, other in meetings(key[part], random):
                 for first, second in _near(bits, whose, labels, part[one], part[other]):
                     codes = _codes(whose[first] >> 1, whose[second] >> 1, number, labels)
-                    counted.append((codes, np.ones(len(codes), dtype=np.int64)))
+                    counted.append((codes, np.ones(len(codes), dtype=np.int32)))
                     waiting += len(codes)
-                if waiting > _HELD * max(number, _AT_ONCE // 4):
-                    # What is kept is bounded by the images, not by their pairs.
-                    counted, waiting = [_foremost(*_counted(counted), number, _HELD)], 0
+                if waiting > _HELD * max(number, _AT_ONCE) // 2:
+                    counted, waiting = [_counted(counted)], 0
+                    if len(counted[0][0]) > _HELD * number:
+                        # What is held is bounded by the images, not by their pairs.
+                        counted = [_foremost(*counted[0], number, _HELD)]
     codes, votes = _counted(counted)
     return codes[votes >= _VOTES], votes[votes >= _VOTES]
 
@@ -212,8 +214,9 @@ def _codes(first: NDArray[np.integer], second: NDArray[np.integer], number: int,
 
 def _counted(found: Sequence[_Counted]) -> _Counted:
     """Each code once, in order, with the sum of its votes."""
-    if not found:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    codes, place = np.unique(np.concatenate([code for code, _ in found]), return_inverse=True)
-    votes = np.bincount(place, weights=np.concatenate([vote for _, vote in found]), minlength=len(codes))
-    return codes, votes.astype(np.int64)
+    codes = np.concatenate([np.zeros(0, dtype=np.int64), *(code for code, _ in found)])
+    votes = np.concatenate([np.zeros(0, dtype=np.int32), *(vote for _, vote in found)])
+    order = np.argsort(codes)
+    codes, votes = codes[order], votes[order]
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    return codes[first], np.add.reduceat(votes, first, dtype=np.int32) if len(first) else votes
