@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py [SHARE ...]        (default 0.1 and 1: the shares of that size that are prepared, which tells whether cost grows in step)
 
-In a clone of this checkout, `download` and `prepare` run as DVC would run them; the memory is that of all their processes together, pages that these share
-counted once. Then `dvc repro` is asked whether anything is to be done, loader processes read a part of the images, and as many are read from the packed files
+In a clone of this checkout, `download` and `prepare` run as DVC would run them; seconds are told by the clock and of the processors, which do not depend on what
+else the machine does; the memory is that of all their processes together, pages that these share counted once. Then `dvc repro` is asked whether anything is to be done, loader processes read a part of the images, and as many are read from the packed files
 and from files of their own, in turns. The result is `benchmarks/scale.json`, with the limits beside the figures.
 """
 
@@ -13,6 +13,7 @@ import io
 import json
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ from segline_runtime.images import to_array
 IMAGES, ANNOTATIONS, CLASSES = 118_000, 860_000, 80
 HEIGHT, WIDTH = 48, 64
 CORNERS = 12  # of a polygon
-LIMITS = {"prepare_peak_mb": 4096, "files": 200, "nothing_to_do_s": 10, "loader_process_mb": 300}
+LIMITS = {"prepare_peak_mb": 4096, "prepare_processor_ms_an_image": 12, "files": 200, "nothing_to_do_s": 10, "loader_process_mb": 300}
 READ = 4_000  # images, at most, of each way to read them
 ROUNDS = 3
 KINDS: tuple[tuple[Truth, ...], ...] = (("index",), ("instances",))
@@ -105,19 +106,21 @@ def measured(folder: Path, share: float) -> dict[str, Any]:
     _write_parameters(clone / "params.yaml", folder / "coco")
     figures: dict[str, Any] = {"images": round(IMAGES * share), "annotations": round(ANNOTATIONS * share), "source_s": round(made, 1)}
     for stage in ("params", "download", "prepare"):
-        seconds, peak = _watched([sys.executable, f"pipeline/{stage}.py"], clone)
+        seconds, own, peak = _watched([sys.executable, f"pipeline/{stage}.py"], clone)
         if stage in ("download", "prepare"):
-            figures |= {f"{stage}_s": round(seconds, 1), f"{stage}_peak_mb": round(peak)}
+            figures |= {f"{stage}_s": round(seconds, 1), f"{stage}_processor_s": round(own, 1), f"{stage}_peak_mb": round(peak)}
+    figures["prepare_processor_ms_an_image"] = round(1000 * figures["prepare_processor_s"] / figures["images"], 2)
     prepared = clone / "data" / "prepared"
     files = [file for file in prepared.rglob("*") if file.is_file()]
     figures |= {"files": len(files), "prepared_mb": round(sum(file.stat().st_size for file in files) / 2**20, 1)}
     _dvc(clone, "commit", "--force", "params", "download", "prepare")
-    nothing = []
+    nothing, processors = [], []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), _of_children()
         assert "Running stage" not in _dvc(clone, "repro", "prepare")
         nothing.append(time.perf_counter() - start)
-    figures["nothing_to_do_s"] = round(min(nothing), 2)
+        processors.append(_of_children() - before)
+    figures |= {"nothing_to_do_s": round(min(nothing), 2), "nothing_to_do_processor_s": round(min(processors), 2)}
     data = PreparedDataset(prepared)
     figures["loader_process_mb"] = {truths[0]: _in_a_process(prepared, truths) for truths in KINDS}
     figures["images_per_s"] = {truths[0]: _speeds(data.split("train", truths), folder / truths[0]) for truths in KINDS}
@@ -144,9 +147,15 @@ def _dvc(clone: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _watched(command: Sequence[str], clone: Path) -> tuple[float, float]:
-    """Seconds that a stage took, and the most megabytes that its processes held together."""
-    start = time.perf_counter()
+def _of_children() -> float:
+    """Processor seconds of the processes that this one has started and that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _watched(command: Sequence[str], clone: Path) -> tuple[float, float, float]:
+    """Seconds that a stage took, by the clock and of the processors, and the most megabytes that its processes held together."""
+    start, before = time.perf_counter(), _of_children()
     process = subprocess.Popen(command, cwd=clone, env=_environment(), stdout=subprocess.DEVNULL)
     peak, ended = [0.0], threading.Event()
 
@@ -161,7 +170,7 @@ def _watched(command: Sequence[str], clone: Path) -> tuple[float, float]:
     watching.join()
     if code:
         raise SystemExit(f"{' '.join(command)} ended with {code}")
-    return time.perf_counter() - start, peak[0]
+    return time.perf_counter() - start, _of_children() - before, peak[0]
 
 
 def _with_children(pid: int) -> list[int]:
@@ -279,6 +288,7 @@ def main(shares: Sequence[float]) -> None:
         small, large = found[f"{min(shares):g}"], found[f"{max(shares):g}"]
         times = large["images"] / small["images"]
         figures["seconds_an_image_times"] = round(large["prepare_s"] / small["prepare_s"] / times, 2)
+        figures["processor_seconds_an_image_times"] = round(large["prepare_processor_s"] / small["prepare_processor_s"] / times, 2)
         figures["memory_an_image_times"] = round(large["prepare_peak_mb"] / small["prepare_peak_mb"] / times, 2)
     results.write(results.beside(__file__), figures)
 
