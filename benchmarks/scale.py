@@ -2,9 +2,10 @@
 
     python benchmarks/scale.py [SHARE ...]        (default 0.1 and 1: the shares of that size that are prepared, which tells whether cost grows in step)
 
-In a clone of this checkout, `download` and `prepare` run as DVC would run them; seconds are told by the clock and of the processors, which do not depend on what
-else the machine does; the memory is that of all their processes together, pages that these share counted once. Then `dvc repro` is asked whether anything is to be done, loader processes read a part of the images, and as many are read from the packed files
-and from files of their own, in turns. The result is `benchmarks/scale.json`, with the limits beside the figures.
+In a clone of this checkout, `download` and `prepare` run as DVC would run them; seconds are told by the clock and of the processors, which depend less on what
+else the machine does; the memory is that of all their processes together, pages that these share counted once. Then `dvc repro` is asked whether anything is to
+be done, loader processes read a part of the images, and as many are read from the packed files and from files of their own, in turns. The result is
+`benchmarks/scale.json`, with the limits beside the figures.
 """
 
 from __future__ import annotations
