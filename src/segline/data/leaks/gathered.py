@@ -5,13 +5,11 @@ the system's, which takes them back when memory runs short.
 from __future__ import annotations
 
 import mmap
-import os
 import tempfile
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +91,7 @@ class _Rows:
     def __init__(self, dtype: np.dtype[Any], width: int) -> None:
         self._dtype = dtype
         self._width = width
-        self._file: int | None = None  # its descriptor
+        self._file: IO[bytes] | None = None
         self._waiting = bytearray()  # a buffer that a forked process forgets, where a file's own would be written twice
         self._count = 0
         self._mapped: NDArray[Any] = np.zeros((0, width), dtype=dtype)
@@ -108,24 +106,23 @@ class _Rows:
     def all(self) -> NDArray[Any]:
         """All rows, `(N, width)`."""
         if len(self._mapped) != self._count:
-            rows = bytes(self._waiting) if self._file is None else mmap.mmap(self._write(), 0, access=mmap.ACCESS_READ)
+            rows = bytes(self._waiting) if self._file is None else mmap.mmap(self._write().fileno(), 0, access=mmap.ACCESS_READ)
             self._mapped = np.frombuffer(rows, dtype=self._dtype).reshape(-1, self._width)
         return self._mapped
 
-    def _write(self) -> int:
+    def _write(self) -> IO[bytes]:
         """What waits; the file. Raises DataError where there is no room."""
         try:
             if self._file is None:
-                self._file, name = tempfile.mkstemp(prefix="segline-fingerprints-")
-                weakref.finalize(self, os.close, self._file)
-                Path(name).unlink()
+                self._file = tempfile.TemporaryFile(prefix="segline-fingerprints-", buffering=0)  # noqa: SIM115 (it is closed when nobody needs it)
+                weakref.finalize(self, self._file.close)
             left = memoryview(self._waiting)
             while left:
-                left = left[os.write(self._file, left) :]
+                left = left[self._file.write(left) :]
             self._waiting = bytearray()
         except OSError as error:
             raise DataError(
-                f"The fingerprints of the images cannot be written to {tempfile.gettempdir()} ({error.strerror}); make room there (8 KB an image), or let the "
-                "environment variable TMPDIR name another folder."
+                f"The fingerprints of the images cannot be written to {tempfile.tempdir or 'a temporary folder'} ({error.strerror}); make room there "
+                "(8 KB an image), or let the environment variable TMPDIR name another folder."
             ) from None
         return self._file

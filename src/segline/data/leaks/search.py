@@ -1,7 +1,7 @@
-"""The pairs of alike images among many. Images are numbers, their places in the list of fingerprints; None is an image that could not be read.
+"""The pairs of alike images among many. Images are numbers, their places in a list of files.
 
-Time and memory grow as the number of images does (`benchmarks/leaks.py`): each image is compared with at most MOST others, those with which it has most keys
-in common. So of hundreds that are all alike not every pair is found, but each with some of the others.
+Time and memory grow as the number of images does (`benchmarks/leaks.py`): each image is compared with at most MOST others, those with which it shares most
+corners, as far as corners with a key in common tell. So of hundreds that are all alike not every pair is found, but each with some of the others.
 """
 
 from __future__ import annotations
