@@ -15,7 +15,7 @@ NEIGHBOURS = 6
 _CHUNK = 1 << 14
 """Things whose bits are looked at at a time: they stay in the processor's cache."""
 
-_AT_ONCE = 1 << 21
+_AT_ONCE = 1 << 20
 """Things, about, that are brought into the order of their keys at a time."""
 
 

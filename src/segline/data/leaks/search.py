@@ -34,7 +34,7 @@ _MOST_VOTES = 1 << 20
 _FOLLOWING = 3
 """Images that are compared with each whatever their keys are: those that come after it, as the frames of a drive do."""
 
-_HELD = 2 * MOST
+_HELD = 16
 """Others of an image that are held while votes are counted."""
 
 _TOGETHER = 32
@@ -168,7 +168,7 @@ def _of_corners(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.i
     whose = np.repeat(np.stack([2 * image, 2 * image + 1], axis=1).ravel(), prints.numbers().ravel())  # twice the image's number, and 1 for mirrored corners
     random = np.random.default_rng(1)
     counted: list[_Counted] = []
-    waiting = 0
+    waiting, most = 0, _HELD * max(number, _AT_ONCE // 4)
     for _ in range(_CORNER_TABLES if len(bits) else 0):
         length = length_for(len(bits))
         key = keys(bits, length, random)
@@ -178,9 +178,9 @@ def _of_corners(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.i
                     codes = _codes(whose[first] >> 1, whose[second] >> 1, number, labels)
                     counted.append((codes, np.ones(len(codes), dtype=np.int32)))
                     waiting += len(codes)
-                if waiting > _HELD * max(number, _AT_ONCE) // 2:
+                if waiting > most // 2:
                     counted, waiting = [_counted(counted)], 0
-                    if len(counted[0][0]) > _HELD * number:
+                    if len(counted[0][0]) > most:
                         # What is held is bounded by the images, not by their pairs.
                         counted = [_foremost(*counted[0], number, _HELD)]
     codes, votes = _counted(counted)
