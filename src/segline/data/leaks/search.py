@@ -26,9 +26,15 @@ _WHOLE_BITS = 14
 """Bits in which the hashes of one picture differ at most, of 63."""
 
 _VOTES = 2
-"""Pairs of corners, not farther from each other than coinciding ones are, that two images must have met in."""
+"""Pairs of corners that two images must have met in."""
 
-_MOST_VOTES = 1 << 20
+_NEAR = 1 << 8
+"""Votes of a pair of corners not farther from each other than coinciding ones are; one that has no more than a key in common has a single vote."""
+
+_FEW = 4096
+"""Images among which such single votes count: each is then compared with MOST others whatever they are like, which many images have no time for."""
+
+_MOST_VOTES = 1 << 24
 """Of pairs that are compared before all others."""
 
 _FOLLOWING = 3
@@ -174,9 +180,8 @@ def _of_corners(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.i
         key = keys(bits, length, random)
         for part in parts(key, length):
             for one, other in meetings(key[part], random):
-                for first, second in _near(bits, whose, labels, part[one], part[other]):
-                    codes = _codes(whose[first] >> 1, whose[second] >> 1, number, labels)
-                    counted.append((codes, np.ones(len(codes), dtype=np.int32)))
+                for codes, votes in _met(bits, whose, labels, number, part[one], part[other]):
+                    counted.append((codes, votes))
                     waiting += len(codes)
                 if waiting > most // 2:
                     counted, waiting = [_counted(counted)], 0
@@ -184,13 +189,14 @@ def _of_corners(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.i
                         # What is held is bounded by the images, not by their pairs.
                         counted = [_foremost(*counted[0], number, _HELD)]
     codes, votes = _counted(counted)
-    return codes[votes >= _VOTES], votes[votes >= _VOTES]
+    enough = votes >= (_VOTES if number <= _FEW else _VOTES * _NEAR)
+    return codes[enough], votes[enough]
 
 
-def _near(
-    bits: NDArray[np.uint8], whose: NDArray[np.int32], labels: NDArray[np.int64] | None, one: NDArray[np.int64], other: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Those of some pairs of corners, some at a time, that could coincide, where they are of images that are compared."""
+def _met(
+    bits: NDArray[np.uint8], whose: NDArray[np.int32], labels: NDArray[np.int64] | None, number: int, one: NDArray[np.int64], other: NDArray[np.int64]
+) -> Iterator[_Counted]:
+    """The votes of some pairs of corners with one key, some at a time, where they are of images that are compared."""
     words = bits.view(np.uint64)
     for start in range(0, len(one), _AT_ONCE):
         first, second = one[start : start + _AT_ONCE], other[start : start + _AT_ONCE]
@@ -201,7 +207,9 @@ def _near(
         first, second = first[wanted], second[wanted]
         differ = np.bitwise_count(words[first] ^ words[second])
         near = differ[:, 0].astype(np.uint16) + differ[:, 1] + differ[:, 2] + differ[:, 3] <= BITS
-        yield first[near], second[near]
+        kept = slice(None) if number <= _FEW else near
+        codes = _codes(whose[first[kept]] >> 1, whose[second[kept]] >> 1, number, labels)
+        yield codes, np.where(near[kept], _NEAR, 1).astype(np.int32)
 
 
 def _codes(first: NDArray[np.integer], second: NDArray[np.integer], number: int, labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
