@@ -123,7 +123,8 @@ def test_gathered_fingerprints_are_given_back(originals, waiting, monkeypatch):
             for given, kept in ((again.corners, before.corners), (again.mirrored, before.mirrored)):
                 assert np.array_equal(given.bits, kept.bits) and np.array_equal(given.positions, kept.positions)
             assert np.array_equal(again.hashes, before.hashes) and np.array_equal(again.picture, before.picture)
-    assert gathered.places(["2", "none", "0"]).tolist() == [2, -1, 0]
+    gathered.add("0", flat)
+    assert gathered.places(["2", "none", "0"]).tolist() == [2, -1, 0] and len(gathered) == 4 and len(gathered["0"].hashes)
 
 
 @pytest.mark.parametrize(

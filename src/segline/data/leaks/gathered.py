@@ -36,8 +36,9 @@ class Gathered(Mapping[str, Fingerprint]):
             self.add(file, one)
 
     def add(self, file: str, one: Fingerprint) -> None:
-        """A file is added once. Raises DataError where there is no room for what is remembered."""
-        assert file not in self._places, "an image has one fingerprint"
+        """A file that is known already is left as it is. Raises DataError where there is no room for what is remembered."""
+        if file in self._places:
+            return
         self._places[file] = len(self._places)
         self._hashed.append(len(one.hashes) > 0)
         self._hashes.add(one.hashes if len(one.hashes) else np.zeros(WAYS, dtype=np.uint64))
