@@ -42,6 +42,7 @@ def class_pixels(mask: NDArray[np.uint8] | None) -> NDArray[np.int64]:
 
 def value_counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How often each 8-bit value occurs in an array `(H, W)`, (256,), or in each channel of one `(H, W, 3)`, (768,)."""
+    assert values.dtype == np.uint8, "of others, Pillow would count something else"
     if not values.size:
         return np.zeros(256 * (values.shape[2] if values.ndim == 3 else 1), dtype=np.int64)
     # Pillow counts bytes as they are; numpy's `bincount` makes numbers of 64 bits of them first, which takes three times as long.
