@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from segline.data.download import download
 from segline.data.formats import catalog
+from segline.data.leaks import collisions, search
 from segline.data.leaks import gathered as gathered_prints
 from segline.data.leaks.across import leaks
 from segline.data.leaks.fingerprint import fingerprint, placed
@@ -88,14 +89,16 @@ def test_the_search_finds_them_among_others(originals):
     assert pairs_of([]) == pairs_of([None, None]) == pairs_of(originals[:1]) == []
 
 
-def test_a_long_row_of_one_scene_stays_linear(originals):
-    """Each of many alike images is compared with a bounded number of others, and all of them are found to belong together."""
+@pytest.mark.parametrize("at_once", [2**16, 64])
+def test_a_long_row_of_one_scene_stays_linear(originals, at_once, monkeypatch):
+    """Each of many alike images is compared with a bounded number of others, and all of them are found to belong together; also where votes are let go of."""
+    monkeypatch.setattr(search, "_AT_ONCE", at_once)
     same = [originals[0]] * 200
     pairs = pairs_of(same)
     assert len(pairs) <= 200 * 2 * 12 and set(together(200, pairs)) == {0}
 
 
-def test_the_search_finds_what_comparing_all_pairs_finds():
+def test_the_search_finds_what_comparing_all_pairs_finds(monkeypatch):
     """Copies, parts and mirrored ones among more photographs than each is compared with; of which some are flat, or have no corners."""
     some = [photograph(i) for i in range(30)]
     changed = [make(photograph(i)) for i, (make, _) in enumerate(list(CHANGES.values()) * 2)]
@@ -106,6 +109,10 @@ def test_the_search_finds_what_comparing_all_pairs_finds():
     assert pairs_of(prints) == pairs_of(prints, processes=2) == every
     sides = ["val" if i % 3 else "train" for i in range(len(prints))]
     assert pairs_of(prints, sides) == [(i, k) for i, k in every if sides[i] != sides[k]]
+    # As among many: corners that could not coincide have no votes, and keys are ordered part by part.
+    monkeypatch.setattr(search, "_FEW", 0)
+    monkeypatch.setattr(collisions, "_AT_ONCE", 500)
+    assert pairs_of(prints) == every
 
 
 @pytest.mark.parametrize("waiting", [2**22, 5000], ids=["held", "in files"])
