@@ -24,11 +24,11 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss, maskrcnn_infer
 from torchvision.ops.boxes import batched_nms
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 from torchvision.ops.misc import FrozenBatchNorm2d
-from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
 
 from segline.models import encoders
 from segline.models.imagenet import IMAGENET_STATISTICS, Statistics
 from segline.models.maskrcnn.masks import mask_loss
+from segline.models.maskrcnn.pooling import Pooling
 from segline.models.maskrcnn.settings import Settings
 from segline.models.norm import to_group_norm
 
@@ -43,8 +43,8 @@ _PAPERS_CHANNELS = 256
 
 _MASK_HEAD_LAYERS = 4
 
-_POOLED_LEVELS = (2, 3, 4, 5)
-"""Pyramid levels from which proposals are pooled; level k has stride 2**k."""
+_BOX_BINS, _MASK_BINS = 7, 14
+"""Along each side of the grids to which proposals are pooled for the box head and the mask head."""
 
 
 class Look(NamedTuple):
@@ -147,16 +147,13 @@ def build(settings: Settings, *, channels: int, classes: int) -> InstanceNetwork
         box_score_thresh=predict.score_threshold,
         box_nms_thresh=predict.nms_threshold,
         box_detections_per_img=predict.max_detections,
+        box_roi_pool=Pooling(_BOX_BINS),
+        mask_roi_pool=Pooling(_MASK_BINS),
     )
     heads = network.roi_heads
     if settings.fpn_channels != _PAPERS_CHANNELS:
         heads.mask_head = MaskRCNNHeads(settings.fpn_channels, (settings.fpn_channels,) * _MASK_HEAD_LAYERS, dilation=1)
         heads.mask_predictor = MaskRCNNPredictor(settings.fpn_channels, settings.fpn_channels, classes)
-    for pool in (heads.box_roi_pool, heads.mask_roi_pool):
-        assert isinstance(pool, MultiScaleRoIAlign)
-        # Left to itself it takes the scales from the first image that it meets, and rounding makes them wrong ones where that is an odd size.
-        pool.scales = [2.0**-level for level in _POOLED_LEVELS]
-        pool.map_levels = initLevelMapper(_POOLED_LEVELS[0], _POOLED_LEVELS[-1], pool.canonical_scale, pool.canonical_level)
     return InstanceNetwork(network)
 
 
