@@ -11,10 +11,12 @@ import pytest
 import torch
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import MultiScaleRoIAlign
 
 from segline.models import catalog
 from segline.models.maskrcnn.masks import mask_targets
 from segline.models.maskrcnn.network import MOBILENETS, InstanceNetwork
+from segline.models.maskrcnn.pooling import Pooling
 from segline_runtime.instance import paste_masks
 
 SIZE = (70, 90)
@@ -102,6 +104,33 @@ def test_the_pooled_levels_have_the_strides_that_pooling_takes_them_to_have(enco
         levels = network.network.backbone(torch.zeros(1, 3, 128, 96))
     strides = network.network.roi_heads.box_roi_pool.scales
     assert [tuple(levels[str(i)].shape[2:]) for i in range(4)] == [(int(128 * stride), int(96 * stride)) for stride in strides]
+
+
+@pytest.mark.parametrize("bins", [7, 14])
+def test_pooling_for_learning_is_torchvisions(bins: int) -> None:
+    """Boxes of every level and of images without any, beside the image and far beyond it, thinner than a pixel, and none at all."""
+    chance = torch.Generator().manual_seed(0)
+    levels = {str(i): torch.randn(3, 5, side, side + 3, generator=chance) for i, side in enumerate((40, 20, 10, 5, 3))}
+    boxes = []
+    for number in (4, 0, 150):
+        corner = torch.rand(number, 2, generator=chance) * 200 - 30
+        boxes.append(torch.cat([corner, corner + torch.rand(number, 2, generator=chance) ** 3 * 900], dim=1))
+    boxes[0][:2] = torch.tensor([[5.0, 5.0, 5.0, 5.0], [0.0, 0.0, 1e7, 9.0]])
+    ours = Pooling(bins)
+    theirs = MultiScaleRoIAlign(["0", "1", "2", "3"], bins, 2)
+    theirs.scales, theirs.map_levels = ours.scales, ours.map_levels
+    assert len(ours.map_levels(boxes).unique()) == 4
+    for given in (boxes, [boxes[1]] * 3):
+        found = []
+        for pool in (ours, theirs):
+            read = {name: level.clone().contiguous(memory_format=torch.channels_last).requires_grad_() for name, level in levels.items()}
+            values = pool(read, given, [(160, 172)] * 3)
+            values.backward(torch.randn(values.shape, generator=torch.Generator().manual_seed(1)))
+            found.append([values.detach(), *(read[name].grad for name in "0123")])
+        for one, other in zip(*found, strict=True):
+            assert one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        assert torch.equal(ours(levels, boxes, [(160, 172)] * 3), theirs(levels, boxes, [(160, 172)] * 3))
 
 
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]

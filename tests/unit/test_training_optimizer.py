@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from segline.models import catalog
+from segline.training.adamw import FusedAdamW
 from segline.training.optimizer import optimizer, schedule
 from segline.training.schedule import factor
 from segline.training.settings import Train
@@ -113,7 +115,8 @@ def test_a_network_without_a_named_encoder_is_one_part() -> None:
 @pytest.mark.parametrize(
     ("changes", "kind", "momentum"),
     [
-        ({}, torch.optim.AdamW, None),
+        ({}, FusedAdamW, None),
+        ({"precision": "fp16"}, torch.optim.AdamW, None),
         ({"optimizer": "rmsprop"}, torch.optim.RMSprop, None),
         ({"optimizer": "sgd", "momentum": 0.8}, torch.optim.SGD, 0.8),
         ({"optimizer": "sgd", "momentum": 0.0}, torch.optim.SGD, 0.0),
@@ -146,6 +149,29 @@ def test_the_one_kernel_computes_what_the_loop_over_weights_computes() -> None:
         loop.step()
     for one, two in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.allclose(one, two, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_memory_layout_of_weights_changes_no_bit(resumed: bool) -> None:
+    plain = nn.ModuleList([nn.Conv2d(6, 8, 3), nn.ConvTranspose2d(8, 4, 2), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)])
+    last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    assert not last[0].weight.is_contiguous()
+    moved, other = (optimizer(network, None, Train(lr=0.1, weight_decay=0.05)) for network in (plain, last))
+    chance = torch.Generator().manual_seed(0)
+    for step in range(6):
+        for one, two in zip(plain.parameters(), last.parameters(), strict=True):
+            one.grad = torch.randn(one.shape, generator=chance)
+            two.grad = one.grad.clone().contiguous(memory_format=torch.channels_last if two.dim() == 4 and step % 2 else torch.contiguous_format)
+        moved.step()
+        other.step()
+        if resumed:
+            state = io.BytesIO()
+            torch.save(other.state_dict(), state)
+            state.seek(0)
+            other = optimizer(last, None, Train(lr=0.1, weight_decay=0.05))
+            other.load_state_dict(torch.load(state, weights_only=True))
+    for one, two in zip(plain.parameters(), last.parameters(), strict=True):
+        assert torch.equal(one, two) and one.shape == other.state[two]["exp_avg"].shape
 
 
 def rates(moving: torch.optim.Optimizer, settings: Train, steps: int) -> list[list[float]]:

@@ -22,6 +22,6 @@ class Settings(LossSettings):
     squared: bool = False  # sums of squares below, as V-Net has it
 
     def compute(self, logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG002
-        of = sums(logits, truth)
-        below = (of.p_squared if self.squared else of.p) + of.g  # g is 0 or 1, and so its own square
+        of = sums(logits, truth, squared=self.squared)
+        below = of.p + of.g
         return of.mean(1 - (2 * of.both + self.epsilon) / (below + self.epsilon))

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from segline.training.adamw import FusedAdamW
 from segline.training.schedule import factor
 from segline.training.settings import Train
 
@@ -29,7 +30,9 @@ def optimizer(network: nn.Module, encoder: nn.Module | None, settings: Train) ->
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
     if settings.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=settings.lr)
-    return torch.optim.AdamW(groups, lr=settings.lr, fused=_fused(trained, settings))
+    if _fused(trained, settings):
+        return FusedAdamW(groups, lr=settings.lr)
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=False)
 
 
 def schedule(optimizer: torch.optim.Optimizer, settings: Train, total_steps: int) -> torch.optim.lr_scheduler.LambdaLR:

@@ -25,7 +25,7 @@ _POINTS = 2
 """Sampled in a bin along each side."""
 
 
-class Pooling(MultiScaleRoIAlign):
+class Pooling(MultiScaleRoIAlign):  # type: ignore[misc]
     """torchvision's module, whose operator is exported and serves on other devices, and on a processor that learns `pooled`.
 
     The scales are set here: left to itself it takes them from the first image that it meets, and rounding makes them wrong ones where that is an odd size.
@@ -41,7 +41,7 @@ class Pooling(MultiScaleRoIAlign):
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
         """Levels `(B, C, h, w)` by name, boxes `(n, 4)` xyxy by image, in pixels of the network's input → `(N, C, bins, bins)`, image by image."""
         levels = [x[name] for name in _POOLED]
-        if levels[0].device.type != "cpu" or not torch.is_grad_enabled() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        if levels[0].device.type != "cpu" or not torch.is_grad_enabled() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             values: Tensor = super().forward(x, boxes, image_shapes)
             return values
         mapper: Any = self.map_levels
