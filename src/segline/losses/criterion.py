@@ -43,7 +43,8 @@ class Criterion(nn.Module):
         for output, share in self.output_weights.items():
             if output not in outputs:
                 continue
-            logits = outputs[output].float()
+            # Contiguous: each loss would make such a copy of its own where the network computes in channels_last.
+            logits = outputs[output].to(torch.float32, memory_format=torch.contiguous_format)
             with torch.autocast(logits.device.type, enabled=False):  # or it would compute sums of products in bf16 again
                 losses = {name: self._computed(name, logits, truth, maps) for name in self.terms}
             summed = torch.stack([self.terms[name].weight * value for name, value in losses.items()]).sum()
