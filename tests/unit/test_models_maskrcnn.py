@@ -133,6 +133,13 @@ def test_pooling_for_learning_is_torchvisions(bins: int) -> None:
         assert torch.equal(ours(levels, boxes, [(160, 172)] * 3), theirs(levels, boxes, [(160, 172)] * 3))
 
 
+def test_a_box_that_is_no_number_is_pooled_to_none() -> None:
+    levels = {str(i): torch.ones(1, 2, side, side) for i, side in enumerate((40, 20, 10, 5))}
+    boxes = torch.tensor([[3.0, 3.0, 60.0, 60.0], [float("nan"), 3.0, 60.0, 60.0], [3.0, 3.0, float("inf"), 60.0]])
+    values = Pooling(7)(levels, [boxes], [(160, 160)])
+    assert values[0].isfinite().all() and values[1].isnan().any()
+
+
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SHAPES: dict[str, Shape] = {
     "ellipse": lambda x, y: ((x - 0.5) ** 2 + (y - 0.5) ** 2) < 0.25,

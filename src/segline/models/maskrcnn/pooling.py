@@ -2,7 +2,7 @@
 
 Each bin of a box's grid is a weighted sum of whole feature vectors: of the four pixels around each point that is sampled in it. That is what
 `embedding_bag` computes, with all pixels of all levels and images as its table, so that one vectorised kernel for all boxes takes the place of torchvision's
-scalar loops, which use one thread and spend a fourth of a step in their backward pass. Values and gradients are torchvision's to float rounding.
+scalar loops, which use one thread and take a sixth of a step, or more. Values and gradients are torchvision's to float rounding.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def pooled(levels: Sequence[Tensor], boxes: Sequence[Tensor], level_of: Tensor, 
     """Levels `(B, C, h, w)`, boxes `(n, 4)` xyxy of each of the B images, all N in a row from which level each is pooled `(N,)` → `(N, C, bins, bins)`.
 
     scales: pixels of a level for one of the boxes' pixels. points: sampled in a bin along each side; a bin is their mean.
+    A box that is no number, as a training has it that breaks down, gives values that are none: the loss says so.
     """
+    level_of = level_of.clamp(0, len(levels) - 1)
     table = torch.cat([level.permute(0, 2, 3, 1).flatten(0, 2) for level in levels])
     heights, widths = ([level.shape[side] for level in levels] for side in (2, 3))
     sizes = torch.tensor([level.shape[0] * height * width for level, height, width in zip(levels, heights, widths, strict=True)])
@@ -86,6 +88,6 @@ def _along(start: Tensor, end: Tensor, length: Tensor, bins: int, points: int) -
     at = at.clamp(min=0.0).minimum(last)
     before = at.floor()
     share = at - before
-    pixels = torch.stack([before, (before + 1).minimum(last)], dim=-1).long()
+    pixels = torch.stack([before, (before + 1).minimum(last)], dim=-1).nan_to_num().long()
     weights = torch.stack([1 - share, share], dim=-1) * (seen / points)[..., None]
     return pixels.flatten(2), weights.flatten(2)
