@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-_SPINS = "10000"  # some 30 µs: what is awaited between two operations of one step comes sooner on an idle machine
+_SPINS = "10000"  # some 0.2 ms: what is awaited between two operations of one step comes sooner on an idle machine
 
 
 def sleep_soon() -> None:
