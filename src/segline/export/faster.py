@@ -31,7 +31,7 @@ def faster(graph: EvalGraph, example: Tensor) -> EvalGraph:
     given = _given(made, example)
     for parent in list(made.modules()):
         for name, child in parent.named_children():
-            exchange = EXCHANGES.get(type(child))
+            exchange = _exchange(child)
             if exchange is not None and child in given:
                 setattr(parent, name, exchange(child, given[child]))
     return made
@@ -44,13 +44,18 @@ def _given(graph: EvalGraph, example: Tensor) -> dict[nn.Module, tuple[Any, ...]
     def note(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         given[module] = (*arguments, *named.values())
 
-    hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in graph.modules() if type(module) in EXCHANGES]
+    hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in graph.modules() if _exchange(module)]
     if hooks:
         with torch.no_grad():
             graph(example)
     for hook in hooks:
         hook.remove()
     return given
+
+
+def _exchange(part: nn.Module) -> Callable[..., nn.Module] | None:
+    """For a part of one of the types, or of one made of it, such as a pool that learns in a way of its own."""
+    return next((EXCHANGES[kind] for kind in type(part).__mro__ if kind in EXCHANGES), None)
 
 
 def _decoder_block(block: UnetDecoderBlock, given: tuple[Any, ...]) -> nn.Module:
