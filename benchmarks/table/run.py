@@ -179,10 +179,14 @@ def _measured(place: Clone, row: Row) -> dict[str, Any]:
     folder = ModelFolder(place.folder / "models" / row.model)
     training = pages.training_of(folder)
     around = {key: value for key, value in results.surroundings().items() if key != "commit"}
+    told = {key: value for key, value in asdict(standing(folder)).items() if key not in ("model", "dataset", "lacking")}
+    weights = str(row.entry.get("weights", ""))
+    if weights:
+        told["weights_licence"] = told["weights_licence"].replace(weights, Path(weights).name)  # where the file lies is nothing to who reads the table
     return {
         **row.told(),
         "images_trained_on": PreparedDataset(Checkout(place.folder).prepared).info.counts["train"],
-        **{key: value for key, value in asdict(standing(folder)).items() if key not in ("model", "dataset", "lacking")},
+        **told,
         **training,
         "core_minutes": spent,  # of this call; a training that went on has cost more
         "commit": place.commit,
