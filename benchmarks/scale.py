@@ -14,7 +14,6 @@ import io
 import json
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import results
+from clone import core_seconds
 from PIL import Image
 from pycocotools import mask as rle
 from ruamel.yaml import YAML
@@ -117,10 +117,10 @@ def measured(folder: Path, share: float) -> dict[str, Any]:
     _dvc(clone, "commit", "--force", "params", "download", "prepare")
     nothing, processors = [], []
     for _ in range(ROUNDS):
-        start, before = time.perf_counter(), _of_children()
+        start, before = time.perf_counter(), core_seconds()
         assert "Running stage" not in _dvc(clone, "repro", "prepare")
         nothing.append(time.perf_counter() - start)
-        processors.append(_of_children() - before)
+        processors.append(core_seconds() - before)
     figures |= {"nothing_to_do_s": round(min(nothing), 2), "nothing_to_do_processor_s": round(min(processors), 2)}
     data = PreparedDataset(prepared)
     figures["loader_process_mb"] = {truths[0]: _in_a_process(prepared, truths) for truths in KINDS}
@@ -148,15 +148,9 @@ def _dvc(clone: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _of_children() -> float:
-    """Processor seconds of the processes that this one has started and that have ended, and of theirs."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def _watched(command: Sequence[str], clone: Path) -> tuple[float, float, float]:
     """Seconds that a stage took, by the clock and of the processors, and the most megabytes that its processes held together."""
-    start, before = time.perf_counter(), _of_children()
+    start, before = time.perf_counter(), core_seconds()
     process = subprocess.Popen(command, cwd=clone, env=_environment(), stdout=subprocess.DEVNULL)
     peak, ended = [0.0], threading.Event()
 
@@ -171,7 +165,7 @@ def _watched(command: Sequence[str], clone: Path) -> tuple[float, float, float]:
     watching.join()
     if code:
         raise SystemExit(f"{' '.join(command)} ended with {code}")
-    return time.perf_counter() - start, _of_children() - before, peak[0]
+    return time.perf_counter() - start, core_seconds() - before, peak[0]
 
 
 def _with_children(pid: int) -> list[int]:

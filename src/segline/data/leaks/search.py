@@ -142,8 +142,13 @@ def _foremost(codes: NDArray[np.int64], votes: NDArray[np.int32], number: int, m
 def _of_order(places: NDArray[np.int64], labels: NDArray[np.int64] | None) -> list[_Counted]:
     """Pairs of images that follow each other, with as many votes as the nearest."""
     known = np.flatnonzero(places >= 0)
-    codes = [_codes(known[:-distance], known[distance:], len(places), labels) for distance in range(1, _FOLLOWING + 1)]
-    return [(code, np.full(len(code), _MOST_VOTES, dtype=np.int32)) for code in codes]
+    found = []
+    for distance in range(1, _FOLLOWING + 1):
+        one, other = known[:-distance], known[distance:]
+        wanted = _compared(one, other, labels)
+        codes = _codes(one[wanted], other[wanted], len(places))
+        found.append((codes, np.full(len(codes), _MOST_VOTES, dtype=np.int32)))
+    return found
 
 
 def _of_wholes(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.int64] | None, number: int) -> _Counted:
@@ -162,7 +167,8 @@ def _of_wholes(prints: Gathered, image: NDArray[np.int32], labels: NDArray[np.in
             near = upright[one] | upright[other]
             one, other = one[near], other[near]
             near = np.bitwise_count(hashes[one] ^ hashes[other]) <= _WHOLE_BITS
-            found.append(_codes(whose[one[near]], whose[other[near]], number, labels))
+            near &= _compared(whose[one], whose[other], labels)
+            found.append(_codes(whose[one[near]], whose[other[near]], number))
         found = [np.unique(np.concatenate(found))]
     [codes] = found
     return codes, np.full(len(codes), _MOST_VOTES, dtype=np.int32)
@@ -203,19 +209,24 @@ def _met(
         here, there = whose[first], whose[second]
         wanted = (here & there & 1) == 0
         wanted &= (here >= 0) & (there >= 0)
-        wanted &= here >> 1 != there >> 1 if labels is None else labels[here >> 1] != labels[there >> 1]
+        wanted &= _compared(here >> 1, there >> 1, labels)
         first, second = first[wanted], second[wanted]
         differ = np.bitwise_count(words[first] ^ words[second])
         near = differ[:, 0].astype(np.uint16) + differ[:, 1] + differ[:, 2] + differ[:, 3] <= BITS
         kept = slice(None) if number <= _FEW else near
-        codes = _codes(whose[first[kept]] >> 1, whose[second[kept]] >> 1, number, labels)
+        codes = _codes(whose[first[kept]] >> 1, whose[second[kept]] >> 1, number)
         yield codes, np.where(near[kept], _NEAR, 1).astype(np.int32)
 
 
-def _codes(first: NDArray[np.integer], second: NDArray[np.integer], number: int, labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Pairs as one number each; those of an image with itself, and of one word, left out."""
-    wanted = first != second if labels is None else labels[first] != labels[second]
-    one, other = first[wanted].astype(np.int64), second[wanted].astype(np.int64)
+def _compared(first: NDArray[np.integer], second: NDArray[np.integer], labels: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    """Which pairs of images are compared: none of an image with itself, and none of one word."""
+    wanted: NDArray[np.bool_] = first != second if labels is None else labels[first] != labels[second]
+    return wanted
+
+
+def _codes(first: NDArray[np.integer], second: NDArray[np.integer], number: int) -> NDArray[np.int64]:
+    """Pairs as one number each."""
+    one, other = first.astype(np.int64), second.astype(np.int64)
     codes: NDArray[np.int64] = np.minimum(one, other) * number + np.maximum(one, other)
     return codes
 

@@ -34,7 +34,6 @@ class Pooling(MultiScaleRoIAlign):  # type: ignore[misc]
     def __init__(self, bins: int) -> None:
         """bins: of the grid along each side of a box."""
         super().__init__(list(_POOLED), bins, _POINTS)
-        self.bins = bins
         self.scales = [2.0**-level for level in _LEVELS]
         self.map_levels = initLevelMapper(_LEVELS[0], _LEVELS[-1], self.canonical_scale, self.canonical_level)
 
@@ -46,7 +45,7 @@ class Pooling(MultiScaleRoIAlign):  # type: ignore[misc]
             return values
         mapper: Any = self.map_levels
         assert self.scales is not None
-        return pooled(levels, boxes, mapper(boxes), self.scales, self.bins, self.sampling_ratio)
+        return pooled(levels, boxes, mapper(boxes), self.scales, self.output_size[0], self.sampling_ratio)
 
 
 def pooled(levels: Sequence[Tensor], boxes: Sequence[Tensor], level_of: Tensor, scales: Sequence[float], bins: int, points: int) -> Tensor:
