@@ -62,7 +62,7 @@ def main(folders: dict[str, Path]) -> None:
 
 def measured(pairs: Iterator[Pair], classes: Sequence[ClassInfo]) -> dict[str, Any]:
     """One image at a time, so that not all masks are in memory; the engines' own accumulation at the end."""
-    scorer = InstanceScorer(classes)
+    scorer, told = InstanceScorer(classes), [catalog.get("mask_ap"), catalog.get("box_ap")]
     spent = {"segline": 0.0, "codes in segline": 0.0, "codes for pycocotools": 0.0, "codes for hotcoco": 0.0}
     instance.outlines = _counting(spent, outlines)
     overlaps.encode = _counting(spent, placed_codes.encode)
@@ -82,7 +82,7 @@ def measured(pairs: Iterator[Pair], classes: Sequence[ClassInfo]) -> dict[str, A
             found = {"image_id": sample.image_id, "category_id": int(label) + 1, "score": float(score), "bbox": _xywh(box), "segmentation": code}
             detected.append(found)
     with _timed(spent, "segline"):
-        ours = figures(scorer.counts(), [catalog.get("mask_ap"), catalog.get("box_ap")], classes)
+        ours = figures(scorer.counts(), told, classes)
     dataset = {"info": {}, "images": images, "annotations": true, "categories": [{"id": info.id + 1, "name": info.name} for info in classes]}
     theirs: dict[str, dict[str, float]] = {}
     for name, module in (("pycocotools", (COCO, COCOeval)), ("hotcoco", (hotcoco.COCO, hotcoco.COCOeval))):

@@ -10,6 +10,7 @@ Legend: D detections, G true objects, A ranges of area, T thresholds of IoU.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,15 +141,10 @@ def _matched(pairs: Pairs, classes: NDArray[np.int64], *, outside: Flags, counte
     hit[d], ignored[d] = taken & counted[g][:, :, None], np.where(taken, ~counted[g][:, :, None], ignored[d])
 
     to_find, crowds = counted.tolist(), crowd.tolist()
-    hits: list[tuple[int, int, int]] = []
-    vain: list[tuple[int, int, int]] = []
     contested = Pairs(pairs.detection[~alone], pairs.object[~alone], pairs.overlap[~alone])
     for near in _rivals(contested, classes):
-        for d_, a, t, right in _in_turn(near, to_find, crowds):
-            (hits if right else vain).append((d_, a, t))
-    for rows, right in ((hits, True), (vain, False)):
-        places = tuple(np.array(rows, dtype=np.int64).reshape(-1, 3).T)
-        hit[places], ignored[places] = right, not right
+        for one, area, levels, right in _in_turn(near, to_find, crowds):
+            hit[one, area, levels], ignored[one, area, levels] = right, not right
     return hit, ignored
 
 
@@ -166,24 +162,26 @@ def _rivals(pairs: Pairs, classes: NDArray[np.int64]) -> Iterator[_Near]:
         yield list(near.items())
 
 
-def _in_turn(near: _Near, to_find: list[list[bool]], crowds: list[bool]) -> Iterator[tuple[int, int, int, bool]]:
-    """Let the detections of one class of an image choose: detection, range, threshold, and whether it takes an object that is to be found."""
+def _in_turn(near: _Near, to_find: list[list[bool]], crowds: list[bool]) -> Iterator[tuple[int, int, slice, bool]]:
+    """Let the detections of one class of an image choose: detection, range, thresholds, and whether it takes an object that is to be found."""
     objects = {g for _, candidates in near for _, g in candidates}
     alike: dict[tuple[bool, ...], list[int]] = {}  # ranges that count the same of these objects, and in which the detections choose alike
     for a in range(len(AREAS)):
         alike.setdefault(tuple(to_find[g][a] for g in objects), []).append(a)
-    outcomes: list[list[tuple[int, bool]]] = []
-    for t, enough in enumerate(_ENOUGH):
-        left = [(d, still) for d, candidates in near if (still := [one for one in candidates if one[0] >= enough])]
-        if not left:
+    overlaps = sorted({overlap for _, candidates in near for overlap, _ in candidates})
+    start = 0
+    while start < len(_ENOUGH):
+        # Up to the least overlap that is left they choose alike at all thresholds.
+        overlaps = overlaps[bisect_left(overlaps, _ENOUGH[start]) :]
+        if not overlaps:
             return
-        if t == 0 or left != near:  # else they choose as they did
-            outcomes = [_outcome(left, ranges[0], to_find, crowds) for ranges in alike.values()]
-            near = left
-        for ranges, outcome in zip(alike.values(), outcomes, strict=True):
-            for d, right in outcome:
+        stop = bisect_right(_ENOUGH, overlaps[0])
+        left = [(d, still) for d, candidates in near if (still := [one for one in candidates if one[0] >= _ENOUGH[start]])]
+        for ranges in alike.values():
+            for d, right in _outcome(left, ranges[0], to_find, crowds):
                 for a in ranges:
-                    yield d, a, t, right
+                    yield d, a, slice(start, stop), right
+        start = stop
 
 
 def _outcome(near: _Near, area: int, to_find: list[list[bool]], crowds: list[bool]) -> list[tuple[int, bool]]:

@@ -42,17 +42,18 @@ def match(truth: Instances, prediction: InstancePrediction, mask_overlaps: NDArr
     mask_overlaps `(D, G)`: see `segline.metrics.overlaps`.
     """
     free = set(np.flatnonzero(~truth.crowd).tolist())
+    near: list[list[int]] = [[] for _ in prediction.scores]
+    for p, t in np.argwhere(mask_overlaps >= MATCHED).tolist():
+        near[p].append(t)
+    confident = int(np.count_nonzero(prediction.scores >= CONFIDENT))
     pairs, ious, wrong = [], [], []
-    for p in np.argsort(-prediction.scores, kind="stable").tolist():
-        if prediction.scores[p] < CONFIDENT:
-            continue
-        near = mask_overlaps[p] >= MATCHED
-        candidates = [t for t in np.flatnonzero(near).tolist() if t in free]
+    for p in np.argsort(-prediction.scores, kind="stable")[:confident].tolist():
+        candidates = [t for t in near[p] if t in free]
         if candidates:
             best = max(candidates, key=lambda t: (mask_overlaps[p, t], -t))
             free.remove(best)
             pairs.append((best, p))
             ious.append(float(mask_overlaps[p, best]))
-        elif not near[truth.crowd].any():
+        elif not truth.crowd[near[p]].any():
             wrong.append(p)
     return Matching(pairs, ious, sorted(free), wrong)
