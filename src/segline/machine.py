@@ -18,10 +18,11 @@ def memory_gb() -> float:
         told = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=20).stdout
         return min(int(line) for line in told.split()) / 1024
     except (OSError, subprocess.SubprocessError, ValueError):
-        return _own_memory() / 2
+        return own_memory_gb() / 2
 
 
-def _own_memory() -> float:
+def own_memory_gb() -> float:
+    """GiB of the machine itself."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (AttributeError, ValueError, OSError):

@@ -96,6 +96,11 @@ class Contents:
         height, width = self.pack("index").values(position, "height", "width")
         return height, width
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of all images."""
+        index = self.pack("index")
+        return list(zip(index.column("height"), index.column("width"), strict=True))
+
     def objects(self, position: int) -> Objects:
         """Those of one image."""
         start, end = (int(number) for number in self._ends[position : position + 2])

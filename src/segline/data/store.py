@@ -263,6 +263,11 @@ class Split(Sequence[Sample]):
         hashes = self._contents.hashes()
         return [hashes[i] for i in self._positions]
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each image, in the order of `names`."""
+        sizes = self._contents.sizes()
+        return [sizes[i] for i in self._positions]
+
     def content(self, index: int) -> bytes:
         """An image's encoded file."""
         return self._contents.content("images", self._positions[index])
@@ -291,9 +296,15 @@ class Split(Sequence[Sample]):
         name = self._contents.name(position)
         image = _read_image(self._contents.content("images", position), f"{self.folder}: {name}", self.image)
         mask = _read_mask(self._contents.content("masks", position), f"{self.folder}: the mask of {name}") if "index" in self.truths else None
-        objects = "instances" in self.truths or "boxes" in self.truths
         if self._contents.size(position) != image.shape[:2]:
             raise DataError(f"{self.folder}: {name} is not of the size that is said of it; {_AGAIN}.")
+        return self.around(int(index), image, mask)
+
+    def around(self, index: int, image: NDArray[Any], mask: NDArray[np.uint8] | None) -> Sample:
+        """What else there is to an image that has been decoded, with its index mask where the split is read with one."""
+        position = self._positions[index]
+        name = self._contents.name(position)
+        objects = "instances" in self.truths or "boxes" in self.truths
         instances = self._objects(position, name) if objects else None
         return Sample(position + 1, Path(name).stem, image, mask, instances)
 

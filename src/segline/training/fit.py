@@ -6,7 +6,8 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from torch import Tensor, nn
 
 from segline import memory
-from segline.data.store import Split
+from segline.data.store import Sample, Split
 from segline.errors import SeglineError, TrainingError
 from segline.models import checkpointing
 from segline.tasks.base import Task
@@ -28,6 +29,7 @@ from segline.tasks.learning import Learning
 from segline.training import hardware, loaders
 from segline.training.augment import Augmentation
 from segline.training.callbacks import AveragedWeights, BestWeights, History, LastEpochIsValidated, OwnSignals, Row, SafeCheckpoints, SeedPerEpoch
+from segline.training.decoded import kept
 from segline.training.module import SegmentationModule
 from segline.training.resume import CHECKPOINT, Begun
 from segline.training.settings import Runtime, Train
@@ -65,11 +67,13 @@ def fit(
     folder: Path,
     begun: Begun,
     on_row: Callable[[list[Row]], None],
+    decoded: Path | None = None,
 ) -> Fitted:
     """Train `network` to minimise `criterion` (None: its own loss); `folder` takes the resumable checkpoint, `on_row` is called with all rows after each epoch.
 
     `validation` steers the training: best weights, early stopping. Raises TrainingError when the loss is no longer a number,
     or when Lightning refuses what `runtime` asks for; KeyboardInterrupt when the user stops it.
+    decoded: the folder in which images that were decoded are kept for later epochs, if they are to be.
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
     monitor = f"val_{task.metric}"
@@ -107,21 +111,22 @@ def fit(
     world = trainer.world_size
     place = {"rank": trainer.global_rank, "world": world, "workers": hardware.workers(runtime.workers, device, world)}
     batch_size = _per_process(settings.batch_size, world)
-    batches = loaders.training_loader(
-        train,
-        learning=learning,
-        augmentation=augmentation,
-        batch_size=batch_size,
-        seed=seed,
-        first_epoch=begun.epochs,
-        pin=device == "cuda",
-        views=loaders.Views(settings.multi_scale, settings.epochs - settings.uncropped),
-        on_device=on_device,
-        **place,
-    )
     checks = loaders.validation_loader(validation, batch_size=batch_size, **place)
     try:
-        trainer.fit(module, batches, checks, ckpt_path=begun.checkpoint, weights_only=True)
+        with _images(train, decoded, runtime, trainer, epochs=settings.epochs - begun.epochs) as images:
+            batches = loaders.training_loader(
+                images,
+                learning=learning,
+                augmentation=augmentation,
+                batch_size=batch_size,
+                seed=seed,
+                first_epoch=begun.epochs,
+                pin=device == "cuda",
+                views=loaders.Views(settings.multi_scale, settings.epochs - settings.uncropped),
+                on_device=on_device,
+                **place,
+            )
+            trainer.fit(module, batches, checks, ckpt_path=begun.checkpoint, weights_only=True)
     except BaseException as error:
         _end_other_processes(trainer)
         if isinstance(error, FloatingPointError):
@@ -149,6 +154,16 @@ def fit(
         "parameter_count": parameters,
     }
     return Fitted(best.weights, history.rows, summary)
+
+
+@contextmanager
+def _images(split: Split, folder: Path | None, runtime: Runtime, trainer: lightning.Trainer, *, epochs: int) -> Iterator[Sequence[Sample]]:
+    """What is trained on; where there are epochs to come that need them again, images are decoded once."""
+    if folder is None:
+        yield split
+        return
+    with kept(split, folder, runtime.decoded_gb if epochs > 1 else 0, processes=trainer.num_devices) as images:
+        yield images
 
 
 def _end_other_processes(trainer: lightning.Trainer) -> None:

@@ -42,22 +42,22 @@ _OF_A_STEP = 1
 class _Training(Dataset[Sample | Prepared]):
     """Augmented samples, or those that a device will augment, addressed by (epoch, index, step)."""
 
-    def __init__(self, split: Split, augmentation: Augmentation, seed: int, views: Views, *, on_device: bool) -> None:
-        self._split = split
+    def __init__(self, images: Sequence[Sample], augmentation: Augmentation, seed: int, views: Views, *, on_device: bool) -> None:
+        self._images = images
         self._augmentation = augmentation
         self._seed = seed
         self._views = views
         self._on_device = on_device
 
     def __len__(self) -> int:
-        return len(self._split)
+        return len(self._images)
 
     def __getitem__(self, address: Any) -> Sample | Prepared:
         epoch, index, step = address
         seed = int(np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0])
         view = self._views.at(self._seed, epoch, step)
         how = self._augmentation.prepared if self._on_device else self._augmentation
-        return how(self._split[index], seed, view, self._split)
+        return how(self._images[index], seed, view, self._images)
 
 
 class _Untouched(Dataset[Sample]):
@@ -128,7 +128,7 @@ def _unchanged(images: Sequence[Prepared]) -> PreparedBatch:
 
 
 def training_loader(
-    split: Split,
+    images: Sequence[Sample],
     *,
     learning: Learning,
     augmentation: Augmentation,
@@ -147,9 +147,9 @@ def training_loader(
     on_device: a `PreparedBatch` instead, which `DeviceAugmentation` takes.
     """
     return DataLoader(
-        _Training(split, augmentation, seed, views, on_device=on_device),
+        _Training(images, augmentation, seed, views, on_device=on_device),
         batch_size=batch_size,
-        sampler=_Shuffle(len(split), batch_size=batch_size, seed=seed, rank=rank, world=world, epoch=first_epoch),
+        sampler=_Shuffle(len(images), batch_size=batch_size, seed=seed, rank=rank, world=world, epoch=first_epoch),
         collate_fn=_unchanged if on_device else _Collate(learning),
         num_workers=workers,
         worker_init_fn=_one_thread,

@@ -39,14 +39,16 @@ class SemanticLearning:
     def collate(self, samples: Sequence[Sample]) -> SemanticBatch:
         height = max(sample.image.shape[0] for sample in samples)
         width = max(sample.image.shape[1] for sample in samples)
-        images = np.zeros((len(samples), samples[0].image.shape[2], height, width), dtype=_carried(samples[0].image.dtype))
-        masks = np.full((len(samples), height, width), IGNORE, dtype=np.int64)
+        # In memory the channels of a pixel stay together, as images have them: nothing is turned here, and most networks take it so.
+        images = np.zeros((len(samples), height, width, samples[0].image.shape[2]), dtype=_carried(samples[0].image.dtype))
+        masks = np.empty((len(samples), height, width), dtype=np.int64)
         for i, sample in enumerate(samples):
             assert sample.mask is not None
             h, w = sample.mask.shape
-            images[i, :, :h, :w] = sample.image.transpose(2, 0, 1)
+            images[i, :h, :w] = sample.image
             masks[i, :h, :w] = sample.mask
-        return SemanticBatch(torch.from_numpy(images), torch.from_numpy(masks), _together(samples, (height, width)))
+            masks[i, h:], masks[i, :, w:] = IGNORE, IGNORE
+        return SemanticBatch(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(masks), _together(samples, (height, width)))
 
     def gathered(self, pictures: Sequence[Picture]) -> SemanticBatch:
         height = max(picture.image.shape[1] for picture in pictures)
