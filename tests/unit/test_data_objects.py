@@ -47,13 +47,14 @@ def prepared(root, target, names=("cat",)):
     return read_folder(catalog.get("coco").Settings(source=str(root)), root, target, model_classes=classes)
 
 
-def test_box_and_area_of_the_source_are_kept(tmp_path):
-    root = coco(tmp_path / "root", [{"segmentation": SQUARE, "bbox": [9.5, 10.25, 10.75, 9.5], "area": 99.125}])
+@pytest.mark.parametrize("area", [99.125, 99, 2**64])
+def test_box_and_area_of_the_source_are_kept(tmp_path, area):
+    root = coco(tmp_path / "root", [{"segmentation": SQUARE, "bbox": [9.5, 10.25, 10.75, 9.5], "area": area}])
     data = prepared(root, tmp_path / "prepared")
     stored = Contents(data.folder / "test").objects(0)
-    assert (stored.boxes.tolist(), stored.areas.tolist()) == ([[9.5, 10.25, 10.75, 9.5]], [99.125])
+    assert (stored.boxes.tolist(), stored.areas.tolist()) == ([[9.5, 10.25, 10.75, 9.5]], [area])
     objects = data.split("test", ("instances",))[0].instances
-    assert objects.boxes.tolist() == [[9.5, 10.25, 20.25, 19.75]] and objects.areas.tolist() == [99.125]
+    assert objects.boxes.tolist() == [[9.5, 10.25, 20.25, 19.75]] and objects.areas.tolist() == [area]
     assert objects.masks.sum() == 100
 
 
