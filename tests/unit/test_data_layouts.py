@@ -284,12 +284,16 @@ def test_ade20k_names(tmp_path):
     assert names[:4] == ["name 1, wall", "name 2", "name 1, sky", "name 4"] and len(names) == 150
     write(base / "objectInfo150.txt", "Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t0.1\t1\t1\t0\twall\n7\t0.1\t1\t1\t0\tbuilding\nodd line")
     refuses("line 4: it must begin with the label's number", "ade20k", tmp_path)
+    write(base / "objectInfo150.txt", "Idx\tName\n1\twall\n²\tbuilding\n" + "9" * 5000 + "\tsky")
+    refuses("line 3: it must begin with the label's number.*\n.*line 4: it must begin", "ade20k", tmp_path)
 
 
 def test_ade20k_full_set_mistakes(tmp_path):
     made.make_ade20k_full(tmp_path)
     file = next(tmp_path.rglob("*.json"))
     file.write_text("{}")
+    refuses("holds no annotation of ADE20K", "ade20k", tmp_path)
+    file.write_text('{"annotation": {"object": [{"name": "wall", "name_ndx": 1e400}]}}')
     refuses("holds no annotation of ADE20K", "ade20k", tmp_path)
     file.write_text(json.dumps({"annotation": {"object": [{"name": "wall", "name_ndx": 2978}]}}))
     refuses("holds the class 775, which .* does not name", "ade20k", tmp_path)
@@ -304,6 +308,9 @@ def test_mapillary_mistakes(tmp_path):
     refuses("holds no list `labels`", "mapillary", tmp_path)
     write(tmp_path / "config_v2.0.json", {"labels": [{"name": "a"}, {"name": "a"}]})
     refuses("two labels are called 'a'", "mapillary", tmp_path)
+    for nothing in ({}, [], [{"name": "a", "evaluate": False}]):
+        write(tmp_path / "config_v2.0.json", {"labels": nothing})
+        refuses("so there is no class", "mapillary", tmp_path)
 
 
 def test_voc_colours_are_the_official_ones():

@@ -119,10 +119,11 @@ def _names(root: Path, file: Path) -> list[str]:
     found: dict[int, str] = {}
     problems = []
     for number, cells in enumerate(rows[1:], start=2):
-        if len(cells) < 2 or not cells[0].isdigit() or not cells[-1]:
+        label = _whole(cells[0])
+        if len(cells) < 2 or label is None or not cells[-1]:
             problems.append(f"{shown}, line {number}: it must begin with the label's number and end with its name, separated by tabs.")
         else:
-            found[int(cells[0])] = cells[-1]
+            found[label] = cells[-1]
     if not problems and sorted(found) != list(range(1, len(found) + 1)):
         problems.append(f"{shown} does not number its labels 1, 2, 3, …; copy the file from the download again.")
     fail(problems)
@@ -234,7 +235,7 @@ def _names_2021(root: Path, file: Path) -> dict[int, str]:
     try:
         content = json.loads(read_bytes(root / file, shown).decode("utf-8", errors="replace"))
         return {int(one["name_ndx"]): str(one["name"]) for one in content["annotation"]["object"]}
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+    except (ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError):
         raise DataError(f"{shown} holds no annotation of ADE20K (annotation.object with name and name_ndx); copy it from the download again.") from None
 
 
@@ -250,12 +251,18 @@ def _names_2016(root: Path, file: Path, codes: NDArray[np.int32], numbers: NDArr
         cells = [cell.strip() for cell in line.split("#")]
         if not line.strip():
             continue
-        if len(cells) < 4 or not cells[0].isdigit() or not cells[1].isdigit():
+        place, level = _whole(cells[0]), _whole(cells[1]) if len(cells) > 1 else None
+        if len(cells) < 4 or place is None or level is None:
             problems.append(f"{shown}, line {line_number}: '{brief(line)}' is not `number # part level # occluded # class …`; copy the file again.")
             continue
-        if int(cells[1]) == 0:  # not a part of an object
-            here = codes[numbers == int(cells[0])]
+        if level == 0:  # not a part of an object
+            here = codes[numbers == place]
             if here.size:
                 found[int(np.bincount(here).argmax())] = cells[3]
     fail(problems)
     return found
+
+
+def _whole(word: str) -> int | None:
+    """A whole number as these files write it; `isdigit` would let `²` pass."""
+    return int(word) if word.isascii() and word.isdecimal() and len(word) < 10 else None

@@ -25,7 +25,7 @@ class Label:
 
 
 def chosen(labels: Sequence[Label], classes: Sequence[str] | None, default: Sequence[str]) -> tuple[Label, ...]:
-    """The labels that are classes, in the order of their ids. Raises DataError for names that no label has."""
+    """The labels that are classes, in the order of their ids. Raises DataError for names that no label has, and where there is none."""
     names = list(default if classes is None else classes)
     if classes is not None:
         check_class_names(classes)
@@ -36,6 +36,10 @@ def chosen(labels: Sequence[Label], classes: Sequence[str] | None, default: Sequ
             near = nearest(name, by_name)
             problems.append(f"data.classes: the data has no label '{name}'" + (f"; did you mean '{near}'?" if near else f"; it has {name_list(by_name)}."))
     fail(problems)
+    if not names:
+        raise DataError(
+            "No label of the data is one that is evaluated, so there is no class. Copy its files from the download again, or name classes in data.classes."
+        )
     if len(names) > MOST_CLASSES:
         raise DataError(f"The data has {len(names)} labels; at most {MOST_CLASSES} classes fit in an 8-bit mask. Name those that you want in data.classes.")
     return tuple(by_name[name] for name in names)
