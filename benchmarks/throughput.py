@@ -3,8 +3,9 @@
     python benchmarks/throughput.py [--core N]
 
 Both train the same network on the same prepared images, in batches of the same size, with as many loader processes: see benchmarks/gpu/proof/plain.py, which
-the benchmark of GPUs shares. The line trains as `precision: auto` says (bf16 where the processor computes in it), the script in Lightning's fp32; threads that
-wait sleep in both. A third way is the line fed with batches that lie ready as tensors, which is as fast as no loader can be slow.
+the benchmark of GPUs shares. The line trains as `precision: auto` says (bf16 where the processor computes in it) and reads images that were decoded once, as in
+all epochs but the first; the script trains in Lightning's fp32; threads that wait sleep in both. A third way is the line fed with batches that lie ready as
+tensors, which is as fast as no loader can be slow.
 The ways take turns in short pieces, so that a neighbour on the machine slows all of them, and a round's ratios are of pieces that followed one another; told
 is the median over the rounds. The result is `benchmarks/throughput.json`.
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,13 +27,14 @@ from proof.clock import Clock, ClockCallback, InMemory, Steps, forget_memory, pe
 from proof.findings import Findings, Result
 from proof.settings import Settings
 from proof.workspace import Workspace
-from segline.data.store import Split
+from segline.data.store import Sample
 from segline.models import catalog as architectures
 from segline.plan import plans
 from segline.plan.plans import TrainPlan
 from segline.tasks import catalog as tasks
 from segline.training import hardware, loaders
 from segline.training.augment import Augmentation
+from segline.training.decoded import kept
 from segline.training.module import SegmentationModule
 from segline.training.train import specification_of
 
@@ -246,10 +247,22 @@ def _segline(settings: Settings, place: Workspace, plan: TrainPlan, variant: Var
     if variant.compiled:
         _compile(network if plan.task == "semantic" else network.get_submodule("network.backbone"), settings)
     augmentation = Augmentation(plan.settings.augment, geometry=plan.geometry, truth=task.truth, image=plan.image)
-    split = _long(place.dataset.split("train", [task.truth]))
-    loader: Any = loaders.training_loader(
-        split,
-        learning=learning,
+    split = place.dataset.split("train", [task.truth])
+    with kept(split, place.checkout.decoded, "auto", processes=1) as images:
+        for _ in images:
+            pass  # as after the first epoch
+        loader = _loader(settings, plan, images, augmentation, variant, steps)
+        asked = {"default": "auto", "tf32": "fp32"}.get(variant.precision, variant.precision)
+        precision = hardware.precision(asked, settings.device)
+        module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=plan.settings.train)
+        _fit(settings, module, loader, steps, callback, hardware.LIGHTNING_PRECISION[precision])
+    return precision
+
+
+def _loader(settings: Settings, plan: TrainPlan, images: Sequence[Sample], augmentation: Augmentation, variant: Variant, steps: Steps) -> Any:
+    loader = loaders.training_loader(
+        _Long(images),
+        learning=tasks.learning(plan.task),
         augmentation=augmentation,
         batch_size=plan.settings.train.batch_size,
         seed=plan.seed,
@@ -259,13 +272,7 @@ def _segline(settings: Settings, place: Workspace, plan: TrainPlan, variant: Var
         workers=_workers(settings) if variant.fed == "loader" else 0,
         pin=settings.device == "cuda",
     )
-    if variant.fed == "memory":
-        loader = _remembered(loader, steps, settings)
-    asked = {"default": "auto", "tf32": "fp32"}.get(variant.precision, variant.precision)
-    precision = hardware.precision(asked, settings.device)
-    module = SegmentationModule(network, criterion, task=task, learning=learning, specification=specification, settings=plan.settings.train)
-    _fit(settings, module, loader, steps, callback, hardware.LIGHTNING_PRECISION[precision])
-    return precision
+    return _remembered(loader, steps, settings) if variant.fed == "memory" else loader
 
 
 def _plain_unet(settings: Settings, place: Workspace, case: Case, plan: TrainPlan, variant: Variant, steps: Steps, callback: ClockCallback) -> str:
@@ -273,7 +280,7 @@ def _plain_unet(settings: Settings, place: Workspace, case: Case, plan: TrainPla
     if variant.compiled:
         _compile(module.model, settings)
     workers = _workers(settings) if variant.fed == "loader" else 0
-    loader: Any = plain.semantic_loader(_long(place.dataset.split("train", ["index"])), case.size, case.batch, workers, pin=settings.device == "cuda")
+    loader: Any = plain.semantic_loader(_Long(place.dataset.split("train", ["index"])), case.size, case.batch, workers, pin=settings.device == "cuda")
     if variant.fed == "memory":
         loader = _remembered(loader, steps, settings)
     _fit(settings, module, loader, steps, callback, "bf16-mixed" if variant.precision == "bf16" else "32-true")
@@ -287,7 +294,7 @@ def _plain_detector(settings: Settings, place: Workspace, case: Case, plan: Trai
         _compile(network.get_submodule("backbone"), settings)
     loop = plain.DetectionLoop(network, settings.device, autocast=variant.precision == "bf16")
     workers = _workers(settings) if variant.fed == "loader" else 0
-    loader: Any = plain.instance_loader(_long(place.dataset.split("train", ["instances"])), case.batch, workers)
+    loader: Any = plain.instance_loader(_Long(place.dataset.split("train", ["instances"])), case.batch, workers)
     if variant.fed == "memory":
         loader = InMemory(_first(loader), steps.most, pin=False)
     while True:
@@ -327,8 +334,17 @@ def _remembered(loader: Any, steps: Steps, settings: Settings) -> InMemory:
     return InMemory(_first(loader), steps.most, pin=settings.device == "cuda")
 
 
-def _long(split: Split) -> Split:
-    return split.part([number % len(split) for number in range(_EPOCH)])
+class _Long(Sequence[Sample]):
+    """The same images again and again."""
+
+    def __init__(self, images: Sequence[Sample]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return _EPOCH
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._images[index % len(self._images)]
 
 
 def _first(loader: Any) -> list[Any]:

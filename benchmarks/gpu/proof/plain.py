@@ -8,6 +8,7 @@ resizing, a check of the loss in each step.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import albumentations
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
-from segline.data.store import Split
+from segline.data.store import Sample
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -28,7 +29,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class SemanticImages(Dataset[tuple[Tensor, Tensor]]):
     """Normalised images `(3, h, w)` and class ids `(h, w)`."""
 
-    def __init__(self, split: Split, size: tuple[int, int]) -> None:
+    def __init__(self, split: Sequence[Sample], size: tuple[int, int]) -> None:
         self._split = split
         self._transform = albumentations.Compose(
             [albumentations.Resize(*size), albumentations.HorizontalFlip(p=0.5), albumentations.Normalize(MEAN, STD), ToTensorV2()]
@@ -63,7 +64,7 @@ class PlainUnet(LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
 
-def semantic_loader(split: Split, size: tuple[int, int], batch_size: int, workers: int, *, pin: bool) -> DataLoader[Any]:
+def semantic_loader(split: Sequence[Sample], size: tuple[int, int], batch_size: int, workers: int, *, pin: bool) -> DataLoader[Any]:
     return DataLoader(
         SemanticImages(split, size), batch_size, shuffle=True, num_workers=workers, drop_last=True, pin_memory=pin, persistent_workers=workers > 0
     )
@@ -72,7 +73,7 @@ def semantic_loader(split: Split, size: tuple[int, int], batch_size: int, worker
 class InstanceImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     """Images `(3, H, W)` in 0…1 at their own size, and their objects, as torchvision's detectors take them."""
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Sequence[Sample]) -> None:
         self._split = split
 
     def __len__(self) -> int:
@@ -90,7 +91,7 @@ class InstanceImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return image, {"boxes": boxes, "labels": torch.from_numpy(sample.instances.labels), "masks": masks}
 
 
-def instance_loader(split: Split, batch_size: int, workers: int) -> DataLoader[Any]:
+def instance_loader(split: Sequence[Sample], batch_size: int, workers: int) -> DataLoader[Any]:
     return DataLoader(
         InstanceImages(split), batch_size, shuffle=True, num_workers=workers, drop_last=True, collate_fn=_together, persistent_workers=workers > 0
     )
