@@ -37,7 +37,6 @@ def main(name: str) -> None:
                 weights=None if weights is None else weights_path(weights, checkout.root, checkout.main),
                 follow=follow,
                 maps=checkout.truth_maps,
-                decoded=checkout.decoded,
             )
     if environment.process_rank() == 0:
         again.tell(folder, [checkout.model(other) for other, entry in settings.models.items() if name in entry.members], checkout.weights)

@@ -28,7 +28,7 @@ def whole(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(target.parent)
-    beside = target.with_name(_beside(target.name))
+    beside = target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}{_PART}")
     _remove(beside)
     try:
         yield beside
@@ -43,19 +43,6 @@ def whole(target: Path) -> Iterator[Path]:
         raise
     finally:
         _remove(beside)
-
-
-@contextmanager
-def scratch(folder: Path, name: str) -> Iterator[Path]:
-    """A path in `folder` for a file that is there for as long as the block runs. What killed processes left there is removed first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
-    file = folder / _beside(name)
-    _remove(file)
-    try:
-        yield file
-    finally:
-        _remove(file)
 
 
 def write_json(target: Path, value: Any) -> None:
@@ -82,11 +69,6 @@ def unwritable(folder: Path) -> str | None:
             return None
     except OSError as error:
         return f"{there} cannot be written to ({error.strerror})"
-
-
-def _beside(name: str) -> str:
-    """By which a later process knows who writes it."""
-    return f".{name}.{socket.gethostname()}.{os.getpid()}{_PART}"
 
 
 def _remove(path: Path) -> None:

@@ -240,11 +240,6 @@ class Checkout:
         return self.main / ".segline" / "facts"
 
     @property
-    def decoded(self) -> Path:
-        """Images that running trainings have decoded (see `segline.training.decoded`)."""
-        return self.main / ".segline" / "decoded"
-
-    @property
     def truth_maps(self) -> Path:
         """Maps of the truth that losses read, by the content that they are made of (see `segline.training.truth_maps`). It may be removed at any time."""
         return self.main / ".segline" / "maps"

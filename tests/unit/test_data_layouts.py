@@ -310,7 +310,7 @@ def test_mapillary_mistakes(tmp_path):
     refuses("two labels are called 'a'", "mapillary", tmp_path)
     for nothing in ({}, [], [{"name": "a", "evaluate": False}]):
         write(tmp_path / "config_v2.0.json", {"labels": nothing})
-        refuses("so there is no class", "mapillary", tmp_path)
+        refuses("none is a class", "mapillary", tmp_path)
 
 
 def test_voc_colours_are_the_official_ones():

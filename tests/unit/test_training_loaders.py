@@ -10,6 +10,7 @@ import factories
 import layouts
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as rle
 
 from segline.data.download import download
@@ -150,6 +151,11 @@ class TestSizesOfSteps:
         assert sizes(3) == sizes(9) == {(32, 48)}, "the size of the images"
         assert sizes(0, (1.5, 1.5)) == {(48, 48)}
         assert sizes(3, (1.5, 1.5)) == {(48, 72)}
+
+
+def test_the_channels_of_a_pixel_stay_together(split: Split) -> None:
+    for batch in batches(split):
+        assert batch.images.shape == (3, 3, 32, 32) and batch.images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_tasks_own_batches(split: Split) -> None:

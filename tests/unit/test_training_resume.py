@@ -127,6 +127,20 @@ def test_it_says_why_a_training_starts_afresh(tmp_path: Path) -> None:
     assert "another version of Segline" in str(resume.why_afresh(tmp_path, "unet", "4567", PARTS))
 
 
+def test_what_others_decoded_is_removed_when_nobody_has_written_it_for_a_day(tmp_path: Path) -> None:
+    """A killed training leaves gigabytes, and may never be taken up again."""
+    files = {}
+    for name, age_h in (("m-old", 25), ("m-new", 1), ("other-old", 25), ("m-mine", 25)):
+        files[name] = tmp_path / name / "decoded-here"
+        files[name].parent.mkdir()
+        files[name].write_bytes(b"pixels")
+        os.utime(files[name], (time.time() - age_h * 3600,) * 2)
+        (tmp_path / name / "last.ckpt").write_bytes(b"weights")
+    with resume.claimed(tmp_path, "m", "mine", {}):
+        assert [name for name, file in files.items() if file.is_file()] == ["m-new", "m-mine"]
+    assert len(list(tmp_path.glob("*/last.ckpt"))) == 4
+
+
 def test_a_model_whose_name_begins_like_anothers_is_another(tmp_path: Path) -> None:
     with resume.claimed(tmp_path, "unet-big", "0123", PARTS) as folder:
         (folder / resume.CHECKPOINT).write_bytes(b"")

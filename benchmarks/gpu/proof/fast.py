@@ -5,7 +5,8 @@ A measurement is a network at a size, run by `segline` (the line's own module, l
     default  what each does where nothing is said: `precision: auto` of the line, fp32 as torch computes it of the scripts
     fp32     products in full; tf32: shortened to 10 bits of the mantissa where the GPU can; bf16: mixed
 
-fed by its `loader`, or with a few batches from `memory`; `compiled` by torch.compile, or not.
+fed by its `loader`, or with a few batches from `memory`; `compiled` by torch.compile, or not. The line's loader reads images that were decoded once, as in all
+epochs but the first; the scripts decode theirs each time.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ def _segline(settings: Settings, place: Workspace, plan: TrainPlan, variant: Var
         _compile(network if plan.task == "semantic" else network.get_submodule("network.backbone"), settings)
     augmentation = Augmentation(plan.settings.augment, geometry=plan.geometry, truth=task.truth, image=plan.image)
     split = place.dataset.split("train", [task.truth])
-    with kept(split, place.checkout.decoded, "auto", processes=1) as images:
+    with kept(split, place.checkout.root, "auto") as images:
         for _ in images:
             pass  # as after the first epoch
         loader = _loader(settings, plan, images, augmentation, variant, steps)

@@ -29,17 +29,17 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class SemanticImages(Dataset[tuple[Tensor, Tensor]]):
     """Normalised images `(3, h, w)` and class ids `(h, w)`."""
 
-    def __init__(self, split: Sequence[Sample], size: tuple[int, int]) -> None:
-        self._split = split
+    def __init__(self, images: Sequence[Sample], size: tuple[int, int]) -> None:
+        self._images = images
         self._transform = albumentations.Compose(
             [albumentations.Resize(*size), albumentations.HorizontalFlip(p=0.5), albumentations.Normalize(MEAN, STD), ToTensorV2()]
         )
 
     def __len__(self) -> int:
-        return len(self._split)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        sample = self._split[index]
+        sample = self._images[index]
         found = self._transform(image=sample.image, mask=np.array(sample.mask))
         return found["image"], found["mask"].long()
 
@@ -64,23 +64,23 @@ class PlainUnet(LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
 
-def semantic_loader(split: Sequence[Sample], size: tuple[int, int], batch_size: int, workers: int, *, pin: bool) -> DataLoader[Any]:
+def semantic_loader(images: Sequence[Sample], size: tuple[int, int], batch_size: int, workers: int, *, pin: bool) -> DataLoader[Any]:
     return DataLoader(
-        SemanticImages(split, size), batch_size, shuffle=True, num_workers=workers, drop_last=True, pin_memory=pin, persistent_workers=workers > 0
+        SemanticImages(images, size), batch_size, shuffle=True, num_workers=workers, drop_last=True, pin_memory=pin, persistent_workers=workers > 0
     )
 
 
 class InstanceImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     """Images `(3, H, W)` in 0…1 at their own size, and their objects, as torchvision's detectors take them."""
 
-    def __init__(self, split: Sequence[Sample]) -> None:
-        self._split = split
+    def __init__(self, images: Sequence[Sample]) -> None:
+        self._images = images
 
     def __len__(self) -> int:
-        return len(self._split)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
-        sample = self._split[index]
+        sample = self._images[index]
         assert sample.instances is not None
         image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).float() / 255
         boxes, masks = torch.from_numpy(sample.instances.boxes), torch.from_numpy(sample.instances.masks.astype(np.uint8))
@@ -91,9 +91,9 @@ class InstanceImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return image, {"boxes": boxes, "labels": torch.from_numpy(sample.instances.labels), "masks": masks}
 
 
-def instance_loader(split: Sequence[Sample], batch_size: int, workers: int) -> DataLoader[Any]:
+def instance_loader(images: Sequence[Sample], batch_size: int, workers: int) -> DataLoader[Any]:
     return DataLoader(
-        InstanceImages(split), batch_size, shuffle=True, num_workers=workers, drop_last=True, collate_fn=_together, persistent_workers=workers > 0
+        InstanceImages(images), batch_size, shuffle=True, num_workers=workers, drop_last=True, collate_fn=_together, persistent_workers=workers > 0
     )
 
 

@@ -68,7 +68,6 @@ class Workspace:
             folder=folder,
             weights=None if weights is None else weights_path(weights, self.checkout.root),
             follow=told or (lambda _folder: lambda: None),
-            decoded=self.checkout.decoded,
         )
         return folder
 

@@ -148,7 +148,7 @@ class _Bench:
             pin=False,
         )
         for batch in loader:
-            yield normalised(learning.to_device(batch, self._device).images, specification)
+            yield normalised(learning.to_device(batch, self._device).images, specification).contiguous()
 
 
 def _gathered(members: Sequence[Ready], bench: _Bench) -> Made:

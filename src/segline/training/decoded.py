@@ -1,17 +1,19 @@
 """Decoded training images, kept from one epoch to the next.
 
-To decode JPEG and PNG is most of what a loader does with an image. What was decoded once lies in a file, at its own size and without any change, and is read
-from there: half a megabyte out of the system's cache costs less than a tenth of decoding it. Loader processes share the file and hold none of it.
+To decode JPEG and PNG is most of what a loader does with an image. What was decoded once lies in a file in the resume folder, at its own size and without any
+change, and is read from there: half a megabyte out of the system's cache costs less than a tenth of decoding it. All processes of a machine share the file, and
+none holds anything of it. A training that was killed finds what its forerunner decoded: the folder is of one plan and one data set.
 
-    one byte for each image: 1 when it is there whole      its pixels, then those of its index mask      …
+    a checksum for each image, 8 bytes, 0 while it is not there      its pixels, then those of its index mask      those of the next      …
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
@@ -20,113 +22,147 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline.data.store import Sample, Split
-from segline.files import scratch
 from segline.machine import own_memory_gb
+from segline.training.resume import DECODED
 
 _SHARE_OF_MEMORY = 0.25
 """Of the machine's memory: more would push other things out of the system's cache, and then each read waits for the disk."""
 
-_SHARE_OF_DISK = 0.5
-"""Of what is free: checkpoints need room, too."""
+_SPARED = 2 * 2**30
+"""Bytes of the disk that stay free: checkpoints need room, too."""
 
-_Pixels = tuple[NDArray[Any], NDArray[np.uint8] | None]
-"""An image `(H, W, C)` and its index mask `(H, W)`, if the split is read with one."""
+_WORD = 8
+"""Bytes; each image begins at a multiple of it."""
 
 
 @contextmanager
-def kept(split: Split, folder: Path, asked: float | Literal["auto"], *, processes: int) -> Iterator[Sequence[Sample]]:
-    """The images of `split`, of which those that were decoded once lie in a file in `folder` while the block runs.
+def kept(split: Split, folder: Path, asked: float | Literal["auto"]) -> Iterator[Sequence[Sample]]:
+    """The images of `split`, of which those that were decoded once lie in a file in `folder` while the block runs; the split itself, if none may.
 
-    asked: `runtime.decoded_gb`; `processes` train on this machine, and each has a file of its own. Without room for one image, it is the split.
+    asked: `runtime.decoded_gb`. folder: of this training alone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    room = shutil.disk_usage(folder).free * _SHARE_OF_DISK
-    most = min(room, own_memory_gb() * 2**30 * _SHARE_OF_MEMORY if asked == "auto" else asked * 2**30) / processes
-    with scratch(folder, "images") as file, closing(Decoded(split, file, int(most))) as images:
-        yield images if images.keeps else split
+    most = int((own_memory_gb() * _SHARE_OF_MEMORY if asked == "auto" else min(asked, 2**20)) * 2**30)
+    images = Decoded(split, folder / f"{DECODED}{socket.gethostname()}", most)
+    if not images.places:
+        yield split
+        return
+    try:
+        yield images
+    finally:
+        images.remove()
 
 
 class Decoded(Sequence[Sample]):
-    """A split that remembers what it decoded; a copy in another process shares the file. What has no room any more is decoded each time."""
+    """A split that remembers what it decoded; a copy in another process shares the file.
+
+    What has no place, or no room on the disk, is decoded each time; so is everything where the file cannot be used.
+    """
 
     def __init__(self, split: Split, file: Path, most: int) -> None:
-        """file: is made. most: bytes that it may have."""
+        """file: is made when it is first needed. most: bytes that it may have."""
         self._split, self._file = split, file
         self._sizes = split.sizes()
         self._indexed = "index" in split.truths
-        kind = split.image
-        self._channels, self._dtype = kind.channels, np.dtype(kind.dtype)
-        of_a_pixel = self._channels * self._dtype.itemsize + self._indexed
-        starts = [len(split)]
-        for height, width in self._sizes:
-            end = starts[-1] + height * width * of_a_pixel
+        self._channels, self._dtype = split.image.channels, np.dtype(split.image.dtype)
+        starts = [_WORD * len(split)]
+        for size in self._sizes:
+            end = starts[-1] + -(-sum(self._bytes_of(size)) // _WORD) * _WORD
             if end > most:
                 break
             starts.append(end)
         self._starts = starts
-        self.keeps = len(starts) - 1
-        """How many images have a place: the first ones."""
+        self.places = len(starts) - 1
+        """How many images have one: the first."""
+        self._reads = self._writes = True
         self._stream: FileIO | None = None
         self._opened_by = 0
-        if self.keeps:
-            file.write_bytes(bytes(self.keeps))  # none is there
 
     def __len__(self) -> int:
         return len(self._split)
 
     def __getitem__(self, index: Any) -> Any:
-        index = int(index)
-        if index >= self.keeps:
+        index = range(len(self))[index]
+        if index >= self.places:
             return self._split[index]
+        found = None
         try:
-            found = self._read(index)
-            if found is not None:
-                return self._split.around(index, *found)
-        except OSError:  # somebody has removed the file
-            self.keeps = 0
-            return self._split[index]
+            found = self._read(index) if self._reads else None
+        except OSError:
+            self._reads = self._writes = False
+        if found is not None:
+            return found
         sample: Sample = self._split[index]
         try:
-            self._write(index, sample)
-        except OSError:  # the disk is full
-            self.keeps = 0
+            if self._writes:
+                self._write(index, sample)
+        except OSError:
+            self._writes = False
         return sample
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_stream": None, "_opened_by": 0}
+        return {**vars(self), "_stream": None}
 
-    def close(self) -> None:
-        """Until an image is asked for again, the file may be removed."""
+    def remove(self) -> None:
+        """The file, for all processes; one that has it open reads on."""
+        self._close()
+        with suppress(OSError):
+            self._file.unlink()
+
+    def _close(self) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):
+                self._stream.close()
             self._stream = None
 
     def _open(self) -> FileIO:
-        """A handle of this process's own: those that it inherits read on where another process has left off."""
+        """A handle of this process's own: one that it inherited reads on where another process has left off."""
         if self._stream is None or self._opened_by != os.getpid():
-            self.close()
-            self._stream, self._opened_by = FileIO(self._file, "r+b"), os.getpid()
+            self._close()
+            self._stream = FileIO(os.open(self._file, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "r+b")
+            self._opened_by = os.getpid()
         return self._stream
 
-    def _read(self, index: int) -> _Pixels | None:
+    def _bytes_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """How many an image and its index mask have."""
+        pixels = size[0] * size[1]
+        return pixels * self._channels * self._dtype.itemsize, pixels * self._indexed
+
+    def _read(self, index: int) -> Sample | None:
         stream = self._open()
-        stream.seek(index)
-        if stream.read(1) != b"\1":
+        stream.seek(_WORD * index)
+        checksum = stream.read(_WORD)
+        if len(checksum) < _WORD or not any(checksum):
             return None
-        size = self._sizes[index]
-        image = np.empty((*size, self._channels), dtype=self._dtype)
-        mask = np.empty(size, dtype=np.uint8) if self._indexed else None
-        stream.seek(self._starts[index])
-        for array in (image, mask):
-            if array is not None and stream.readinto(array.data) != array.nbytes:
-                return None
-        return image, mask
+        start, end = self._starts[index : index + 2]
+        content = np.empty(end - start, dtype=np.uint8)
+        stream.seek(start)
+        if stream.readinto(content.data) != len(content) or _checksum(content) != checksum:
+            return None
+        size, (pixels, labels) = self._sizes[index], self._bytes_of(self._sizes[index])
+        image = content[:pixels].view(self._dtype).reshape(*size, self._channels)
+        mask = content[pixels : pixels + labels].reshape(size) if self._indexed else None
+        return self._split.around(index, image, mask)
 
     def _write(self, index: int, sample: Sample) -> None:
-        stream = self._open()
-        stream.seek(self._starts[index])
+        start, end = self._starts[index : index + 2]
+        if shutil.disk_usage(self._file.parent).free < _SPARED + end - start:
+            return
+        content = np.zeros(end - start, dtype=np.uint8)
+        at = 0
         for array in (sample.image, sample.mask):
-            if array is not None and stream.write(np.ascontiguousarray(array).data) != array.nbytes:
-                return
-        stream.seek(index)
-        stream.write(b"\1")
+            if array is not None:
+                content[at : at + array.nbytes] = np.ascontiguousarray(array).view(np.uint8).ravel()
+                at += array.nbytes
+        if at != sum(self._bytes_of(self._sizes[index])):
+            return  # its mask is of another size than it
+        stream = self._open()
+        stream.seek(start)
+        if stream.write(content.data) == len(content):
+            stream.seek(_WORD * index)
+            stream.write(_checksum(content))
+
+
+def _checksum(content: NDArray[np.uint8]) -> bytes:
+    """Never 0. It tells pixels from those that a disk has lost, and not who changed them on purpose."""
+    total = np.add.reduce(content.view(np.uint64), dtype=np.uint64) | np.uint64(1 << 63)
+    return bytes(total.tobytes())

@@ -6,8 +6,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from torch import Tensor, nn
 
 from segline import memory
-from segline.data.store import Sample, Split
+from segline.data.store import Split
 from segline.errors import SeglineError, TrainingError
 from segline.models import checkpointing
 from segline.tasks.base import Task
@@ -67,13 +66,13 @@ def fit(
     folder: Path,
     begun: Begun,
     on_row: Callable[[list[Row]], None],
-    decoded: Path | None = None,
 ) -> Fitted:
-    """Train `network` to minimise `criterion` (None: its own loss); `folder` takes the resumable checkpoint, `on_row` is called with all rows after each epoch.
+    """Train `network` to minimise `criterion` (None: its own loss).
+
+    `folder` takes the resumable checkpoint, and images that were decoded; `on_row` is called with all rows after each epoch.
 
     `validation` steers the training: best weights, early stopping. Raises TrainingError when the loss is no longer a number,
     or when Lightning refuses what `runtime` asks for; KeyboardInterrupt when the user stops it.
-    decoded: the folder in which images that were decoded are kept for later epochs, if they are to be.
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
     monitor = f"val_{task.metric}"
@@ -113,7 +112,8 @@ def fit(
     batch_size = _per_process(settings.batch_size, world)
     checks = loaders.validation_loader(validation, batch_size=batch_size, **place)
     try:
-        with _images(train, decoded, runtime, trainer, epochs=settings.epochs - begun.epochs) as images:
+        # One epoch alone decodes each image once, anyway.
+        with kept(train, folder, runtime.decoded_gb if settings.epochs - begun.epochs > 1 else 0) as images:
             batches = loaders.training_loader(
                 images,
                 learning=learning,
@@ -154,16 +154,6 @@ def fit(
         "parameter_count": parameters,
     }
     return Fitted(best.weights, history.rows, summary)
-
-
-@contextmanager
-def _images(split: Split, folder: Path | None, runtime: Runtime, trainer: lightning.Trainer, *, epochs: int) -> Iterator[Sequence[Sample]]:
-    """What is trained on; where there are epochs to come that need them again, images are decoded once."""
-    if folder is None:
-        yield split
-        return
-    with kept(split, folder, runtime.decoded_gb if epochs > 1 else 0, processes=trainer.num_devices) as images:
-        yield images
 
 
 def _end_other_processes(trainer: lightning.Trainer) -> None:

@@ -12,9 +12,10 @@ import os
 import shutil
 import socket
 import sys
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,10 +30,14 @@ from segline_runtime.errors import reason
 
 CHECKPOINT = "last.ckpt"
 EARLIER = "earlier.ckpt"
+DECODED = "decoded-"
+"""Before the name of the machine that decoded (see `segline.training.decoded`)."""
+
 _LOCK = "lock"
 _OWNER = "owner.json"  # beside the lock: Windows lets nobody else read a locked file
 _IDENTITY = "identity.json"
 _VERSION = 1
+_ABANDONED_S = 24 * 3600.0
 
 
 def folder_of(root: Path, model: str, key: str) -> Path:
@@ -61,6 +66,7 @@ def claimed(root: Path, model: str, key: str, parts: Mapping[str, str]) -> Itera
             {"version": _VERSION, "pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().astimezone().isoformat(timespec="seconds")},
         )
         write_json(folder / _IDENTITY, {"version": _VERSION, "key": key, "parts": dict(parts)})
+        _remove_decoded(root, folder)
         yield folder
     finally:
         if lock.is_locked:  # not so in a forked process that leaves the block
@@ -162,6 +168,14 @@ def discard(folder: Path) -> None:
     for file in (folder / EARLIER, folder / CHECKPOINT):
         file.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)  # Windows keeps open files, such as the lock; without a checkpoint they mean nothing
+
+
+def _remove_decoded(root: Path, mine: Path) -> None:
+    """What other trainings left that were killed and are not taken up again; one that still runs reads on, or decodes anew."""
+    for file in root.glob(f"*/{DECODED}*"):
+        with suppress(OSError):
+            if file.parent != mine and time.time() - file.stat().st_mtime > _ABANDONED_S:
+                file.unlink()
 
 
 def _difference(identity: Path, parts: Mapping[str, str]) -> str:

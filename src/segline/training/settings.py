@@ -125,7 +125,7 @@ class Runtime(Section):
     nodes: Count = 1  # machines
     strategy: str = "auto"  # auto, ddp, …: Lightning's names
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(default="auto", description="loader processes per training process, 0 or more, or auto")
-    # GiB of the disk in which a training keeps the images that it has decoded, for its later epochs; auto: up to a quarter of the machine's memory; 0: none
+    # GiB of the disk, of which 2 stay free, in which a training keeps images that it has decoded for its later epochs; auto: a quarter of the memory; 0: none
     decoded_gb: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
     lightning: dict[str, Any] = {}  # further arguments of lightning.Trainer
 

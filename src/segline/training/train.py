@@ -44,12 +44,10 @@ def train(
     weights: Path | None,
     follow: Follow,
     maps: Path | None = None,
-    decoded: Path | None = None,
 ) -> None:
     """Train by `plan` and write weights, card, history and trained_on.json into `folder`.
 
     weights: where the weight file that the plan names lies. maps: the folder in which maps of the truth are kept that losses read, if they are to be.
-    decoded: the folder in which images that were decoded are kept meanwhile, if they are to be.
     An interrupted training of the same plan goes on where it stopped. Raises a SeglineError for anything a user can mend.
     """
     task, learning = tasks.get(plan.task), tasks.learning(plan.task)
@@ -94,7 +92,6 @@ def train(
             folder=resumable.path,
             begun=begun,
             on_row=on_row,
-            decoded=decoded,
         )
 
     if environment.process_rank() != 0:

@@ -38,7 +38,7 @@ def chosen(labels: Sequence[Label], classes: Sequence[str] | None, default: Sequ
     fail(problems)
     if not names:
         raise DataError(
-            "No label of the data is one that is evaluated, so there is no class. Copy its files from the download again, or name classes in data.classes."
+            "Of the labels that the data names none is a class. Name those that you want in data.classes, or copy the file that lists them from its source again."
         )
     if len(names) > MOST_CLASSES:
         raise DataError(f"The data has {len(names)} labels; at most {MOST_CLASSES} classes fit in an 8-bit mask. Name those that you want in data.classes.")
