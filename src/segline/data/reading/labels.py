@@ -37,9 +37,7 @@ def chosen(labels: Sequence[Label], classes: Sequence[str] | None, default: Sequ
             problems.append(f"data.classes: the data has no label '{name}'" + (f"; did you mean '{near}'?" if near else f"; it has {name_list(by_name)}."))
     fail(problems)
     if not names:
-        raise DataError(
-            "Of the labels that the data names none is a class. Name those that you want in data.classes, or copy the file that lists them from its source again."
-        )
+        raise DataError("Of the labels that the data names none is a class. Name those that you want in data.classes, or copy the file that lists them anew.")
     if len(names) > MOST_CLASSES:
         raise DataError(f"The data has {len(names)} labels; at most {MOST_CLASSES} classes fit in an 8-bit mask. Name those that you want in data.classes.")
     return tuple(by_name[name] for name in names)
