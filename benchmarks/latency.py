@@ -6,7 +6,8 @@ Networks with random weights, ResNet-18 encoders, an image of 360 × 480; Mask R
 Each round asks every way once, with as many threads as there are cores and with one; the first rounds are not counted. `wall` is what a user waits,
 `cpu` what the machine pays: where other work shares the cores, only the latter and the ratios mean something. Waiting threads of ONNX Runtime sleep, as
 `segline_runtime.predictor` has it, those of PyTorch spin. Held against the limit: ONNX Runtime's share of PyTorch's time. Beside it stand the operators
-that ONNX Runtime spends its time in. The result is `benchmarks/latency.json`.
+that ONNX Runtime spends its time in, and what is the least: the share that is left if all products of the network were computed at the rate (`roof`) at which
+ONNX Runtime multiplies two large matrices, and nothing else took time. The result is `benchmarks/latency.json`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import onnxruntime
 import results
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from torch.utils.flop_counter import FlopCounterMode
 
 from segline.export.onnx import write_onnx
 from segline.machine import cores
@@ -55,13 +58,18 @@ Way = Callable[[], object]
 def main(rounds: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory(prefix="segline-benchmark-") as folder:
+        roof = {f"{count} threads": _roof(count) for count in sorted({cores(), 1})}
         cases = {name: _measured(graph(*case), Path(folder) / "model.onnx", image, sorted({cores(), 1}), rounds) for name, case in CASES.items()}
     result = {
         "image_size": list(SIZE),
         "rounds": rounds,
         "limit": LIMIT,
+        "roof_gflop_per_s": {name: round(rate, 1) for name, rate in roof.items()},
         "cases": cases,
     }
+    for case in cases.values():
+        for name, rate in roof.items():
+            case[name]["least_share_of_torch"] = round(1000 * case["gflop"] / rate / case[name]["torch"]["wall_ms"], 3)
     results.write(results.beside(__file__), result)
 
 
@@ -76,7 +84,9 @@ def graph(arch: str, fit: str, classes: int, changes: dict[str, Any]) -> EvalGra
 
 def _measured(trained: EvalGraph, file: Path, image: NDArray[np.uint8], threads: list[int], rounds: int) -> dict[str, Any]:
     write_onnx(trained, trained.specification, file, OPSET)
-    found: dict[str, Any] = {}
+    with FlopCounterMode(display=False) as counter:
+        predict(trained.run, trained.specification, image)
+    found: dict[str, Any] = {"gflop": round(counter.get_total_flops() / 1e9, 1)}
     for count in threads:
         torch.set_num_threads(count)
         predictor = Predictor(file, providers=["CPUExecutionProvider"], threads=count)
@@ -102,6 +112,25 @@ def _alternating(ways: dict[str, Way], rounds: int) -> dict[str, dict[str, float
             way()
             times[name].append((1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)))
     return {name: dict(zip(("wall_ms", "cpu_ms"), np.median(spent[NOT_COUNTED:], axis=0).round(1).tolist(), strict=True)) for name, spent in times.items()}
+
+
+def _roof(threads: int) -> float:
+    """The most GFLOP (products and sums) per second at which ONNX Runtime multiplies two large fp32 matrices."""
+    rows, inner, columns = 1024, 1024, 4096
+    shapes = {"a": (rows, inner), "b": (inner, columns), "c": (rows, columns)}
+    a, b, c = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    model = helper.make_model(helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product", [a, b], [c]), ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    given = {name: random.random(shapes[name], dtype=np.float32) for name in "ab"}
+    best = float("inf")
+    for _ in range(20):
+        start = time.perf_counter()
+        session.run(None, given)
+        best = min(best, time.perf_counter() - start)
+    return 2e-9 * rows * inner * columns / best
 
 
 def _operators(file: Path, image: NDArray[np.uint8]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,9 @@ def make_oxford_pet(root: Path) -> Path:
     return root
 
 
-def make_ctc(root: Path) -> Path:
-    """Two films of three frames, of which the first and the last have a mask."""
-    for film in ("01", "02"):
+def make_ctc(root: Path, films: Sequence[str] = ("01", "02")) -> Path:
+    """Films of three frames, of which the first and the last have a mask."""
+    for film in films:
         for i in range(3):
             _save_grey(root / film / f"t{i:03d}.tif")
         for i in (0, 2):
@@ -60,7 +61,7 @@ def make_ctc(root: Path) -> Path:
 
 
 def _save_grey(file: Path) -> None:
-    _save(file, np.random.default_rng(len(str(file))).integers(0, 255, (H, W), dtype=np.uint8))
+    _save(file, np.random.default_rng(list(f"{file.parent.name}/{file.name}".encode())).integers(0, 255, (H, W), dtype=np.uint8))
 
 
 def make_bsds500(root: Path) -> Path:

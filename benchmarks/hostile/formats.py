@@ -37,6 +37,7 @@ from segline.data.store import PreparedDataset
 sys.path += [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "tests")]
 import layout_sources
 import layouts
+import public_sources
 import results
 
 H, W = 24, 32
@@ -208,6 +209,12 @@ SETS: dict[str, Callable[[Path], Path]] = {
     "voc boxes": layout_sources.make_voc_boxes,
     "isbi2012": layout_sources.make_isbi2012,
     "isbi2012 stacks": layout_sources.make_isbi2012_stacks,
+    "camvid colours": layout_sources.make_camvid_colours,
+    "oxford_pet": public_sources.make_oxford_pet,
+    "ctc": lambda root: public_sources.make_ctc(root, ("01", "02", "03")),
+    "bsds500": public_sources.make_bsds500,
+    "carvana": public_sources.make_carvana,
+    "voc_sbd": public_sources.make_voc_sbd,
     **{f"masks {word}": layout(word) for word in LISTED},
 }
 """Public data sets' layouts, and images with masks."""

@@ -71,6 +71,15 @@ def test_films_have_the_frames_with_masks(tmp_path):
     assert [int(one.mask.sum()) for one in truth.objects] == [6, 12] and truth.mask.sum() == 18
 
 
+def test_a_frame_that_is_no_file_is_none(tmp_path):
+    make_ctc(tmp_path)
+    (tmp_path / "01" / "t000.tif").unlink()
+    (tmp_path / "01" / "t000.tif").mkdir()
+    (tmp_path / "02" / "t002.tif").unlink()
+    (tmp_path / "02" / "t002.tif").symlink_to("t002.tif")
+    assert [record.image.as_posix() for record in read("ctc", tmp_path).records] == ["01/t002.tif", "02/t000.tif"]
+
+
 def test_films_with_the_silver_truth(tmp_path):
     make_ctc(tmp_path)
     refuses("is not in the ctc layout.*01_ST.*data.truth", tmp_path, "ctc", truth="silver")

@@ -49,6 +49,8 @@ class Manifest:
                 entries.append(SourceFile(file.as_posix(), status.st_size, time, file_digest(root / file)))
             except PermissionError:
                 problems.append(f"{root / file} cannot be read; check its permissions.")
+            except OSError as error:
+                problems.append(f"{root / file} cannot be read ({error.strerror}); put it right, or remove it.")
         fail(problems)
         return cls(source, data_format, tuple(entries), digest([(entry.path, entry.size, entry.sha256) for entry in entries]))
 

@@ -70,7 +70,7 @@ def _pairs(root: Path, settings: Settings) -> list[tuple[Path, Path]]:
         for file in sorted((root / film).glob("t*.tif")):
             number = _FRAME.fullmatch(file.stem)
             mask = Path(f"{film}{_FOLDERS[settings.truth]}", "SEG", f"man_seg{number[1]}.tif") if number else None
-            if mask is not None and is_file(root / mask):
+            if mask is not None and is_file(file) and is_file(root / mask):
                 pairs.append((Path(film, file.name), mask))
     if not pairs:
         raise DataError(
