@@ -136,7 +136,8 @@ def _taken(content: bytes | Path) -> bytes:
 def _row(shape: dict[str, Any]) -> tuple[Any, ...]:
     """A COCO annotation as a row of the kind `objects`."""
     counts = shape["segmentation"]["counts"].encode("ascii") if "segmentation" in shape else None
-    return (shape["category_id"], shape["iscrowd"], *shape["bbox"], shape["area"], counts)
+    area = float(shape["area"])  # Arrow takes no whole number beyond 64 bits for a real one; the hash of the split has the number as it was said
+    return (shape["category_id"], shape["iscrowd"], *shape["bbox"], area, counts)
 
 
 def _sha(part: bytes) -> bytes:

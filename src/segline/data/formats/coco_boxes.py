@@ -37,7 +37,7 @@ def area_of(area: Any) -> float | None:
         return None
     if not is_finite(area) or area < 0:
         raise ValueError("its `area` is no number of pixels; correct the annotation, or remove its area")
-    return float(area) or None  # Arrow takes no whole number beyond 64 bits for a real one
+    return area or None
 
 
 def fits(box: Box | None, mask: NDArray[np.bool_]) -> bool:
