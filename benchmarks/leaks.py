@@ -1,6 +1,6 @@
 """How well near-duplicates are found, on pairs whose answer is known, and what it costs.
 
-    python benchmarks/leaks.py [folder of the real data sets]        (default ../shared/data)
+    python benchmarks/leaks.py FOLDER        (of real data sets: camvid/, PennFudanPed/, coco_tiny/)
 
 changed   photographs of four data sets against themselves, changed as people change pictures: the share that is found again by each change, and the share of
           all found pairs that is right. Beside it what a perceptual hash alone finds, at the distance at which it makes as few mistakes.
@@ -12,8 +12,8 @@ cost      seconds for each image, and of the search for more and more images, ma
 
 from __future__ import annotations
 
+import argparse
 import io
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -276,4 +276,6 @@ def main(data: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else results.ROOT.parent / "shared" / "data")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="that holds the data sets")
+    main(parser.parse_args().folder)
