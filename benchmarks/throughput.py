@@ -6,8 +6,8 @@ Both train the same network on the same prepared images, in batches of the same 
 the benchmark of GPUs shares. The line trains as `precision: auto` says (bf16 where the processor computes in it) and reads images that were decoded once, as in
 all epochs but the first; the script trains in Lightning's fp32; threads that wait sleep in both. A third way is the line fed with batches that lie ready as
 tensors, which is as fast as no loader can be slow.
-The ways take turns in short pieces, so that a neighbour on the machine slows all of them, and a round's ratios are of pieces that followed one another; told
-is the median over the rounds. The result is `benchmarks/throughput.json`.
+The ways take turns in short pieces, forwards and backwards, so that a neighbour on the machine slows all of them, and a round's ratios are of pieces that
+followed one another; told is the median over the rounds. The result is `benchmarks/throughput.json`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GOALS = {"over the plain script": 2.0, "over tensors in memory": 0.95}
 SIZES = (((256, 256), 4), ((96, 128), 8))
 """Height and width of images, and how many a batch has."""
 
-ROUNDS = 5
+ROUNDS = 8
 
 
 def main() -> None:
@@ -65,9 +65,10 @@ def main() -> None:
         steps = Steps(4, 1000, given.seconds)
         for case in cases:
             rounds = []
-            for _ in range(given.rounds):
+            for number in range(given.rounds):
                 made = fast.place_of(settings, case, places)
-                rounds.append({name: fast.measure(settings, made, case, way, steps) for name, way in ways.items()})
+                turn = list(ways) if number % 2 else list(reversed(ways))
+                rounds.append({name: fast.measure(settings, made, case, ways[name], steps) for name in turn})
                 print(case.name, {name: one["images_per_second"] for name, one in rounds[-1].items()}, f"load {results.load()}", flush=True)
             found[case.name] = _summary(rounds)
     figures = {"rounds": given.rounds, "seconds_of_a_turn": given.seconds, "load_after": results.load(), "goals": GOALS, "cases": found}

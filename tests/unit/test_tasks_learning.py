@@ -57,7 +57,7 @@ class TestSemantic:
     def test_values_are_the_images_own(self, given: Any, carried: torch.dtype, channels: int) -> None:
         one = sample((20, 30), given, channels)
         batch = SEMANTIC.collate([one])
-        assert (batch.images.dtype, batch.masks.dtype) == (carried, torch.int64)
+        assert (batch.images.dtype, batch.masks.dtype) == (carried, torch.uint8)
         np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0).numpy(), one.image)
         moved = SEMANTIC.to_device(batch, CPU)
         assert type(moved) is type(batch) and torch.equal(moved.images, batch.images) and torch.equal(moved.masks, batch.masks)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import default_collate
 
 from segline.data.store import IGNORE, Sample
 from segline.losses.criterion import MAIN, Criterion
@@ -25,7 +27,7 @@ class SemanticBatch(NamedTuple):
     """Images of one size; smaller ones are padded at the right and the bottom, where the mask says `ignore`."""
 
     images: Tensor  # (B, C, h, w), values of the image kind
-    masks: Tensor  # (B, h, w) int64 class ids, 255 = ignore
+    masks: Tensor  # (B, h, w) uint8 class ids, 255 = ignore; an eighth of what losses need, for the way to them
     maps: dict[str, Tensor] | None = None  # what losses read beside them, by name, each (B, …, h, w), 0 where an image was padded; None: no loss reads any
 
 
@@ -37,18 +39,15 @@ class SemanticLearning:
         return Criterion(settings.loss.terms(), class_weights=class_weights, output_weights=network.output_weights)
 
     def collate(self, samples: Sequence[Sample]) -> SemanticBatch:
-        height = max(sample.image.shape[0] for sample in samples)
-        width = max(sample.image.shape[1] for sample in samples)
-        # In memory the channels of a pixel stay together, as images have them: nothing is turned here, and most networks take it so.
-        images = np.zeros((len(samples), height, width, samples[0].image.shape[2]), dtype=_carried(samples[0].image.dtype))
-        masks = np.empty((len(samples), height, width), dtype=np.int64)
-        for i, sample in enumerate(samples):
+        size = (max(sample.image.shape[0] for sample in samples), max(sample.image.shape[1] for sample in samples))
+        images, masks = [], []
+        for sample in samples:
             assert sample.mask is not None
-            h, w = sample.mask.shape
-            images[i, :h, :w] = sample.image
-            masks[i, :h, :w] = sample.mask
-            masks[i, h:], masks[i, :, w:] = IGNORE, IGNORE
-        return SemanticBatch(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(masks), _together(samples, (height, width)))
+            images.append(_of_size(sample.image.astype(_carried(sample.image.dtype), copy=False), size, beside=0))
+            masks.append(_of_size(sample.mask, size, beside=IGNORE))
+        # torch's own collate function stacks them, in a loader's process, where the training reads them: they are copied once. In memory the channels of a
+        # pixel stay together, as images have them: nothing is turned here, and most networks take it so.
+        return SemanticBatch(default_collate(images).permute(0, 3, 1, 2), default_collate(masks), _together(samples, size))
 
     def gathered(self, pictures: Sequence[Picture]) -> SemanticBatch:
         height = max(picture.image.shape[1] for picture in pictures)
@@ -59,7 +58,7 @@ class SemanticLearning:
             beside = (0, width - picture.image.shape[2], 0, height - picture.image.shape[1])
             images.append(functional.pad(picture.image, beside))
             masks.append(functional.pad(picture.mask, beside, value=IGNORE))
-        return SemanticBatch(torch.stack(images), torch.stack(masks).long())
+        return SemanticBatch(torch.stack(images), torch.stack(masks))
 
     def to_device(self, batch: SemanticBatch, device: torch.device) -> SemanticBatch:
         maps = None if batch.maps is None else {name: values.to(device, non_blocking=True) for name, values in batch.maps.items()}
@@ -68,7 +67,7 @@ class SemanticLearning:
     def losses(self, network: nn.Module, criterion: nn.Module | None, batch: SemanticBatch, specification: Specification) -> dict[str, Tensor]:
         assert criterion is not None
         images = normalised(batch.images, specification).contiguous(memory_format=_format_of(network))
-        found: dict[str, Tensor] = criterion(network(images), batch.masks, batch.maps)
+        found: dict[str, Tensor] = criterion(network(images), batch.masks.long(), batch.maps)
         return found
 
     def graph(self, network: nn.Module, specification: Specification) -> EvalGraph:
@@ -128,6 +127,15 @@ def _together(samples: Sequence[Sample], size: tuple[int, int]) -> dict[str, Ten
             together[i, ..., : values.shape[-2], : values.shape[-1]] = values
         found[name] = torch.from_numpy(together)
     return found or None
+
+
+def _of_size(values: NDArray[Any], size: tuple[int, int], *, beside: int) -> Tensor:
+    """An array `(h, w, …)` with `beside` at its right and its bottom, up to `size`."""
+    if values.shape[:2] != size:
+        smaller = values
+        values = np.full((*size, *smaller.shape[2:]), beside, dtype=smaller.dtype)
+        values[: smaller.shape[0], : smaller.shape[1]] = smaller
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def _carried(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
