@@ -2,8 +2,7 @@
 
     python benchmarks/cli_start.py [CHECKOUT]
 
-CHECKOUT, this one where none is given, must hold trained and registered models, as `dvc repro` leaves them, in a local store. `models` and `status` are asked
-twice: first as after a change of the store by somebody else (what it answered is removed before), then while it is the same. Beside the commands stand what
+CHECKOUT, this one where none is given, must hold trained and registered models, as `dvc repro` leaves them, in a local store. Beside the commands stand what
 starting Python takes and what a bare `import mlflow` takes. The result is `benchmarks/cli_start.json`: seconds of processor time, user and system, each the
 least of several runs, in turn, so that what else the machine does falls on all alike; and what the model files take that `status` hashes.
 """
@@ -21,18 +20,14 @@ from segline.layout import Checkout
 from segline.status import model_folders
 
 RUNS = 5
-LIMIT_S = 1.5  # of `models` and `status` when the store has changed
-LIMIT_KEPT_S = 1.0  # while it is the same
+LIMIT_S = 1.5
 _START = "from segline.cli import main; main()"
-_AGAIN = ", again"
 COMMANDS = {
     "python -c pass": ("-c", "pass"),
     "python -c 'import mlflow'": ("-c", "import mlflow"),
     "segline --help": ("-c", _START, "--help"),
     "segline models": ("-c", _START, "models"),
-    f"segline models{_AGAIN}": ("-c", _START, "models"),
     "segline status": ("-c", _START, "status"),
-    f"segline status{_AGAIN}": ("-c", _START, "status"),
 }
 
 
@@ -42,15 +37,12 @@ def main(root: Path) -> None:
     seconds = {name: float("inf") for name in COMMANDS}
     for _ in range(RUNS):
         for name, arguments in COMMANDS.items():
-            if not name.endswith(_AGAIN):
-                checkout.answers.unlink(missing_ok=True)
             seconds[name] = min(seconds[name], _processor_seconds(arguments, checkout.root))
     hashed = sum(folder.onnx.stat().st_size for folder in model_folders(checkout.models) if folder.onnx.is_file())
     figures = {
         "runs": RUNS,
         "processor_seconds": {name: round(least, 2) for name, least in seconds.items()},
         "limit": LIMIT_S,
-        "limit_again": LIMIT_KEPT_S,
         "model_megabytes": round(hashed / 1e6, 1),
     }
     results.write(results.beside(__file__), figures, before)

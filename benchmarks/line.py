@@ -27,7 +27,7 @@ from segline.data.sources import is_public
 from segline.provenance import commit
 
 ROOT = Path(__file__).resolve().parents[1]
-SHOWN = ("miou", "mdice", "pixel_accuracy", "mask_ap", "mask_ap50", "box_ap", "box_ap50")
+SHOWN = ("miou", "mdice", "pixel_accuracy", "pixel_error", "mask_ap", "mask_ap50", "box_ap", "box_ap50")
 
 
 def main(parameters: Path, mirror: str | None = None) -> None:

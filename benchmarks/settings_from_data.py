@@ -2,17 +2,20 @@
 
     python benchmarks/settings_from_data.py params.yaml
     python benchmarks/settings_from_data.py examples/camvid.yaml --mirror /data/camvid --work /scratch/auto
+    python benchmarks/settings_from_data.py examples/isbi2012.yaml --over here.yaml     # with the keys of here.yaml upon it: data that lies otherwise …
     python benchmarks/settings_from_data.py params.yaml --tiny      # few images and one epoch each: does it run?
 
-Both run the whole line, each in a clone of this checkout below `--work`. Who interrupts it and gives the same command again goes on: stages that are done are
-not run again, a training goes on after its last epoch, and the time of both attempts counts. The result is the file's entry in
-`benchmarks/settings_from_data.json`: what was decided and why, seconds per stage, figures of each model.
+Both run the whole line, each in a clone of this checkout below `--work`. Where `auto` decides all that was written, their plans are equal, and so would be
+their trainings: then none is run, and `line.py` has the figures. Who interrupts it and gives the same command again goes on: stages that are done are not run
+again, a training goes on after its last epoch, and the time of both attempts counts. The result is the file's entry in `benchmarks/settings_from_data.json`:
+what was decided and why, seconds per stage, figures of each model.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -23,7 +26,7 @@ from typing import Any
 
 import line
 import results
-from clone import Clone
+from clone import Clone, merged
 from ruamel.yaml import YAML
 
 from segline.models import catalog as architectures
@@ -67,17 +70,27 @@ def smallest(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def run(parameters: Path, variant: str, work: Path, *, mirror: str | None, tiny: bool) -> dict[str, Any]:
-    """Seconds per stage and the models' figures of one of the two, from where it stopped."""
-    folder = work / f"{parameters.stem}-{variant}"
-    clone, timed = folder / "clone", folder / "seconds.json"
+def planned(parameters: Path, variant: str, work: Path, *, mirror: str | None, over: Mapping[str, Any], tiny: bool) -> Path:
+    """The clone of one of the two, with its plans."""
+    clone = work / f"{parameters.stem}-{variant}" / "clone"
     if not clone.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
         Clone(clone).make()
         line.write_parameters(parameters, clone / "params.yaml", mirror)
-        values = load(clone / "params.yaml")
+        values = merged(load(clone / "params.yaml"), over)
         values = automatic(values) if variant == AUTO else values
         YAML().dump(smallest(values) if tiny else values, clone / "params.yaml")
+    subprocess.run(["dvc", "repro", "-q", "plan"], cwd=clone, env=line.environment_of(clone), check=True)
+    return clone
+
+
+def plans(clone: Path) -> dict[str, str]:
+    """Of all models, by what they are trained."""
+    return {file.parent.name: file.read_text() for file in sorted((clone / "data" / "plan").glob("*/train.json"))}
+
+
+def run(clone: Path) -> dict[str, Any]:
+    """Seconds per stage and the models' figures of one of the two, from where it stopped."""
+    timed = clone.parent / "seconds.json"
     before: Counter[str] = Counter(json.loads(timed.read_text())) if timed.is_file() else Counter()
 
     def keep(stages: Mapping[str, float]) -> None:
@@ -89,13 +102,17 @@ def run(parameters: Path, variant: str, work: Path, *, mirror: str | None, tiny:
         "commit": commit(clone),
         "seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
         "seconds_of_training": round(sum(seconds for stage, seconds in stages.items() if stage.startswith("train@")), 1),
-        "models": {model.name: line.model_of(model) | {"decided": _decided(clone, model.name)} for model in models},
+        "models": {model.name: line.model_of(model) for model in models},
+        "decided": decided(clone),
     }
 
 
-def _decided(clone: Path, model: str) -> dict[str, Any]:
-    told = json.loads((clone / "data" / "plan" / model / "decisions.json").read_text())
-    return {one["key"]: {"value": one["value"], "reason": one["reason"]} for one in told}
+def decided(clone: Path) -> dict[str, Any]:
+    """What the plan took from the data, by model."""
+    found = {}
+    for file in sorted((clone / "data" / "plan").glob("*/decisions.json")):
+        found[file.parent.name] = {one["key"]: {"value": one["value"], "reason": one["reason"]} for one in json.loads(file.read_text())}
+    return found
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -117,14 +134,22 @@ def main() -> None:
     parser.add_argument("--mirror", help="where the files of a public data set are")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "segline-settings-from-data")
     parser.add_argument("--tiny", action="store_true", help="few images and one epoch; no result is written")
+    parser.add_argument("--over", type=Path, help="a YAML file with keys that count in place of the file's own; null takes one away")
     given = parser.parse_args()
     work = given.work / "tiny" if given.tiny else given.work
-    found = {variant: run(given.parameters, variant, work, mirror=given.mirror, tiny=given.tiny) for variant in (WRITTEN, AUTO)}
-    print(table(found))
+    over = load(given.over) if given.over else {}
+    clones = {variant: planned(given.parameters, variant, work, mirror=given.mirror, over=over, tiny=given.tiny) for variant in (WRITTEN, AUTO)}
+    same = plans(clones[WRITTEN]) == plans(clones[AUTO])
+    if same:
+        found = {AUTO: {"decided": decided(clones[AUTO])}}
+        print("auto decides all that was written: the plans are equal, and so would be the trainings.")
+    else:
+        found = {variant: run(clone) for variant, clone in clones.items()}
+        print(table(found))
     if not given.tiny:
         target = results.beside(__file__)
         before = json.loads(target.read_text()).get("sets", {}) if target.is_file() else {}
-        results.write(target, {"sets": before | {given.parameters.stem: {**results.surroundings(), **found}}})
+        results.write(target, {"sets": before | {given.parameters.stem: {**results.surroundings(), "same_plans": same, **found}}})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ In the copy that DVC makes for an experiment the alias stays with the model of t
 
 import here  # isort: skip
 
-from segline import params, registry, status, tracking
+from segline import params, registry, tracking
 from segline.errors import told_in_sentences
 from segline.files import write_json
 from segline.layout import Checkout
@@ -22,7 +22,6 @@ def main(name: str) -> None:
     receipt = registry.register(store=store, folder=folder, experiment=experiment)
     write_json(folder.receipt, receipt.to_dict())
     if experiment is None:
-        status.ask_ahead(checkout, store)
         print(f"{receipt.name} version {receipt.version} is candidate (models:/{receipt.name}@{registry.CANDIDATE}).")
     else:
         copies.mark(checkout.plan(name).register, experiment)

@@ -94,4 +94,4 @@ def contents(client: Any, run_id: str) -> dict[str, Any]:
 
 
 def run_of(client: Any, card: ModelCard) -> str | None:
-    return tracking.run_id(client, card.key, "shapes")
+    return tracking.run_id(client.tracking_uri, card.key, "shapes")

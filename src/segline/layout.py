@@ -245,11 +245,6 @@ class Checkout:
         return self.main / ".segline" / "maps"
 
     @property
-    def answers(self) -> Path:
-        """What the tracking store answered, while it is unchanged (see `segline.tracking.answers`). It may be removed at any time."""
-        return self.main / ".segline" / "answers.json"
-
-    @property
     def default_store(self) -> str:
         """Tracking store when neither params.yaml nor the environment names one."""
         return f"sqlite:///{self.main / 'mlflow.db'}"

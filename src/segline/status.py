@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from segline import registry, tracking
 from segline.card import ModelCard, members_that_changed
-from segline.errors import SeglineError
-from segline.layout import Checkout, ModelFolder
+from segline.layout import ModelFolder
 from segline.provenance import file_digest
 from segline.registry import CANDIDATE, Receipt
-from segline.tracking.answers import answer, keeps, kept
-from segline.tracking.store import one_client
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
     for folder in folders:
         card = ModelCard.read(folder.card)
         problems = []
-        if _run_id(store, card.key, str(card.dataset["name"])) is None:
+        if tracking.run_id(store, card.key, str(card.dataset["name"])) is None:
             problems.append(("the tracking store lacks its run", "segline sync"))
         changed = members_that_changed(card, folder.path.parent)
         if changed:
@@ -67,22 +63,3 @@ def compare(*, store: str, folders: list[ModelFolder]) -> list[Finding]:
         number, held = (found.number if found else None for found in (version, candidate))
         findings.append(Finding(folder.name, card.registered_name, number, held, tuple(problems)))
     return findings
-
-
-def ask_ahead(checkout: Checkout, store: str) -> None:
-    """Ask what `segline models` and `compare` will ask, now that MLflow is imported and the store has changed: then they answer at once. Nothing is asked
-    of a store whose answers are not kept. What cannot be answered is left to who asks for it."""
-    if not keeps(checkout.answers, store):
-        return
-    with one_client(), kept(checkout.answers), suppress(SeglineError, OSError):
-        for name in registry.names(store=store):
-            registry.versions(store=store, name=name)
-        for folder in model_folders(checkout.models):
-            card = ModelCard.read(folder.card)
-            _run_id(store, card.key, str(card.dataset["name"]))
-            registry.versions(store=store, name=card.registered_name)
-
-
-def _run_id(store: str, key: str, dataset: str) -> str | None:
-    found: str | None = answer(store, f"run {key} of {dataset}", lambda: tracking.run_id(tracking.connect(store), key, dataset))
-    return found

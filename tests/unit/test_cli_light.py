@@ -17,7 +17,6 @@ from typer.main import get_command
 from segline import registry
 from segline.cli.app import app
 from segline.files import write_json
-from segline.layout import Checkout
 
 TORCH = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "timm", "albumentations")
 HEAVY = (*TORCH, "mlflow", "matplotlib", "cv2", "onnx", "onnxruntime")
@@ -40,6 +39,9 @@ atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
 from segline.cli import main
 main()
 """
+OF_ANOTHER_MLFLOW = "from segline.tracking import tables\ntables.REVISION = 'another'"
+"""What makes a program ask MLflow."""
+
 NOT_FOR_QUESTIONS = (
     "matplotlib",
     "cv2",
@@ -98,23 +100,25 @@ def test_registry_verbs(command: str, root: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["models", "status"])
 def test_what_asks_the_registry_imports_no_more_of_mlflow_than_it_needs(verb: str, root: Path) -> None:
+    """Of a local store nothing, where MLflow must be asked about half."""
     settings = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    Checkout(root).answers.unlink(missing_ok=True)
-    done = subprocess.run([sys.executable, "-c", TELLING, verb], cwd=root, env=settings, capture_output=True, text=True, check=False)
+    asking = f"{OF_ANOTHER_MLFLOW}\n{TELLING}"
+    done, asked = (
+        subprocess.run([sys.executable, "-c", program, verb], cwd=root, env=settings, capture_output=True, text=True, check=False)
+        for program in (TELLING, asking)
+    )
     assert "ramps-unet" in done.stdout, done.stderr
-    imported = set(json.loads(done.stderr.splitlines()[-1]))
+    assert (asked.stdout, asked.returncode) == (done.stdout, done.returncode)
+    assert set(json.loads(done.stderr.splitlines()[-1])).isdisjoint((*TORCH, *NOT_FOR_QUESTIONS, "mlflow", "sqlalchemy"))
+    imported = set(json.loads(asked.stderr.splitlines()[-1]))
     assert "mlflow.store.model_registry.sqlalchemy_store" in imported
     assert imported.isdisjoint((*TORCH, *NOT_FOR_QUESTIONS))
-    again = subprocess.run([sys.executable, "-c", TELLING, verb], cwd=root, env=settings, capture_output=True, text=True, check=False)
-    assert (again.stdout, again.returncode) == (done.stdout, done.returncode), "as the store is the same"
-    assert set(json.loads(again.stderr.splitlines()[-1])).isdisjoint((*TORCH, *NOT_FOR_QUESTIONS, "mlflow", "sqlalchemy"))
 
 
 def test_an_mlflow_that_cannot_do_without_is_imported_whole(root: Path) -> None:
     """As a later one might: today's cannot do without SQLAlchemy, which it is refused at first."""
     settings = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    program = f"from segline.tracking import quick\nquick.NOT_NEEDED = ('sqlalchemy',)\n{TELLING}"
-    Checkout(root).answers.unlink(missing_ok=True)
+    program = f"{OF_ANOTHER_MLFLOW}\nfrom segline.tracking import quick\nquick.NOT_NEEDED = ('sqlalchemy',)\n{TELLING}"
     done = subprocess.run([sys.executable, "-c", program, "models"], cwd=root, env=settings, capture_output=True, text=True, check=False)
     assert "ramps-unet" in done.stdout, done.stderr
     assert "pandas" in json.loads(done.stderr.splitlines()[-1])

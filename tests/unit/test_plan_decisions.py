@@ -152,7 +152,7 @@ def test_batch_size(pixels: int, images: int, kept: float, memory: float, chosen
         (Unet.lessons, 367, 0, 11, True, 10),
         (Unet.lessons, 3, 0, 2, False, 150),
         (Unet.lessons, 118_000, 0, 81, False, 5),
-        (MaskRcnn.lessons, 400, 1633, 5, False, 5),
+        (MaskRcnn.lessons, 400, 1439, 5, False, 6),
         (MaskRcnn.lessons, 83, 208, 2, False, 50),
         (MaskRcnn.lessons, 83, 0, 2, False, 80),
         (Lessons(images=100, most_epochs=9), 1, 0, 2, False, 9),

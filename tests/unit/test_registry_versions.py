@@ -45,7 +45,7 @@ def test_a_version_says_what_it_is_worth(store: str, tmp_path: Path) -> None:
     assert list(version.metrics) == ["miou", "mdice"]
     assert version.parity and version.latency_ms == 7.25
     assert version.tags["segline.commit"] == "c0ffee"
-    assert version.run_id == receipt.run_id == tracking.run_id(tracking.connect(store), version.tags["segline.key"], "ramps")
+    assert version.run_id == receipt.run_id == tracking.run_id(store, version.tags["segline.key"], "ramps")
 
 
 def test_registering_again_makes_no_version_and_going_back_moves_the_candidate(store: str, tmp_path: Path) -> None:

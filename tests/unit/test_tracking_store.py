@@ -70,8 +70,8 @@ def test_the_default_store_keeps_artifacts_in_the_main_checkout_and_leaves_no_tr
     experiment = tracking.experiment_id(client, "shapes")
     assert tracking.experiment_id(client, "shapes") == experiment
     assert client.get_experiment(experiment).artifact_location == (checkout.default_artifacts / "shapes").as_uri()
-    assert tracking.run_id(client, "0123", "shapes") is None
-    assert tracking.run_id(client, "0123", "no such data") is None
+    assert tracking.run_id(store, "0123", "shapes") is None
+    assert tracking.run_id(store, "0123", "no such data") is None
     assert "MLFLOW_TRACKING_URI" not in os.environ, "store_uri would take it for the user's wish"
     assert [file.name for file in checkout.root.iterdir()] == ["mlflow.db"]
 

@@ -64,7 +64,6 @@ def _log(found: Board) -> None:
     """Told on stderr, so that --json stays JSON."""
     from segline.files import write_json
     from segline.leaderboard.tables import write_picture, write_table
-    from segline.status import ask_ahead
     from segline.tracking import log_board
     from segline.tracking.address import shown
 
@@ -77,7 +76,6 @@ def _log(found: Board) -> None:
         for dataset in sorted({place.standing.dataset for group in found.groups for place in group.places}):
             run = log_board(store, dataset, files)
             print(f"Kept in {shown(store)}, experiment '{dataset}', run {run}.", file=sys.stderr)
-    ask_ahead(checkout(), store)
 
 
 def _show(found: Board) -> None:

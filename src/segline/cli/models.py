@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segline.cli.console import console
-from segline.cli.surroundings import checkout_if_any, registered_name, tracking_store
+from segline.cli.surroundings import registered_name, tracking_store
 
 if TYPE_CHECKING:
     from segline.registry import Version
@@ -25,8 +25,7 @@ def models(name: Annotated[str | None, typer.Argument(help="Only this one.")] = 
 
     store = tracking_store()
     table = Table("model", "version", "aliases", "metrics", "parity", "latency", "registered")
-    found = checkout_if_any()
-    with quick(None if found is None else found.answers):
+    with quick():
         if name is None:
             chosen = registry.names(store=store)
         else:

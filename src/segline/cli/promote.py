@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segline.cli.console import REFUSED, console, progress_wanted
-from segline.cli.surroundings import checkout, checkout_if_any, registered_name, settings, tracking_store
+from segline.cli.surroundings import checkout, registered_name, settings, tracking_store
 from segline.provenance import file_digest
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ def promote(
     from segline.data.store import PreparedDataset
     from segline.evaluation import gated
     from segline.promotion import promote as promotion
-    from segline.status import ask_ahead
 
     here = checkout()
     registered = registered_name(name)
@@ -61,7 +60,6 @@ def promote(
     _tell(outcome)
     if stranger:
         print(stranger)
-    ask_ahead(here, tracking_store())
     if outcome.failed and not outcome.forced:
         raise typer.Exit(REFUSED)
 
@@ -73,14 +71,10 @@ def rollback(
 ) -> None:
     """Give an alias back to the version that held it before; done again, to the one before that."""
     from segline.promotion import history
-    from segline.status import ask_ahead
 
     registered = registered_name(name)
     current, previous = history.rollback(store=tracking_store(), name=registered, alias=alias.value, reason=reason)
     print(f"{registered}: '{alias.value}' goes back from version {current.number} to version {previous.number}.")
-    here = checkout_if_any()
-    if here is not None:
-        ask_ahead(here, tracking_store())
 
 
 def _tell(outcome: Outcome) -> None:

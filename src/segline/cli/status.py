@@ -26,7 +26,7 @@ def status() -> None:
     if not folders:
         print("There is no trained model yet; run `dvc repro`.")
         return
-    with quick(checkout().answers):
+    with quick():
         findings = comparison.compare(store=store, folders=folders)
     print(shown(store))
     table = Table("model", "registered as", "version", "candidate", "state", "remedy")
@@ -40,11 +40,10 @@ def status() -> None:
 def sync() -> None:
     """Rebuild the runs and registrations that the tracking store lacks from the model folders."""
     from segline import registry, tracking
-    from segline.status import ask_ahead, model_folders
+    from segline.status import model_folders
     from segline.tracking.address import shown
 
-    here = checkout()
-    models = here.models
+    models = checkout().models
     store = tracking_store()
     folders = model_folders(models)
     for recorded in tracking.sync(store, models):
@@ -52,7 +51,6 @@ def sync() -> None:
     for receipt in registry.fill(store=store, folders=folders):
         print(f"{receipt.name} version {receipt.version} is registered, and candidate.")
     print(f"{counted(len(folders), 'model folder')} compared with {shown(store)}.")
-    ask_ahead(here, store)
 
 
 def _cells(found: Finding) -> tuple[str, ...]:

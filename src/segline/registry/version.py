@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from segline.choices import nearest
 from segline.errors import RegistryError
 from segline.registry.client import asked
+from segline.tracking import tables
 from segline.tracking.address import shown
-from segline.tracking.answers import answer
+from segline.tracking.tables import Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -106,23 +107,26 @@ class Version:
 
 def names(*, store: str) -> list[str]:
     """All registered models."""
-    found: list[str] = answer(store, "registered models", lambda: _names(store))
-    return found
-
-
-def versions(*, store: str, name: str) -> list[Version]:
-    """The versions of one model, newest first; none where there is no such model."""
-    found = answer(store, f"versions of {name}", lambda: _versions(store, name))
-    return [Version(**{**values, "aliases": tuple(values["aliases"]), "created": datetime.fromisoformat(values["created"])}) for values in found]
-
-
-def _names(store: str) -> list[str]:
+    with tables.reading(store) as found:
+        if found is not None:
+            return found.models()
     with asked(store) as client:
         return sorted(_all_names(client))
 
 
-def _versions(store: str, name: str) -> list[dict[str, Any]]:
-    """The fields of each version, as JSON has them."""
+def versions(*, store: str, name: str) -> list[Version]:
+    """The versions of one model, newest first; none where there is no such model."""
+    with tables.reading(store) as read:
+        rows, aliases = _rows(store, name) if read is None else (read.versions(name), read.aliases(name))
+    found = []
+    for row in sorted(rows, key=lambda row: -row.number):
+        held = sorted((alias for alias, number in aliases.items() if number == row.number), key=_alias_order)
+        found.append(Version(name, row.number, tuple(held), row.tags, datetime.fromtimestamp(row.created_ms / 1000, UTC), row.run_id))
+    return found
+
+
+def _rows(store: str, name: str) -> tuple[list[Row], dict[str, int]]:
+    """What MLflow says of a model's versions, and which of them hold its aliases."""
     with asked(store) as client:
         from mlflow.exceptions import MlflowException
 
@@ -130,7 +134,7 @@ def _versions(store: str, name: str) -> list[dict[str, Any]]:
             aliases: dict[str, str] = client.get_registered_model(name).aliases
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return []
+                return [], {}
             raise
         found: list[Any] = []
         page = None
@@ -138,18 +142,8 @@ def _versions(store: str, name: str) -> list[dict[str, Any]]:
             answer = client.search_model_versions(f"name = '{name}'", page_token=page)
             found += answer
             page = answer.token or ""
-    numbered = [
-        {
-            "name": name,
-            "number": int(v.version),
-            "aliases": sorted((a for a, held in aliases.items() if int(held) == int(v.version)), key=_alias_order),
-            "tags": dict(v.tags),
-            "created": datetime.fromtimestamp(v.creation_timestamp / 1000, UTC).isoformat(),
-            "run_id": v.run_id or None,
-        }
-        for v in found
-    ]
-    return sorted(numbered, key=lambda fields: -fields["number"])
+    rows = [Row(int(v.version), v.creation_timestamp, v.run_id or None, dict(v.tags)) for v in found]
+    return rows, {alias: int(version) for alias, version in aliases.items()}
 
 
 def require(*, store: str, name: str) -> list[Version]:

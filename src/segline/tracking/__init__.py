@@ -8,8 +8,8 @@ runs       the run, and the one place that decides what it lacks and writes it
 board      the leaderboard
 recording  the run made complete from the model folder
 live       the run of a training as it happens, from its resume folder
+tables     what the database of a local store says, without MLflow
 quick      MLflow for a command that only asks
-answers    what a local store answered, while it is unchanged
 """
 
 from segline.tracking.address import store_uri

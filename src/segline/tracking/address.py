@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
 from segline import environment
@@ -33,6 +34,11 @@ def store_uri(checkout: Checkout, configured: str | None) -> str:
     if store.startswith(SQLITE):
         return f"{SQLITE}{checkout.main / store.removeprefix(SQLITE)}"
     return store
+
+
+def database(store: str) -> Path | None:
+    """The file of an SQLite store; None for any other."""
+    return Path(store.removeprefix(SQLITE).split("?")[0]) if store.startswith(SQLITE) else None
 
 
 def shown(store: str) -> str:

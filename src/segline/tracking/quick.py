@@ -5,12 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 
 from segline import process
-from segline.tracking.answers import kept
 from segline.tracking.store import load_mlflow, one_client
 
 NOT_NEEDED = ("pandas", "scipy", "pyarrow", "pygments")
@@ -18,17 +16,16 @@ NOT_NEEDED = ("pandas", "scipy", "pyarrow", "pygments")
 
 
 @contextmanager
-def quick(answers: Path | None = None) -> Iterator[None]:
-    """For a block that only reads a store: what it answered before is known where `answers` says it (see `segline.tracking.answers`). What is not known
-    is asked with MLflow: no garbage is looked for meanwhile, the store is reached once, and in a process of our own MLflow is imported without
-    `NOT_NEEDED`. Raises TrackingError when MLflow is not installed.
+def quick() -> Iterator[None]:
+    """For a block that only reads a store, in which MLflow must be asked (see `segline.tracking.tables`): no garbage is looked for meanwhile, the store is
+    reached once, and in a process of our own MLflow is imported without `NOT_NEEDED`. Raises TrackingError when MLflow is not installed.
 
     What is imported stays until the end, and looking through these hundreds of thousands of objects again and again takes a fifth of the time.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with one_client(_import_less if process.ours() else None), nullcontext() if answers is None else kept(answers):
+        with one_client(_import_less if process.ours() else None):
             yield
     finally:
         if collecting:

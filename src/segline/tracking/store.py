@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 from segline import forks
 from segline.errors import FULL, TrackingError
 from segline.files import whole
-from segline.tracking.address import SQLITE, redacted, shown
+from segline.tracking import tables
+from segline.tracking.address import SQLITE, database, redacted, shown
 from segline.tracking.patience import within
 
 if TYPE_CHECKING:
@@ -83,16 +84,17 @@ def _connect(store: str, timeout_s: float) -> MlflowClient:
         return client
 
     with told(store):
-        if not store.startswith(SQLITE):
+        file = database(store)
+        if file is None:
             return within(timeout_s, reach, shown(store))
         with forks.held_off():
             _import_local_store()
         with creation_lock(store):
-            _make_database(_database(store))
+            _make_database(file)
             try:
                 return reach()
             except Exception:
-                _refuse_half_made(_database(store))
+                _refuse_half_made(file)
                 raise
 
 
@@ -111,7 +113,8 @@ def experiment_id(client: MlflowClient, dataset: str) -> str:
     Raises TrackingError when the experiment was deleted or its artifacts' place is gone.
     """
     store = str(client.tracking_uri)
-    location = (_database(store).resolve().parent / ARTIFACTS / dataset).as_uri() if store.startswith(SQLITE) else None
+    file = database(store)
+    location = None if file is None else (file.resolve().parent / ARTIFACTS / dataset).as_uri()
     with told(store), creation_lock(store):
         experiment = client.get_experiment_by_name(dataset)
         if experiment is None:
@@ -136,9 +139,12 @@ def experiment_id(client: MlflowClient, dataset: str) -> str:
     return str(experiment.experiment_id)
 
 
-def run_id(client: MlflowClient, key: str, dataset: str) -> str | None:
-    """The run of a trained model, by its key (`card.key`) and data set name (`card.dataset["name"]`); None when the store lacks it."""
-    run = find_run(client, key, dataset)
+def run_id(store: str, key: str, dataset: str) -> str | None:
+    """The run of a trained model, by its key (`card.key`) and data set name (`card.dataset["name"]`); None when the store lacks it. Raises TrackingError."""
+    with tables.reading(store) as read:
+        if read is not None:
+            return read.run_id(dataset, KEY_TAG, key)
+    run = find_run(connect(store), key, dataset)
     return None if run is None else str(run.info.run_id)
 
 
@@ -192,10 +198,10 @@ def told(store: str) -> Iterator[None]:
 @contextmanager
 def creation_lock(store: str) -> Iterator[None]:
     """One process and thread at a time makes the tables, the experiment or a run of an SQLite store; other stores serve themselves."""
-    if not store.startswith(SQLITE):
+    file = database(store)
+    if file is None:
         yield
         return
-    file = _database(store)
     file.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(file.parent, os.W_OK):
         yield  # who may not write there makes nothing
@@ -211,10 +217,6 @@ def creation_lock(store: str) -> Iterator[None]:
         with suppress(OSError):
             Path(lock.lock_file).unlink()  # while it is held, so that nobody holds another file of that name; on Windows, `release` does it
         lock.release()
-
-
-def _database(store: str) -> Path:
-    return Path(store.removeprefix(SQLITE).split("?")[0])
 
 
 def _make_database(file: Path) -> None:

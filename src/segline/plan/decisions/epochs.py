@@ -5,7 +5,7 @@ from __future__ import annotations
 from segline.models.settings import Lessons
 from segline.plan.decisions.decision import down
 
-_STEPS = (5, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300)
+_STEPS = (5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300)
 """Among which the number is chosen; fewer than five passes leave no time for a learning rate to rise and fall."""
 
 _PRETRAINED = 0.5
