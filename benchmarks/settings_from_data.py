@@ -70,9 +70,9 @@ def smallest(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def planned(parameters: Path, variant: str, work: Path, *, mirror: str | None, over: Mapping[str, Any], tiny: bool) -> Path:
+def planned(parameters: Path, variant: str, folder: Path, *, mirror: str | None, over: Mapping[str, Any], tiny: bool) -> Path:
     """The clone of one of the two, with its plans."""
-    clone = work / f"{parameters.stem}-{variant}" / "clone"
+    clone = folder / "clone"
     if not clone.is_dir():
         Clone(clone).make()
         line.write_parameters(parameters, clone / "params.yaml", mirror)
@@ -134,11 +134,15 @@ def main() -> None:
     parser.add_argument("--mirror", help="where the files of a public data set are")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "segline-settings-from-data")
     parser.add_argument("--tiny", action="store_true", help="few images and one epoch; no result is written")
+    parser.add_argument("--name", help="of the entry; default: the file's own")
     parser.add_argument("--over", type=Path, help="a YAML file with keys that count in place of the file's own; null takes one away")
     given = parser.parse_args()
     work = given.work / "tiny" if given.tiny else given.work
+    name = given.name or given.parameters.stem
     over = load(given.over) if given.over else {}
-    clones = {variant: planned(given.parameters, variant, work, mirror=given.mirror, over=over, tiny=given.tiny) for variant in (WRITTEN, AUTO)}
+    clones = {}
+    for variant in (WRITTEN, AUTO):
+        clones[variant] = planned(given.parameters, variant, work / f"{name}-{variant}", mirror=given.mirror, over=over, tiny=given.tiny)
     same = plans(clones[WRITTEN]) == plans(clones[AUTO])
     if same:
         found = {AUTO: {"decided": decided(clones[AUTO])}}
@@ -149,7 +153,7 @@ def main() -> None:
     if not given.tiny:
         target = results.beside(__file__)
         before = json.loads(target.read_text()).get("sets", {}) if target.is_file() else {}
-        results.write(target, {"sets": before | {given.parameters.stem: {**results.surroundings(), "same_plans": same, **found}}})
+        results.write(target, {"sets": before | {name: {**results.surroundings(), "same_plans": same, **found}}})
 
 
 if __name__ == "__main__":
