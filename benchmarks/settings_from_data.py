@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -88,8 +90,22 @@ def plans(clone: Path) -> dict[str, str]:
     return {file.parent.name: file.read_text() for file in sorted((clone / "data" / "plan").glob("*/train.json"))}
 
 
-def run(clone: Path) -> dict[str, Any]:
-    """Seconds per stage and the models' figures of one of the two, from where it stopped."""
+def both(clones: Mapping[str, Path], *, side_by_side: bool) -> dict[str, Any]:
+    """What `run` gives for each."""
+    if not side_by_side:
+        return {variant: run(clone) for variant, clone in clones.items()}
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < len(clones):
+        sys.exit(f"--side-by-side needs {len(clones)} cores, and this process may use {len(cores)}.")
+    with ThreadPoolExecutor(len(clones)) as pool:
+        begun = {variant: pool.submit(run, clone, core) for (variant, clone), core in zip(clones.items(), cores, strict=False)}
+        return {variant: one.result() for variant, one in begun.items()}
+
+
+def run(clone: Path, core: int | None = None) -> dict[str, Any]:
+    """Seconds per stage and the models' figures of one of the two, from where it stopped. core: the one to run on; default: all."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})  # of this thread, and of the processes that it starts
     timed = clone.parent / "seconds.json"
     before: Counter[str] = Counter(json.loads(timed.read_text())) if timed.is_file() else Counter()
 
@@ -134,6 +150,7 @@ def main() -> None:
     parser.add_argument("--mirror", help="where the files of a public data set are")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "segline-settings-from-data")
     parser.add_argument("--tiny", action="store_true", help="few images and one epoch; no result is written")
+    parser.add_argument("--side-by-side", action="store_true", help="both at once, each on a core of its own; else one after the other, on all cores")
     parser.add_argument("--name", help="of the entry; default: the file's own")
     parser.add_argument("--over", type=Path, help="a YAML file with keys that count in place of the file's own; null takes one away")
     given = parser.parse_args()
@@ -148,12 +165,12 @@ def main() -> None:
         found = {AUTO: {"decided": decided(clones[AUTO])}}
         print("auto decides all that was written: the plans are equal, and so would be the trainings.")
     else:
-        found = {variant: run(clone) for variant, clone in clones.items()}
+        found = both(clones, side_by_side=given.side_by_side)
         print(table(found))
     if not given.tiny:
         target = results.beside(__file__)
         before = json.loads(target.read_text()).get("sets", {}) if target.is_file() else {}
-        results.write(target, {"sets": before | {name: {**results.surroundings(), "same_plans": same, **found}}})
+        results.write(target, {"sets": before | {name: {**results.surroundings(), "same_plans": same, "side_by_side": given.side_by_side, **found}}})
 
 
 if __name__ == "__main__":
