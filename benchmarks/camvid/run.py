@@ -1,12 +1,13 @@
 """Every architecture on CamVid under one budget of training time: trained by the line's own stages, scored on `val`, one row each.
 
     python benchmarks/camvid/run.py --camvid <folder in the SegNet layout> --encoder <tf_efficientnet_lite0.pth> [row ...]
+    python benchmarks/camvid/run.py … --file ablation.yaml      # what each step of a good training gains
 
-`rows.yaml` beside this file holds what is trained: the settings that all rows share, and what each has of its own. A row that stands in `results.json` with the
-settings of today is not trained again; one that was cut off goes on where it stopped. All work is done in a clone of the commit, in `--work`.
-`val` is scored and steers nothing: a part of train is held out for that. The budget is 40 minutes of one core (20 minutes of two) per training; the epochs
-in `rows.yaml` are chosen for it. `--core N` runs on one core, so that two calls with a `--work` of their own train side by side.
-Writes `results.json` and `table.md` beside itself.
+`rows.yaml` beside this file holds what is trained: the settings that all rows share, and what each has of its own; in `ablation.yaml`, what each has beside
+the one before it. A row that stands in the results with the settings of today is not trained again; one that was cut off goes on where it stopped. All work is
+done in a clone of the commit, in `--work`. `val` is scored and steers nothing: a part of train is held out for that. The budget of `rows.yaml` is 40 minutes
+of one core (20 minutes of two) per training; its epochs are chosen for it. `--core N` runs on one core, so that two calls with a `--work` of their own train
+side by side. Writes `rows.json` and `rows.md` beside itself, or those of the other file.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from segline.files import whole  # noqa: E402
 from segline.machine import cores  # noqa: E402
 from segline.provenance import versions  # noqa: E402
 
-RESULTS = Kept(HERE / "results.json")
 STAGES = ("params", "download", "prepare", "plan")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", help="which rows; default: all, in the order of rows.yaml")
+    parser.add_argument("rows", nargs="*", help="which rows; default: all, in their order")
+    parser.add_argument("--file", default="rows.yaml", help="beside this one")
     parser.add_argument("--camvid", type=Path, required=True)
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("camvid-work"))
@@ -44,22 +45,27 @@ def main() -> None:
     given = parser.parse_args()
     if given.core is not None:
         use_one_core(given.core)
-    rows = _rows(given.encoder.resolve())
+    rows = _rows(HERE / given.file, given.encoder.resolve())
+    kept = Kept((HERE / given.file).with_suffix(".json"))
     for unknown in sorted(set(given.rows) - set(rows)):
-        sys.exit(f"There is no row '{unknown}' in rows.yaml; there are {', '.join(rows)}.")
-    wanted = [name for name in (given.rows or rows) if not RESULTS.has(name, identity(rows[name]))]
+        sys.exit(f"There is no row '{unknown}' in {given.file}; there are {', '.join(rows)}.")
+    wanted = [name for name in (given.rows or rows) if not kept.has(name, identity(rows[name]))]
     if wanted:
         clone = _clone(given.work.resolve(), given.camvid.resolve(), {name: rows[name] for name in wanted})
         for name in wanted:
-            RESULTS.keep(name, _measured(clone, name, rows[name]))
-    _table(rows)
+            kept.keep(name, _measured(clone, name, rows[name]))
+    _table(rows, kept)
 
 
-def _rows(encoder: Path) -> dict[str, dict[str, Any]]:
-    """An entry of `models:` for each row."""
-    text = (HERE / "rows.yaml").read_text().replace("ENCODER", str(encoder))
-    file = YAML(typ="safe").load(text)
-    return {name: merged(file["shared"], row or {}) for name, row in file["rows"].items()}
+def _rows(file: Path, encoder: Path) -> dict[str, dict[str, Any]]:
+    """An entry of `models:` for each row, or for each step."""
+    content = YAML(typ="safe").load(file.read_text().replace("ENCODER", str(encoder)))
+    found = {name: merged(content["shared"], row) for name, row in content.get("rows", {}).items()}
+    step = content["shared"]
+    for name, change in content.get("steps", {}).items():
+        step = merged(step, change)
+        found[name] = step
+    return found
 
 
 def _clone(work: Path, camvid: Path, rows: dict[str, Any]) -> Clone:
@@ -109,8 +115,8 @@ def _measured(clone: Clone, name: str, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(rows: dict[str, Any]) -> None:
-    results = RESULTS.read()
+def _table(rows: dict[str, Any], kept: Kept) -> None:
+    results = kept.read()
     lines = [
         "| row | arch | mIoU on val | pole | sign | bicyclist | parameters | epochs | core minutes | commit |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -125,7 +131,7 @@ def _table(rows: dict[str, Any]) -> None:
             f"| {name} | {found['arch']} | {interval} | {thin} | {found['parameters'] / 1e6:.1f} M | {found['epochs']} | {found['core_minutes']} "
             f"| {found['commit'][:8]} |"
         )
-    with whole(HERE / "table.md") as file:
+    with whole(kept.file.with_suffix(".md")) as file:
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
