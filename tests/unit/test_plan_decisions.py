@@ -226,7 +226,8 @@ def test_who_writes_the_numbers_has_the_same_training(tmp_path: Path, dataset: P
     found = plans(tmp_path, dataset, entry(arch))
     values = told(found)
     assert {"train.epochs", "train.batch_size", "input.fit", "input.size"} <= values.keys()
-    written = entry(arch, train={"epochs": values["train.epochs"], "batch_size": values["train.batch_size"]}, input={"fit": values["input.fit"]})
+    size = {"fit": values["input.fit"], "size": values["input.size"]}
+    written = entry(arch, train={"epochs": values["train.epochs"], "batch_size": values["train.batch_size"]}, input=size)
     written["input"] |= {"crop": values["input.crop"]} if "input.crop" in values else {}
     if arch == "maskrcnn":
         written["anchors"] = values["anchors"]

@@ -84,6 +84,7 @@ class _Deciding:
             if given.fit == "native" or asked is not None:
                 return None if given.fit == "native" else asked
             size, reason = geometry.median_size(self._median(), stride)
+            self._set("input", {"size": size})
             self._tell("input.size", list(size), reason)
             return size
         counted = self._counted("input.fit")
@@ -95,6 +96,7 @@ class _Deciding:
             changes["tile"] = _tile(self.settings, *seen.tile)
             self._tell("input.tile", {"size": list(seen.tile[0]), "overlap": seen.tile[1]}, "in place of shrinking")
         elif seen.size is not None and asked is None:
+            changes["size"] = seen.size
             self._tell("input.size", list(seen.size), seen.size_reason)
         self._set("input", changes)
         return seen.size
