@@ -2,19 +2,72 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
 
+from pydantic import Field, model_validator
+
+from segline.losses.catalog import LOSSES
+from segline.losses.multilabel import catalog as multilabel
 from segline.losses.settings import Loss
 from segline.losses.truth_maps import TruthMap
 from segline.models.settings import ModelSettings
 
 
+def _is_false(value: object) -> bool:
+    """A key that stands in no plan where it is false: a model from before the key says the same."""
+    return value is False
+
+
 class SemanticSettings(ModelSettings):
     """A network that gives each pixel a class; its loss is a weighted sum of losses of the catalogue."""
 
-    task: ClassVar[str] = "semantic"
-    loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised
+    task_of_arch: ClassVar[str] = "semantic"
+    loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised; with `multilabel: true` the default is binary_cross_entropy
+    # true: the task multilabel, in which a pixel may be of several classes, or of none. It is learnt from objects, which may overlap: of each class all that
+    # they cover together; the background is what none covers. `loss` then names binary_cross_entropy, binary_focal, dice, jaccard, tversky or lovasz
+    multilabel: bool = Field(default=False, exclude_if=_is_false)
+
+    @property
+    def task(self) -> str:
+        return "multilabel" if self.multilabel else self.task_of_arch
 
     @property
     def wanted_maps(self) -> tuple[TruthMap, ...]:
         return self.loss.wanted_maps()
+
+    @property
+    def loss_modules(self) -> tuple[str, ...]:
+        """The modules that compute its losses."""
+        table = multilabel.LOSSES if self.multilabel else LOSSES
+        return tuple(table[name] for name in self.loss.terms())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_loss(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("multilabel") is True and "loss" not in values:
+            return {**values, "loss": {multilabel.DEFAULT: 1.0}}
+        return values
+
+    @model_validator(mode="after")
+    def _of_several_classes(self) -> Self:
+        if self.multilabel:
+            problems = list(self._not_of_one_class())
+            if problems:
+                raise ValueError("; ".join(problems))
+        return self
+
+    def _not_of_one_class(self) -> Iterator[str]:
+        """What of the entry takes each pixel for one of a single class."""
+        for name, term in self.loss.terms().items():
+            if name not in multilabel.LOSSES:
+                yield f"loss.{name} takes each pixel for one of a single class, and with `multilabel: true` it may be of several; use {_words()}"
+            elif term.wanted_map is not None:
+                yield f"loss.{name}.border reads a map of class masks, and with `multilabel: true` there are none; remove it"
+        if self.predict.refinement is not None:
+            yield "predict.crf gives each pixel a single class, and with `multilabel: true` it may be of several; remove it"
+
+
+def _words() -> str:
+    *others, last = multilabel.LOSSES
+    return f"{', '.join(others)} or {last}"
