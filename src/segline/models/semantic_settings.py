@@ -23,9 +23,9 @@ class SemanticSettings(ModelSettings):
     """A network that gives each pixel a class; its loss is a weighted sum of losses of the catalogue."""
 
     task_of_arch: ClassVar[str] = "semantic"
-    loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised; with `multilabel: true` the default is binary_cross_entropy
-    # true: the task multilabel, in which a pixel may be of several classes, or of none. It is learnt from objects, which may overlap: of each class all that
-    # they cover together; the background is what none covers. `loss` then names binary_cross_entropy, binary_focal, dice, jaccard, tversky or lovasz
+    loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised
+    # true: a pixel may be of several classes (task multilabel), learnt from the data's objects, which may overlap; the background is what none covers. Its
+    # losses: binary_cross_entropy, which is then the default, binary_focal, dice, jaccard, tversky, lovasz
     multilabel: bool = Field(default=False, exclude_if=_is_false)
 
     @property
