@@ -19,14 +19,19 @@ def _is_false(value: object) -> bool:
     return value is False
 
 
+def _default_loss(given: dict[str, Any]) -> Loss:
+    """given: the keys that stand before `loss`."""
+    return Loss.of(**{multilabel.DEFAULT if given.get("multilabel") else "cross_entropy": 1.0})
+
+
 class SemanticSettings(ModelSettings):
     """A network that gives each pixel a class; its loss is a weighted sum of losses of the catalogue."""
 
     task_of_arch: ClassVar[str] = "semantic"
-    loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised
     # true: a pixel may be of several classes (task multilabel), learnt from the data's objects, which may overlap; the background is what none covers. Its
     # losses: binary_cross_entropy, which is then the default, binary_focal, dice, jaccard, tversky, lovasz
     multilabel: bool = Field(default=False, exclude_if=_is_false)
+    loss: Loss = Field(default_factory=_default_loss)  # what is minimised
 
     @property
     def task(self) -> str:
@@ -41,13 +46,6 @@ class SemanticSettings(ModelSettings):
         """The modules that compute its losses."""
         table = multilabel.LOSSES if self.multilabel else LOSSES
         return tuple(table[name] for name in self.loss.terms())
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_loss(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("multilabel") is True and "loss" not in values:
-            return {**values, "loss": {multilabel.DEFAULT: 1.0}}
-        return values
 
     @model_validator(mode="after")
     def _of_several_classes(self) -> Self:
