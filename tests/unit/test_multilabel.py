@@ -18,7 +18,7 @@ from segline.data.formats.base import SourceObject
 from segline.data.images import png
 from segline.data.store import DatasetInfo, ImageSizes, Instances, PreparedDataset, Sample
 from segline.data.writer import SplitWriter
-from segline.errors import DataError
+from segline.errors import DataError, ParametersError
 from segline.evaluation.stage import evaluate_model
 from segline.export.stage import export
 from segline.inference.predict import load_predictor, predict_folder
@@ -228,6 +228,15 @@ def test_what_it_learns_by_is_part_of_its_plan_and_of_no_other(dataset: Prepared
     plan = factories.plans("m", several, dataset)
     assert (plan.train.task, plan.train.metric, plan.evaluate.metrics) == ("multilabel", "miou", TASK.metrics)
     assert several.loss_modules == ("segline.losses.multilabel.dice",) and single.loss_modules == (LOSSES["dice"],)  # type: ignore[attr-defined]
+
+
+def test_weights_by_pixels_need_class_masks(dataset: PreparedDataset) -> None:
+    with pytest.raises(ParametersError, match=r"models.m.loss.binary_cross_entropy.class_weights is enet, which counts the pixels of class masks"):
+        factories.plans("m", factories.settings("unet", multilabel=True, loss={"binary_cross_entropy": {"class_weights": "enet"}}), dataset)
+    weights = {"binary_cross_entropy": {"class_weights": [1, 2, 3, 4]}}
+    assert factories.plans("m", factories.settings("unet", multilabel=True, loss=weights), dataset).train.class_weights == {
+        "binary_cross_entropy": (1.0, 2.0, 3.0, 4.0)
+    }
 
 
 def test_data_without_object_masks_is_told(tmp_path: Path) -> None:

@@ -318,8 +318,14 @@ def _class_weights(name: str, settings: ModelSettings, info: DatasetInfo) -> dic
     loss = getattr(settings, "loss", None)
     found: dict[str, tuple[float, ...]] = {}
     for word, term in loss.terms().items() if isinstance(loss, LossSum) else ():
+        wanted = term.wanted_class_weights
+        if isinstance(wanted, str) and wanted != "none" and not info.has("index"):
+            raise ParametersError(
+                f"models.{name}.loss.{word}.class_weights is {wanted}, which counts the pixels of class masks, and the data set '{info.name}' has none. "
+                "Give one number per class, or remove it."
+            )
         try:
-            weights = class_weights(term.wanted_class_weights, info.class_pixels, info.class_image_pixels)
+            weights = class_weights(wanted, info.class_pixels, info.class_image_pixels)
         except ParametersError as error:
             raise ParametersError(*(f"models.{name}.loss.{word}: {problem}" for problem in error.problems)) from None
         if weights is not None:
