@@ -184,7 +184,7 @@ def _models() -> Iterator[Part]:
         kind = architectures.settings(word)
         own = list(keys(kind))
         beyond, lacking = _beyond(common, own), _lacking(common, own)
-        text = f"{_first_line(kind)} Task: {kind.task}. "
+        text = f"{_first_line(kind)} Task: {kind.task_of_arch}. "
         text += f"It is made of other entries, and has no {', '.join(lacking)}. Its keys:" if lacking else "Its own keys, and those that differ:"
         yield Part(f"models.{word}", f"`models.<name>`, with `arch: {word}`", text, rows=_rows(beyond))
 

@@ -5,8 +5,8 @@ It takes images as base64 PNG or JPEG, or as arrays, and answers with one JSON-a
     {"inputs": {"image": ["<base64 of a PNG or JPEG file>", …]}}
 
 Semantic answer: `task`, `size` [height, width], `mask` (base64 PNG, its pixel values are class ids) and `classes` (`id`, `name`, `color`, `share` of the
-image). Instance answer: `task`, `size` and `objects` by falling score: `label`, `class`, `score`, `box` [x1, y1, x2, y2] in pixels, `mask` (base64 PNG,
-255 inside the object).
+image). Multi-label answer: `task`, `size` and `classes`, each with its own `mask` (base64 PNG, 255 where a pixel is of the class). Instance answer: `task`,
+`size` and `objects` by falling score: `label`, `class`, `score`, `box` [x1, y1, x2, y2] in pixels, `mask` (base64 PNG, 255 inside the object).
 Sizes and coordinates are those of the image that was sent.
 
 What cannot be used is refused with a sentence: HTTP 400, and 413 for an image of more megapixels than the environment variable `SEGLINE_MAX_MEGAPIXELS` of

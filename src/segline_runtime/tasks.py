@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segline_runtime import components, fusion, instance, semantic
+from segline_runtime import components, fusion, instance, multilabel, semantic
 from segline_runtime.errors import InputError
 from segline_runtime.specification import Specification
 from segline_runtime.task import Prediction, RuntimeTask
@@ -12,6 +12,7 @@ from segline_runtime.task import Prediction, RuntimeTask
 TASKS: dict[str, RuntimeTask[Any]] = {
     "semantic": semantic.TASK,
     "instance": instance.TASK,
+    "multilabel": multilabel.TASK,
 }
 
 

@@ -55,7 +55,7 @@ def test_the_readmes_parameters_are_valid(tmp_path: Path) -> None:
     text = "\n".join(blocks).replace("/data/street", str(tmp_path))
     (tmp_path / "params.yaml").write_text(text)
     settings = params.read(tmp_path / "params.yaml")
-    assert list(settings.models) == ["street", "again", "soup", "mean", "objects"] and isinstance(settings.data, Folder)
+    assert list(settings.models) == ["street", "films", "again", "soup", "mean", "objects"] and isinstance(settings.data, Folder)
 
 
 def _commands() -> list[str]:

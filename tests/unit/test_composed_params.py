@@ -65,6 +65,12 @@ def test_all_three_kinds_and_what_is_made_of_them(tmp_path: Path) -> None:
             "models.x.of: 'fine' is refined by a CRF after its network, and an ensemble averages what networks say. Remove its predict.crf.",
         ),
         ("  x: {arch: soup, of: [found, a]}", "models.x.of: 'found' is a model of the task instance; only semantic models can be averaged."),
+        (
+            "  m: {arch: unet, multilabel: true}\n  x: {arch: ensemble, of: [a, m]}",
+            "'m' is a model of the task multilabel; only semantic models can be averaged.",
+        ),
+        ("  m: {arch: unet, multilabel: true}\n  x: {arch: soup, of: [a, m]}", "'m' is a model of the task multilabel; only semantic models can be averaged."),
+        ("  m: {arch: unet, multilabel: true}\n  x: {arch: components, of: m}", "only semantic models can be cut into objects."),
         ("  x: {arch: components, of: found}", "models.x.of: 'found' is a model of the task instance; only semantic models can be cut into objects."),
         ("  x: {arch: ensemble, of: [a, tiled]}", "'a' is predicted whole, and 'tiled' by tiles of 64×64 that share 8 pixels; an image is cut for all"),
         ("  x: {arch: soup, of: [a, other]}", "models.x.of: 'a' and 'other' differ in arch (unet and fpn); only weights of the same network"),

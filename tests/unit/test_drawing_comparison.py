@@ -13,8 +13,9 @@ from segline.drawing import fonts, paint, sheet, tags
 from segline.drawing.comparison import comparison
 from segline.drawing.paint import Picture
 from segline.tasks.instance import drawing as instance
+from segline.tasks.multilabel import drawing as multilabel
 from segline.tasks.semantic import drawing as semantic
-from segline_runtime.predictions import InstancePrediction, SemanticPrediction
+from segline_runtime.predictions import InstancePrediction, MultilabelPrediction, SemanticPrediction
 from segline_runtime.specification import ClassInfo
 
 CLASSES = [ClassInfo(0, "ground", (40, 90, 200), False), ClassInfo(1, "disc", (230, 60, 40), True), ClassInfo(2, "ring", (60, 200, 60), True)]
@@ -100,6 +101,35 @@ def test_found_missed_and_extra_objects_have_their_colours() -> None:
         assert 0.8 * masks[0].sum() < _like(error, fill, 3) <= masks[0].sum(), name
 
 
+def test_classes_that_overlap_mix_and_each_kind_of_error_has_its_colour() -> None:
+    height, width = 360, 480
+    classes = [ClassInfo(0, "background", (0, 0, 0), False), *CLASSES[1:]]
+    masks = np.zeros((4, height, width), np.bool_)
+    masks[0, 40:160, 40:240] = masks[1, 100:220, 140:340] = masks[2, 300:340, 40:100] = masks[3, 300:340, 300:400] = True
+    objects = Instances(masks, np.zeros((4, 4), np.float32), np.array([1, 2, 1, 2]), np.array([False, False, False, True]))
+    sample = Sample(0, "x", np.zeros((height, width, 3), np.uint8), None, objects)
+    found = np.zeros((3, height, width), np.bool_)
+    found[1] = masks[0]
+    found[2] = masks[1] & ~masks[0] | masks[2]
+    picture = comparison(sample, MultilabelPrediction(found), classes, score=1, task=multilabel)
+    left = sheet.MARGIN + sheet.GAP + width
+    top = sheet.MARGIN + 56
+    both = picture[top + 130, sheet.MARGIN + 190]
+    assert both[0] > 40 and both[1] > 90, "red and green in one pixel"
+    error = picture[:, left + width + sheet.GAP :]
+    for colour, where in {
+        paint.RIGHT: (masks[0] ^ masks[1]) & ~masks[2],
+        paint.MISSED: masks[0] & masks[1],
+        paint.WRONG: masks[2],
+        paint.IGNORED: masks[3],
+    }.items():
+        assert _like(error, _over_black(colour, 0.6), 2) == where.sum()
+    painted = multilabel.overlay(
+        _photograph(500, 700), MultilabelPrediction(np.stack([_ids(500, 700) == 0, _ids(500, 700) == 1, _ids(500, 700) == 1])), classes
+    )
+    assert not _different(painted, _photograph(500, 700))[260:].any(), "a background is left as it is"
+
+
 @pytest.mark.parametrize(("size", "shown"), [((96, 128), (384, 512)), ((360, 480), (360, 480)), ((700, 500), (700, 500)), ((1, 5), (96, 480))])
 def test_overlays_stand_over_their_legend_and_small_ones_are_enlarged(size: tuple[int, int], shown: tuple[int, int]) -> None:
     image = _photograph(*size)
@@ -107,6 +137,8 @@ def test_overlays_stand_over_their_legend_and_small_ones_are_enlarged(size: tupl
         semantic.overlay(image, SemanticPrediction(_ids(*size)), CLASSES),
         instance.overlay(image, _found(_masks(*size, 2), [1, 2], [0.9, 0.8]), CLASSES),
         instance.overlay(image, _found(_masks(*size, 0), [], []), CLASSES),
+        multilabel.overlay(image, MultilabelPrediction(_masks(*size, 3)), CLASSES),
+        multilabel.overlay(image, MultilabelPrediction(np.zeros((3, *size), np.bool_)), CLASSES),
     ):
         assert painted.dtype == np.uint8
         assert painted.shape[1] == shown[1]

@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
+from segline.data.class_masks import class_masks
 from segline.data.store import IGNORE, Instances, Sample
 from segline.evaluation.ceiling import Ceiling, geometries, sentence
 from segline.metrics import catalog
@@ -105,6 +106,18 @@ def test_crowds_and_empty_images() -> None:
     none = Instances(np.zeros((0, 8, 9), np.bool_), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
     empty: Any = tasks.get("instance").ceiling(Sample(1, "i", np.zeros((8, 9, 3), np.uint8), None, none), [NATIVE], _specification(task="instance"))
     assert empty.masks.shape == (0, 8, 9)
+
+
+def test_classes_go_there_and_back_each_for_itself() -> None:
+    sample, classes = _ellipses(), (ClassInfo(0, "background", (0, 0, 0), False), *CLASSES[1:])
+    assert sample.instances is not None
+    truth = class_masks(sample.instances, sample.image.shape[:2], classes)  # type: ignore[arg-type]
+    task, specification = tasks.get("multilabel"), _specification(task="multilabel", classes=classes)
+    whole: Any = task.ceiling(sample, [NATIVE], specification)
+    np.testing.assert_array_equal(whole.masks, truth == 1)
+    half: Any = task.ceiling(sample, [Geometry("stretch", (45, 60)), Geometry("letterbox", (50, 70))], specification)
+    overlaps = [(a & b).sum() / (a | b).sum() for a, b in zip(half.masks, truth == 1, strict=True) if b.any()]
+    assert len(overlaps) > 1 and 0.9 < min(overlaps) < 1
 
 
 def test_components_see_two_objects_that_touch_as_one() -> None:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segline.data.store import IGNORE
 from segline.errors import ModelError, ParametersError
 from segline.metrics import catalog, counts_file, intervals
 from segline.metrics.base import Counts
 from segline.metrics.detection_counts import AREAS, KINDS, THRESHOLDS, DetectionCounts
 from segline.metrics.figures import figures
 from segline.metrics.intervals import Resampling
+from segline.metrics.label_counts import LabelCounts
 from segline.metrics.paired import paired
 from segline.metrics.pixel_counts import PixelCounts
 from segline_runtime.specification import ClassInfo
@@ -27,6 +29,7 @@ SEMANTIC = (
     *("boundary_iou", "boundary_f1", "stuff_pq", "ece", "thresholds"),
 )
 INSTANCE = ("mask_ap", "box_ap", "mask_voc_ap", "box_voc_ap", "pq", "object_support")
+MULTILABEL = ("label_iou", "label_dice", "label_accuracy", "label_iou_per_image", "label_dice_per_image", "label_support")
 
 
 def pixel_counts(images: int = 12, seed: int = 0, *, quality: float = 0.7) -> PixelCounts:
@@ -70,16 +73,32 @@ def _found(random: np.random.Generator, label: int, counted: NDArray[np.bool_], 
     return label, float(random.random()), hit, ignored
 
 
+def label_counts(images: int = 12, seed: int = 0, *, quality: float = 0.7) -> LabelCounts:
+    """Random masks of classes that overlap; class 2 is not in every image, and class 1 is ignored in some."""
+    random = np.random.default_rng(seed)
+    records = {}
+    for i in range(images):
+        truth = random.integers(0, 2, (3, 8, 9)).astype(np.uint8)
+        truth[2] *= i % 3 == 0
+        found = np.where(random.random(truth.shape) < quality, truth, random.integers(0, 2, truth.shape)).astype(np.bool_)
+        found[2] &= truth[2] == 1
+        truth[1, :4] = truth[1, :4] if i % 4 else IGNORE
+        truth[1] = truth[1] if i % 5 else IGNORE
+        records[i] = (f"image{i}", LabelCounts.record(truth, found))
+    return LabelCounts.of(records, NAMES)
+
+
 def counts_of(word: str, images: int = 12, seed: int = 0, **more: float) -> Counts:
-    make = pixel_counts if word in SEMANTIC else detection_counts
+    make = pixel_counts if word in SEMANTIC else label_counts if word in MULTILABEL else detection_counts
     return make(images, seed, **more)
 
 
 def _all(counts: Counts) -> dict[str, float]:
-    return figures(counts, [catalog.get(word) for word in (SEMANTIC if isinstance(counts, PixelCounts) else INSTANCE)], CLASSES)
+    words = {"pixels": SEMANTIC, "detections": INSTANCE, "labels": MULTILABEL}[counts.kind]
+    return figures(counts, [catalog.get(word) for word in words], CLASSES)
 
 
-@pytest.mark.parametrize("word", ["iou", "mask_ap"])
+@pytest.mark.parametrize("word", ["iou", "mask_ap", "label_iou"])
 def test_parts_put_together_are_the_whole(word: str) -> None:
     counts = counts_of(word).hashed({f"image{i}": f"{i:016x}" for i in range(12)})
     parts = [counts.select([7, 2, 11]), counts.select([0, 1, 3, 4, 5]), counts.select([6, 8, 9, 10, 0])]
@@ -90,7 +109,7 @@ def test_parts_put_together_are_the_whole(word: str) -> None:
     assert counts.select([3, 3]).images == ("image3", "image3")
 
 
-@pytest.mark.parametrize("word", ["iou", "mask_ap"])
+@pytest.mark.parametrize("word", ["iou", "mask_ap", "label_iou"])
 def test_a_file_of_counts_holds_all_of_them_and_nothing_pickled(tmp_path: Path, word: str) -> None:
     counts = counts_of(word).hashed({f"image{i}": f"{i:016x}" for i in range(12)})
     file = tmp_path / "counts.npz"
@@ -116,7 +135,7 @@ def test_a_file_of_counts_holds_all_of_them_and_nothing_pickled(tmp_path: Path, 
         counts_file.load(file)
 
 
-@pytest.mark.parametrize("word", ["iou", "mask_ap"])
+@pytest.mark.parametrize("word", ["iou", "mask_ap", "label_iou"])
 def test_counts_of_no_image_can_be_kept_and_have_no_figures(tmp_path: Path, word: str) -> None:
     counts = counts_of(word, 0)
     counts_file.save(counts, tmp_path / "counts.npz")
@@ -125,7 +144,7 @@ def test_counts_of_no_image_can_be_kept_and_have_no_figures(tmp_path: Path, word
     assert intervals.bootstrap(read, catalog.get(word)) is None
 
 
-@pytest.mark.parametrize("word", [*SEMANTIC, *INSTANCE])
+@pytest.mark.parametrize("word", [*SEMANTIC, *INSTANCE, *MULTILABEL])
 def test_resampled_figures_are_those_of_the_images_drawn(word: str) -> None:
     metric = catalog.get(word)
     counts = counts_of(word)
@@ -147,7 +166,7 @@ def test_resamples_hold_as_many_images_as_there_are_and_follow_the_seed() -> Non
     assert weights.mean(axis=0) == pytest.approx(np.ones(50), abs=0.4)
 
 
-@pytest.mark.parametrize("word", ["iou", "mask_ap"])
+@pytest.mark.parametrize("word", ["iou", "mask_ap", "label_iou"])
 def test_the_interval_holds_the_figure_and_shrinks_with_more_images(word: str) -> None:
     metric = catalog.get(word)
     widths = []
@@ -168,7 +187,7 @@ def test_intervals_stand_beside_each_headline() -> None:
     json.dumps(found, allow_nan=False)
 
 
-@pytest.mark.parametrize("word", ["iou", "mask_ap"])
+@pytest.mark.parametrize("word", ["iou", "mask_ap", "label_iou"])
 def test_a_model_compared_with_itself_does_not_differ(word: str) -> None:
     counts = counts_of(word)
     comparison = paired(counts, counts, catalog.get(word), Resampling(50))
@@ -213,7 +232,7 @@ def test_an_unknown_metric_is_told_with_the_nearest_names() -> None:
     with pytest.raises(ParametersError, match=r"There is no metric 'mask_app'.*mask_ap"):
         catalog.get("mask_app")
     for word in catalog.METRICS:
-        assert catalog.get(word).counts == ("pixels" if word in SEMANTIC else "detections")
+        assert catalog.get(word).counts == ("pixels" if word in SEMANTIC else "labels" if word in MULTILABEL else "detections")
 
 
 def test_a_thousand_images_take_no_time_to_speak_of() -> None:

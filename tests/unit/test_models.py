@@ -28,6 +28,7 @@ from segline.models import catalog, encoders
 from segline.models.imagenet import IMAGENET_STATISTICS
 from segline.models.norm import to_group_norm
 from segline.models.semantic import SemanticNetwork
+from segline.models.semantic_settings import SemanticSettings
 from segline.tasks import catalog as tasks
 from segline.tasks.predictor import GraphPredictor
 from segline_runtime.specification import ClassInfo, Geometry, ImageKind, Specification
@@ -65,6 +66,16 @@ def samples(channels: int = 3) -> list[Sample]:
     return found
 
 
+@pytest.mark.parametrize("arch", [arch for arch in catalog.ARCHITECTURES if issubclass(catalog.settings(arch), SemanticSettings)])
+def test_each_class_for_itself_reaches_every_weight_too(arch: str) -> None:
+    model = factories.settings(arch, multilabel=True)
+    built, learning = network(arch).train(), tasks.learning(model.task)
+    losses = learning.losses(built, learning.criterion(model, built, {}), learning.collate(samples()), specification(arch))
+    losses["loss"].backward()
+    assert torch.isfinite(losses["loss"])
+    assert not [name for name, weight in built.named_parameters() if weight.requires_grad and weight.grad is None]
+
+
 @pytest.mark.parametrize("arch", catalog.ARCHITECTURES)
 class TestEveryArchitecture:
     """A new one is listed in `factories.SMALL`, and everything below asks it."""
@@ -72,7 +83,7 @@ class TestEveryArchitecture:
     def test_the_word_stands_in_its_settings(self, arch: str) -> None:
         settings = catalog.settings(arch)
         assert settings.model_fields["arch"].default == arch
-        assert settings.task in tasks.TASKS
+        assert settings.task_of_arch in tasks.TASKS
         assert settings.__doc__
 
     @pytest.mark.parametrize("channels", [1, 3, 4])

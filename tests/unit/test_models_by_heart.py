@@ -18,7 +18,7 @@ from segline.tasks.predictor import GraphPredictor
 from segline_runtime.instance import InstancePrediction
 from segline_runtime.specification import Geometry, ImageKind, Specification
 
-SEMANTIC = [arch for arch in catalog.ARCHITECTURES if catalog.settings(arch).task == "semantic"]
+SEMANTIC = [arch for arch in catalog.ARCHITECTURES if catalog.settings(arch).task_of_arch == "semantic"]
 STEPS = 300
 """At most. In the second half the rate falls to nothing, so that the statistics of batch norms come to rest."""
 
@@ -28,7 +28,7 @@ WIDER = {"segnet": {"width": 8}, "deconvnet": {"width": 8}}
 DETECTOR = {"norm": "group", "fpn_channels": 32, "proposals": {**factories.SMALL["maskrcnn"]["proposals"], "rpn_batch": 32, "box_batch": 32}}
 """A batch is one picture, of which more than two boxes are asked about."""
 
-DETECTORS = [arch for arch in catalog.ARCHITECTURES if catalog.settings(arch).task == "instance"]
+DETECTORS = [arch for arch in catalog.ARCHITECTURES if catalog.settings(arch).task_of_arch == "instance"]
 
 
 def specification(task: str) -> Specification:

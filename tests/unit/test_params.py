@@ -44,6 +44,17 @@ def test_the_shipped_file_is_valid() -> None:
         ("dice: 1.0", "dise: 1.0", "models.unet.loss.dise is no known key; did you mean 'dice'?"),
         ("dice: 1.0", "dice: {wait: 1.0}", "models.unet.loss.dice.wait is no known key; did you mean 'weight'?"),
         ("{cross_entropy: 1.0, dice: 1.0}", "{dice: 0.0}", "models.unet.loss: at least one loss needs a weight above 0."),
+        (
+            "weights: none\n    input: {size: [96, 128]} #",
+            "multilabel: sometimes\n    input: {size: [96, 128]} #",
+            "models.unet.multilabel is 'sometimes': input should be a valid boolean",
+        ),
+        (
+            "weights: none\n    input: {size: [96, 128]} #",
+            "multilabel: true\n    input: {size: [96, 128]} #",
+            "models.unet: loss.cross_entropy takes each pixel for one of a single class, and with `multilabel: true` it may be of several; "
+            "use binary_cross_entropy, binary_focal, dice, jaccard, tversky or lovasz.",
+        ),
         ("arch: maskrcnn", "arch: maskrcn", "models.maskrcnn.arch: There is no architecture 'maskrcn'. Did you mean maskrcnn?"),
         ("anchors: {sizes: [20, ", "anchors: {sizes: [", "models.maskrcnn.anchors: sizes has 4 entries; the feature pyramid has 5 levels"),
         ("anchors: {sizes", "anchors: {szes", "models.maskrcnn.anchors.szes is no known key; did you mean 'sizes'?"),
@@ -199,6 +210,21 @@ def test_a_loss_may_be_a_weight_or_a_section(tmp_path: Path) -> None:
     assert isinstance(model, SemanticSettings)
     assert {name: term.weight for name, term in model.loss.terms().items()} == {"cross_entropy": 0.5, "dice": 2.0}
     assert model.loss.terms()["cross_entropy"].wanted_class_weights == "enet"
+
+
+def test_a_multilabel_model_has_a_loss_of_its_own_and_what_is_of_single_classes_is_told_together(tmp_path: Path) -> None:
+    models = read(tmp_path, "models: {a: {arch: unet, multilabel: true, input: {size: [64, 96]}}, b: {arch: unet}, c: {arch: fpn, multilabel: false}}").models
+    assert [(entry.task, list(entry.loss.terms())) for entry in models.values()] == [  # type: ignore[attr-defined]
+        ("multilabel", ["binary_cross_entropy"]),
+        ("semantic", ["cross_entropy"]),
+        ("semantic", ["cross_entropy"]),
+    ]
+    assert ["multilabel" in entry.model_dump() for entry in models.values()] == [True, False, False]
+    told = problems(
+        tmp_path, "data: {source: shapes}\nmodels: {a: {arch: deeplabv1, multilabel: true, predict: {crf: {}}, loss: {focal: 1, binary_focal: {border: {}}}}}"
+    )
+    for part in ("loss.focal takes each pixel for", "loss.binary_focal.border reads a map of class masks", "predict.crf gives each pixel a single class"):
+        assert part in told
 
 
 def test_a_detector_keeps_the_aspect_ratio_unless_told(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_another_kind_of_array_gets_a_sentence(image: NDArray[Any], kind: ImageK
 
 
 def test_a_task_of_tomorrow_gets_a_sentence() -> None:
-    with pytest.raises(InputError, match=r"task is 'depth'; known are semantic, instance. Use a newer Segline"):
+    with pytest.raises(InputError, match=r"task is 'depth'; known are semantic, instance, multilabel. Use a newer Segline"):
         predict(Linear().run, specification("depth"), IMAGE)
 
 

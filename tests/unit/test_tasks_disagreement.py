@@ -7,7 +7,7 @@ import pytest
 
 from segline.tasks import catalog as tasks
 from segline.tasks.instance.disagreement import disagreement, match
-from segline_runtime.predictions import InstancePrediction, SemanticPrediction
+from segline_runtime.predictions import InstancePrediction, MultilabelPrediction, SemanticPrediction
 
 
 def semantic(ids: list[list[int]], probability: float | None = None) -> SemanticPrediction:
@@ -22,8 +22,21 @@ def test_semantic_disagreement() -> None:
     assert apart(semantic([[0, 1]]), semantic([[0, 1], [0, 1]])) == {"differing_pixels": 1.0, "probability": 1.0}
 
 
+def several(masks: list[list[list[int]]], probability: float | None = None) -> MultilabelPrediction:
+    array = np.array(masks, np.bool_)
+    return MultilabelPrediction(array, None if probability is None else np.full(array.shape, probability, np.float32))
+
+
+def test_multilabel_disagreement() -> None:
+    apart = tasks.get("multilabel").disagreement
+    assert apart(several([[[0, 1]], [[1, 1]]], 0.5), several([[[0, 1]], [[1, 0]]], 0.75)) == {"differing_pixels": 0.25, "probability": 0.25}
+    assert apart(several([[[0, 1]]]), several([[[0, 1]]], 0.5)) == {"differing_pixels": 0.0}
+    assert apart(several([[[0, 1]]]), several([[[0, 1]], [[0, 1]]])) == {"differing_pixels": 1.0, "probability": 1.0}
+
+
 def test_findings_are_what_there_is_to_compare() -> None:
     assert tasks.get("semantic").findings(semantic([[0, 1], [1, 1]])) == 4
+    assert tasks.get("multilabel").findings(several([[[0, 1]], [[0, 0]]])) == 4
     assert tasks.get("instance").findings(instances([[0, 0, 5, 5]], [1], [0.5])) == 1
     assert tasks.get("instance").findings(instances([], [], [])) == 0
 
@@ -92,5 +105,5 @@ def test_two_detections_of_one_object_need_two_partners() -> None:
 
 @pytest.mark.parametrize("name", tasks.TASKS)
 def test_the_limits_are_figures_of_the_disagreement(name: str) -> None:
-    same = semantic([[0, 1]], 0.5) if name == "semantic" else instances([], [], [])
+    same = {"semantic": semantic([[0, 1]], 0.5), "multilabel": several([[[0, 1]]], 0.5), "instance": instances([], [], [])}[name]
     assert set(tasks.get(name).limits) <= set(tasks.get(name).disagreement(same, same))

@@ -10,14 +10,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from segline.data.class_masks import class_masks
 from segline.data.store import IGNORE, EncodedMasks, Instances, Sample
 from segline.models import catalog
 from segline.tasks import catalog as tasks
 from segline.tasks.graph import normalised
+from segline.tasks.learning import Picture
+from segline.tasks.multilabel.learning import truth_of
 from segline_runtime.specification import ClassInfo, Geometry, ImageKind, Specification
 
 CLASSES = tuple(ClassInfo(i, f"class {i}", (40 * i, 90, 10), i > 0) for i in range(3))
-SEMANTIC, INSTANCE = tasks.learning("semantic"), tasks.learning("instance")
+BLACK = (ClassInfo(0, "background", (0, 0, 0), False), *CLASSES[1:])
+SEMANTIC, INSTANCE, MULTILABEL = tasks.learning("semantic"), tasks.learning("instance"), tasks.learning("multilabel")
 CPU = torch.device("cpu")
 
 
@@ -134,6 +138,63 @@ class TestInstance:
         losses = INSTANCE.losses(network, None, batch, specification("instance"))
         assert torch.isfinite(losses["loss"])
         assert losses["loss"].item() == pytest.approx(sum(value.item() for name, value in losses.items() if name != "loss"), rel=1e-4)
+
+
+class TestMultilabel:
+    def overlapping(self, size: tuple[int, int]) -> Instances:
+        """Two objects of class 1, one of class 2 on both, and a crowd of class 2 that also covers what is of class 1 and what nothing covers."""
+        masks = np.zeros((4, *size), np.bool_)
+        masks[0, 2:6, 2:6] = masks[1, 6:9, 2:6] = masks[2, 4:8, 4:8] = masks[3, :5, :12] = True
+        return Instances(masks, np.zeros((4, 4), np.float32), np.array([1, 1, 2, 2]), np.array([False, False, False, True]))
+
+    def test_a_pixel_is_of_each_class_of_which_an_object_covers_it(self) -> None:
+        samples = [sample((20, 30), objects=self.overlapping((20, 30))), sample((16, 24), objects=self.overlapping((16, 24)))]
+        samples.append(
+            sample((20, 24), objects=Instances(np.zeros((0, 20, 24), np.bool_), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_)))
+        )
+        batch = MULTILABEL.collate(samples)
+        assert batch.images.shape == (3, 3, 20, 30) and batch.labels.tolist() == [1, 2]
+        moved = MULTILABEL.to_device(batch, CPU)
+        assert type(moved) is type(batch) and all(torch.equal(a, b) for a, b in zip(moved, batch, strict=True))
+        truth = truth_of(batch, BLACK).numpy()
+        for one, found in zip(samples, truth, strict=True):
+            assert one.instances is not None
+            h, w = one.image.shape[:2]
+            np.testing.assert_array_equal(found[:, :h, :w], class_masks(one.instances, (h, w), BLACK))
+            assert (found[:, h:] == IGNORE).all() and (found[:, :, w:] == IGNORE).all()
+        background, first, second = truth[0]
+        assert set(np.unique(first)) == {0, 1} and (first == 1).sum() == 28
+        assert second[5, 5] == 1 and first[5, 5] == 1 and background[5, 5] == 0, "of both"
+        assert second[4, 4] == 1, "an object comes before a crowd"
+        assert (background[0, 0], first[0, 0], second[0, 0]) == (IGNORE, 0, IGNORE), "under a crowd alone"
+        assert (background[2, 2], first[2, 2], second[2, 2]) == (0, 1, IGNORE), "under a crowd of another class"
+        assert (background[19, 29], first[19, 29], second[19, 29]) == (1, 0, 0)
+        assert (truth[2, 0, :, :24] == 1).all() and not truth[2, 1:, :, :24].any(), "an image without objects"
+        assert not truth_of(batch, CLASSES)[2, :, :, :24].any(), "data without a background has none"
+
+    def test_pictures_of_a_device_make_the_same_batch(self) -> None:
+        samples = [sample(size, objects=self.overlapping(size)) for size in ((20, 30), (16, 24))]
+        pictures = []
+        for one in samples:
+            assert one.instances is not None
+            masks = torch.from_numpy(one.instances.masks.astype(np.uint8))
+            pictures.append(
+                Picture(torch.from_numpy(one.image.transpose(2, 0, 1).copy()), None, masks, *map(torch.from_numpy, (one.instances.labels, one.instances.crowd)))
+            )
+        assert all(torch.equal(a, b) for a, b in zip(MULTILABEL.gathered(pictures), MULTILABEL.collate(samples), strict=True))
+
+    def test_what_is_ignored_has_no_share_in_the_loss_and_class_weights_have(self) -> None:
+        settings = factories.settings("unet", multilabel=True)
+        torch.manual_seed(0)
+        network = catalog.build(settings, channels=3, classes=3).eval()
+        batch, spec = MULTILABEL.collate([sample((64, 64), objects=self.overlapping((64, 64)))]), specification("multilabel")
+        plain, even, uneven = (
+            MULTILABEL.losses(network, MULTILABEL.criterion(settings, network, weights), batch, spec)["loss"].item()
+            for weights in ({}, {"binary_cross_entropy": (1.0, 1.0, 1.0)}, {"binary_cross_entropy": (0.1, 5.0, 0.3)})
+        )
+        assert plain == pytest.approx(even) and abs(uneven - plain) > 1e-4
+        batch.outside[:] = True
+        assert MULTILABEL.losses(network, MULTILABEL.criterion(settings, network, {}), batch, spec)["loss"] == 0
 
 
 def specification(task: str = "semantic", kind: ImageKind | None = None) -> Specification:

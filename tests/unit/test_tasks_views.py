@@ -53,15 +53,15 @@ def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return (large[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
 
 
-def semantic(geometry: Geometry = STRETCH, *, kernel: int = 3, stride: int = 8) -> EvalGraph:
+def semantic(geometry: Geometry = STRETCH, *, kernel: int = 3, stride: int = 8, task: str = "semantic") -> EvalGraph:
     """Of a small network that tells left from right and up from down, and whose input must be padded to multiples of its stride."""
     torch.manual_seed(0)
     around = kernel // 2
     layers = nn.Sequential(nn.Conv2d(3, 8, kernel, padding=around), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, len(CLASSES), kernel, padding=around))
     with torch.no_grad():
         layers[3].weight.mul_(8)
-    specification = Specification("semantic", "m", "d", CLASSES, geometry, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
-    return tasks.learning("semantic").graph(SemanticNetwork(layers, stride=stride), specification)
+    specification = Specification(task, "m", "d", CLASSES, geometry, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    return tasks.learning(task).graph(SemanticNetwork(layers, stride=stride), specification)
 
 
 def instance(geometry: Geometry = STRETCH, *, threshold: float = 0.0) -> EvalGraph:
@@ -247,18 +247,42 @@ def _iou(a: NDArray[Any], b: NDArray[Any]) -> float:
     return both / float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - both)
 
 
+class TestMultilabel:
+    def test_the_probability_of_each_class_is_the_mean_of_those_of_the_views(self) -> None:
+        graph, image = semantic(task="multilabel"), picture(48, 64)
+        parts = []
+        for view in ALL_WAYS:
+            logits = graph.run(turned(image, view)[None])["logits"][0].astype(np.float64)
+            parts.append(turned(1 / (1 + np.exp(-logits)), view, 1, 2))
+        found = views_of(graph, ALL_WAYS).run(image[None])
+        mean = np.mean(parts, axis=0)
+        np.testing.assert_allclose(1 / (1 + np.exp(-found["logits"][0].astype(np.float64))), mean, atol=1e-6)
+        np.testing.assert_array_equal(found["masks"][0], mean >= 0.5)
+        assert 0 < found["masks"].mean() < 1
+
+    def test_a_network_that_is_sure_of_everything_is_exported_as_it_is(self, tmp_path: Path) -> None:
+        graph = semantic(task="multilabel")
+        with torch.no_grad():
+            graph.network.network[3].weight.mul_(30)  # type: ignore[union-attr, operator, index]
+        graph = views_of(graph, MIRRORED)
+        predictor, image = exported(graph, tmp_path / "model.onnx"), picture(57, 90)
+        figures = tasks.get("multilabel").disagreement(predict(graph.run, graph.specification, image, probabilities=True), predictor(image, probabilities=True))
+        assert figures["probability"] < 1e-3 and figures["differing_pixels"] < 1e-3
+
+
 class TestExport:
     @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
     @pytest.mark.parametrize("geometry", FITS, ids=lambda geometry: geometry.fit)
-    def test_the_file_says_the_same_at_any_size(self, tmp_path: Path, geometry: Geometry, exporter: str) -> None:
+    @pytest.mark.parametrize("task", ["semantic", "multilabel"])
+    def test_the_file_says_the_same_at_any_size(self, tmp_path: Path, geometry: Geometry, exporter: str, task: str) -> None:
         if exporter == "dynamo" and geometry.fit not in ("stretch", "native"):
             pytest.skip("the newer exporter is for stretch and native alone")
-        graph = views_of(semantic(geometry), SCALED)
+        graph = views_of(semantic(geometry, task=task), SCALED)
         predictor = exported(graph, tmp_path / "model.onnx", exporter)
         for size in SIZES:
             image = picture(*size)
             ours = predict(graph.run, graph.specification, image, probabilities=True)
-            figures = tasks.get("semantic").disagreement(ours, predictor(image, probabilities=True))
+            figures = tasks.get(task).disagreement(ours, predictor(image, probabilities=True))
             assert figures["probability"] < 1e-4 and figures["differing_pixels"] < 0.005, size
 
     def test_a_detectors_file_too_and_it_holds_its_weights_once(self, tmp_path: Path) -> None:

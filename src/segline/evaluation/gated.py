@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segline.choices import hint
-from segline.data.store import Instances, Sample, Truth
+from segline.data.store import Instances, Sample
 from segline.metrics import catalog
 from segline.metrics.details import Detail, wanted
 from segline.promotion.gates import Gates
 from segline.tasks import catalog as tasks
-from segline_runtime.predictions import InstancePrediction, Prediction, SemanticPrediction
+from segline_runtime.predictions import InstancePrediction, MultilabelPrediction, Prediction, SemanticPrediction
 from segline_runtime.specification import ClassInfo
 
 
@@ -77,13 +77,14 @@ def figures_of(task: str) -> Mapping[str, str]:
     index: NDArray[np.uint8] = np.asarray(masks.any(axis=0), dtype=np.uint8)
     probabilities = np.stack([index == 0, index == 1]).astype(np.float32)
     objects = Instances(masks, boxes, labels, np.zeros(len(boxes), dtype=np.bool_))
-    perfect: Mapping[Truth, Prediction] = {
-        "index": SemanticPrediction(index, probabilities),
-        "instances": InstancePrediction(np.ones(len(boxes), dtype=np.float32), labels, boxes, masks),
+    perfect: Mapping[str, Prediction] = {  # by the kind of counts that are made of it
+        "pixels": SemanticPrediction(index, probabilities),
+        "detections": InstancePrediction(np.ones(len(boxes), dtype=np.float32), labels, boxes, masks),
+        "labels": MultilabelPrediction(probabilities >= 0.5, probabilities),
     }
     metrics = {word: metric for word in catalog.METRICS if (metric := catalog.get(word)).counts == light.counts}
     scorer = light.scorer(classes, wanted(list(metrics.values())))
-    scorer.add(perfect[light.truth], Sample(1, "perfect", np.zeros((256, 256, 3), dtype=np.uint8), index, objects))
+    scorer.add(perfect[light.counts], Sample(1, "perfect", np.zeros((256, 256, 3), dtype=np.uint8), index, objects))
     counts = scorer.counts()
     found: dict[str, str] = {}
     for word, metric in metrics.items():

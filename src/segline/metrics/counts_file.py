@@ -12,6 +12,7 @@ from segline.errors import ModelError
 from segline.files import whole
 from segline.metrics.base import Counts
 from segline.metrics.detection_counts import DetectionCounts
+from segline.metrics.label_counts import LabelCounts
 from segline.metrics.per_image import PerImage
 from segline.metrics.pixel_counts import BINS, PixelCounts
 
@@ -19,7 +20,9 @@ VERSION = 1
 
 C = TypeVar("C", bound=PerImage)
 
-KINDS: dict[str, type[PixelCounts] | type[DetectionCounts]] = {counts.kind: counts for counts in (PixelCounts, DetectionCounts)}
+KINDS: dict[str, type[PixelCounts] | type[DetectionCounts] | type[LabelCounts]] = {
+    counts.kind: counts for counts in (PixelCounts, DetectionCounts, LabelCounts)
+}
 
 
 def save(counts: Counts, file: Path) -> None:

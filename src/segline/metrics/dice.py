@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segline.metrics import class_scores
 from segline.metrics.base import Metric, Values
-from segline.metrics.pixel_counts import PixelCounts, Sums
+from segline.metrics.pixel_counts import ClassPixels, Sums
 from segline_runtime.specification import ClassInfo
 
 
@@ -24,11 +24,11 @@ class Dice:
     counts = "pixels"
     headline = "mdice"
 
-    def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:
+    def figures(self, counts: ClassPixels, classes: Sequence[ClassInfo]) -> dict[str, float]:
         scores = dice(counts.pooled())
         return class_scores.defined({"mdice": class_scores.mean(scores), **class_scores.by_class("dice", scores, classes)})
 
-    def resampled(self, counts: PixelCounts, weights: NDArray[np.int64], key: str, classes: Sequence[ClassInfo]) -> Values | None:
+    def resampled(self, counts: ClassPixels, weights: NDArray[np.int64], key: str, classes: Sequence[ClassInfo]) -> Values | None:
         scores = dice(counts.resampled(weights))
         return class_scores.means(scores) if key == "mdice" else class_scores.column("dice", key, scores, classes)
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from segline.metrics import class_scores
 from segline.metrics.base import Metric, Values
 from segline.metrics.iou import iou
-from segline.metrics.pixel_counts import PixelCounts, Sums
+from segline.metrics.pixel_counts import ClassPixels, Sums
 from segline_runtime.specification import ClassInfo
 
 
-def image_scores(counts: PixelCounts) -> Values:
+def image_scores(counts: ClassPixels) -> Values:
     """Each image's mean IoU over the classes of its truth and its prediction `(N,)`; NaN where no pixel is scored."""
     scores = iou(Sums(*(part.astype(np.float64) for part in (counts.tp, counts.truth, counts.predicted))))
     return np.array([class_scores.mean(row) for row in scores], dtype=np.float64)
@@ -27,13 +27,13 @@ class IoUPerImage:
     counts = "pixels"
     headline = "miou_per_image"
 
-    def figures(self, counts: PixelCounts, classes: Sequence[ClassInfo]) -> dict[str, float]:  # noqa: ARG002
+    def figures(self, counts: ClassPixels, classes: Sequence[ClassInfo]) -> dict[str, float]:  # noqa: ARG002
         scores = image_scores(counts)
         scored = scores[~np.isnan(scores)]
         # fsum is exact, so the order of the images cannot show.
         return {"miou_per_image": math.fsum(scored) / len(scored)} if len(scored) else {}
 
-    def resampled(self, counts: PixelCounts, weights: NDArray[np.int64], key: str, classes: Sequence[ClassInfo]) -> Values | None:  # noqa: ARG002
+    def resampled(self, counts: ClassPixels, weights: NDArray[np.int64], key: str, classes: Sequence[ClassInfo]) -> Values | None:  # noqa: ARG002
         if key != "miou_per_image":
             return None
         scores = image_scores(counts)

@@ -30,7 +30,36 @@ class Sums:
 
 
 @dataclass(frozen=True, eq=False)
-class PixelCounts(PerImage):
+class ClassPixels(PerImage):
+    """Counts of the pixels that are rightly found, true and predicted, of each image and class: what scores of classes are made of."""
+
+    @property
+    def tp(self) -> NDArray[np.int64]:
+        """Pixels of each image rightly found, per class `(N, K)`."""
+        raise NotImplementedError
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """True pixels of each image, per class `(N, K)`."""
+        raise NotImplementedError
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Predicted pixels of each image, per class `(N, K)`."""
+        raise NotImplementedError
+
+    def pooled(self) -> Sums:
+        """Sums over all images `(K,)`."""
+        return Sums(*(part.sum(axis=0).astype(np.float64) for part in (self.tp, self.truth, self.predicted)))
+
+    def resampled(self, weights: NDArray[np.int64]) -> Sums:
+        """Sums of R resamples `(R, K)`; `weights` `(R, N)`: how often each resample holds each image. Exact, as float64 holds such sums."""
+        times = weights.astype(np.float64)
+        return Sums(*(times @ part.astype(np.float64) for part in (self.tp, self.truth, self.predicted)))
+
+
+@dataclass(frozen=True, eq=False)
+class PixelCounts(ClassPixels):
     """See `segline.metrics.base.Counts`. Table `confusion`: `cell` = truth · K + predicted, and its `pixels`.
 
     On request, a row for each class (`label`) or bin that an image has pixels of:
@@ -83,12 +112,3 @@ class PixelCounts(PerImage):
         sums = np.zeros((len(self), len(self.classes)), dtype=np.int64)
         np.add.at(sums, (self.tables["confusion"].image, labels), pixels)
         return sums
-
-    def pooled(self) -> Sums:
-        """Sums over all images `(K,)`."""
-        return Sums(*(part.sum(axis=0).astype(np.float64) for part in (self.tp, self.truth, self.predicted)))
-
-    def resampled(self, weights: NDArray[np.int64]) -> Sums:
-        """Sums of R resamples `(R, K)`; `weights` `(R, N)`: how often each resample holds each image. Exact, as float64 holds such sums."""
-        times = weights.astype(np.float64)
-        return Sums(*(times @ part.astype(np.float64) for part in (self.tp, self.truth, self.predicted)))

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from segline.data.store import Sample
 from segline.drawing.confusion import confusion_picture
-from segline.drawing.tables import class_picture, write_class_table, write_csv
+from segline.drawing.tables import write_csv
 from segline.metrics import class_scores, confusion
+from segline.metrics.class_plots import write_class_plots
 from segline.metrics.details import Detail, rows_of
-from segline.metrics.dice import dice
 from segline.metrics.iou import iou
-from segline.metrics.names import class_keys
 from segline.metrics.pixel_counts import PixelCounts, Sums
 from segline_runtime.predictions import Prediction, SemanticPrediction
 from segline_runtime.specification import ClassInfo
@@ -64,10 +63,4 @@ class SemanticScorer:
         largest_first = [divmod(int(cell), len(names)) for cell in np.argsort(-counts.confusion, axis=None, kind="stable")]
         cells = [(names[truth], names[predicted], counts.confusion[truth, predicted]) for truth, predicted in largest_first]
         write_csv(folder / "confusion_matrix.csv", ["truth", "predicted", "pixels"], cells)
-        sums = counts.pooled()
-        figures = {word: class_scores.by_class(word, scores, self.classes) for word, scores in (("dice", dice(sums)), ("iou", iou(sums)))}
-        columns: dict[str, list[float | None]] = {"support": [int(pixels) for pixels in sums.truth]}
-        for word, found in figures.items():
-            columns[word] = [class_scores.defined(found).get(f"{word}/{key}") for key in class_keys(self.classes)]
-        write_class_table(folder / "classes.csv", names, columns)
-        class_picture(names, {"IoU": columns["iou"], "Dice": columns["dice"]}, folder / "classes.png")
+        write_class_plots(counts, self.classes, folder)

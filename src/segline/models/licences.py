@@ -82,7 +82,7 @@ def _offered_by(settings: ModelSettings, encoder: str) -> str:
     """Who offers ImageNet's weights that are not timm's."""
     import segmentation_models_pytorch as smp
 
-    if settings.task == "semantic" and encoder in smp.encoders.encoders:
+    if settings.task_of_arch == "semantic" and encoder in smp.encoders.encoders:
         record = smp.encoders.encoders[encoder].get("pretrained_settings", {}).get(IMAGENET, {})
         return f"huggingface.co/{record['repo_id']}" if "repo_id" in record else "segmentation_models_pytorch"
     return "torchvision"

@@ -140,10 +140,15 @@ class Predict(Section):
 class Entry(Section):
     """An entry of `models:`, whether it is trained or made of others."""
 
-    task: ClassVar[str]
-    """A word of the tasks' catalogue: `arch` implies it."""
+    task_of_arch: ClassVar[str]
+    """A word of the tasks' catalogue: what `arch` implies."""
 
     arch: str  # the architecture; it decides which further keys there are
+
+    @property
+    def task(self) -> str:
+        """A word of the tasks' catalogue: what `arch` implies, unless a key says more."""
+        return self.task_of_arch
 
     @property
     def members(self) -> tuple[str, ...]:

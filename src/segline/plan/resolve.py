@@ -10,7 +10,6 @@ from segline.data.extents import Extents
 from segline.data.store import DatasetInfo
 from segline.errors import ParametersError
 from segline.layout import expanded
-from segline.losses.catalog import LOSSES
 from segline.losses.class_weights import class_weights
 from segline.losses.settings import LossSum
 from segline.losses.truth_maps import Closeness
@@ -18,6 +17,7 @@ from segline.metrics import catalog as metrics_catalog
 from segline.metrics.details import Particular
 from segline.models.catalog import ARCHITECTURES, COMPOSITIONS
 from segline.models.composed_settings import ComposedSettings
+from segline.models.semantic_settings import SemanticSettings
 from segline.models.settings import Entry, ModelSettings
 from segline.params import Params
 from segline.plan.again import Note
@@ -256,8 +256,7 @@ def _refines(settings: Entry, members: tuple[Member, ...]) -> bool:
 
 
 def _losses(settings: Entry) -> list[str]:
-    loss = getattr(settings, "loss", None)
-    return [LOSSES[name] for name in loss.terms()] if isinstance(loss, LossSum) else []
+    return list(settings.loss_modules) if isinstance(settings, SemanticSettings) else []
 
 
 def _of_task(words: tuple[str, ...], task: Task) -> tuple[str, ...]:
@@ -319,8 +318,14 @@ def _class_weights(name: str, settings: ModelSettings, info: DatasetInfo) -> dic
     loss = getattr(settings, "loss", None)
     found: dict[str, tuple[float, ...]] = {}
     for word, term in loss.terms().items() if isinstance(loss, LossSum) else ():
+        wanted = term.wanted_class_weights
+        if isinstance(wanted, str) and wanted != "none" and not info.has("index"):
+            raise ParametersError(
+                f"models.{name}.loss.{word}.class_weights is {wanted}, which counts the pixels of class masks, and the data set '{info.name}' has none. "
+                "Give one number per class, or remove it."
+            )
         try:
-            weights = class_weights(term.wanted_class_weights, info.class_pixels, info.class_image_pixels)
+            weights = class_weights(wanted, info.class_pixels, info.class_image_pixels)
         except ParametersError as error:
             raise ParametersError(*(f"models.{name}.loss.{word}: {problem}" for problem in error.problems)) from None
         if weights is not None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "semantic": "segline.tasks.semantic",
     "instance": "segline.tasks.instance",
+    "multilabel": "segline.tasks.multilabel",
 }
 
 

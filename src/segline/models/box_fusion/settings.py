@@ -22,7 +22,7 @@ class Joining(Section):
 class Settings(WeightedSettings):
     """An ensemble of instance models: weighted boxes fusion (Solovyev 2021). Boxes and masks of one object are averaged by their scores."""
 
-    task: ClassVar[str] = "instance"
+    task_of_arch: ClassVar[str] = "instance"
     task_of_members: ClassVar[str] = "instance"
     averages: ClassVar[str] = "fused"
     others: ClassVar[str] = "The probabilities of semantic models are averaged by `arch: ensemble`."

@@ -22,7 +22,7 @@ class Pixels(Section):
 class Settings(ComposedSettings):
     """Objects as connected components of what a semantic model calls things: the baseline where objects do not touch. Score: the mean probability."""
 
-    task: ClassVar[str] = "instance"
+    task_of_arch: ClassVar[str] = "instance"
     averages: ClassVar[str] = "cut into objects"
     runtime: ClassVar[tuple[str, ...]] = ("segline_runtime.semantic", "segline_runtime.components")
 

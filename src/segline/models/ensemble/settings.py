@@ -14,7 +14,7 @@ from segline.models.settings import Entry, ModelSettings
 class Settings(WeightedSettings):
     """The mean of the class probabilities of several semantic models, in one ONNX file; each member sees the image as its own specification says."""
 
-    task: ClassVar[str] = "semantic"
+    task_of_arch: ClassVar[str] = "semantic"
     averages: ClassVar[str] = "averaged"
     others: ClassVar[str] = "The detections of instance models are fused by `arch: box_fusion`."
 

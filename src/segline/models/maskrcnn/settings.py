@@ -60,7 +60,7 @@ class DetectorInput(Input):
 class Settings(ModelSettings):
     """Mask R-CNN (He 2017) with a feature pyramid, from torchvision."""
 
-    task: ClassVar[str] = "instance"
+    task_of_arch: ClassVar[str] = "instance"
     lessons: ClassVar[Lessons] = Lessons(objects=10_500, most_epochs=80)
     largest_batch: ClassVar[int] = 4
     kept_bytes: ClassVar[int] = 450

@@ -14,7 +14,7 @@ from segline.models.settings import Entry, ModelSettings
 class Settings(ComposedSettings):
     """A model soup (Wortsman 2022): one network with the mean of the weights of several, which began with the same weights and were trained differently."""
 
-    task: ClassVar[str] = "semantic"
+    task_of_arch: ClassVar[str] = "semantic"
     averages: ClassVar[str] = "averaged"
     one_network: ClassVar[bool] = True
 

@@ -35,19 +35,27 @@ class SemanticViews(SemanticGraph):
 
     def seen(self, images: Tensor, factor: Fraction = AS_IT_IS) -> Tensor:
         """Images `(B, H, W, C)` → logarithms of mean probabilities `(B, K, h, w)`, of the size of `content(images, factor)`."""
+        return self.mean_probabilities(images, factor).clamp(min=_FLOOR).log()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of logits `(B, K, h, w)`, of the same shape."""
+        return logits.softmax(1)
+
+    def mean_probabilities(self, images: Tensor, factor: Fraction) -> Tensor:
+        """Images `(B, H, W, C)` → `(B, K, h, w)`, of the size of `content(images, factor)`."""
         total: Tensor | None = None
         for view in self.views:
             probabilities = self._of_view(images, view, factor)
             total = probabilities if total is None else total + probabilities
         assert total is not None
-        return (total / len(self.views)).clamp(min=_FLOOR).log()
+        return total / len(self.views)
 
     def _of_view(self, images: Tensor, view: View, factor: Fraction) -> Tensor:
         """Probabilities `(B, K, h, w)`, in place: turned back, and of the size of `content(images, factor)`."""
         logits = self.inner.seen(images.flip(view.axes(1, 2)) if view.flipped else images, view.factor * factor)
         if view.factor != 1:
             logits = functional.interpolate(logits, size=self.content(images, factor), mode="bilinear", align_corners=False)
-        probabilities = logits.softmax(1)
+        probabilities = self.probabilities(logits)
         return probabilities.flip(view.axes(2, 3)) if view.flipped else probabilities
 
 
