@@ -30,7 +30,7 @@ from segline.labelling.spread import by_worth, descriptor, spread
 from segline.tasks import catalog as tasks
 from segline.tasks.hesitation import Hesitation
 from segline_runtime.images import RGB
-from segline_runtime.predictions import InstancePrediction, SemanticPrediction
+from segline_runtime.predictions import InstancePrediction, MultilabelPrediction, SemanticPrediction
 from segline_runtime.specification import ClassInfo
 
 CLASSES = [ClassInfo(i, name, (9 * i, 9, 9), i > 0) for i, name in enumerate(("ground", "cat", "dog"))]
@@ -95,7 +95,16 @@ def instance(found):
     return InstancePrediction(scores=scored, labels=np.ones(found, np.int64), boxes=np.zeros((found, 4), np.float32), masks=masks)
 
 
+def multilabel(undecided):
+    """Ground, and perhaps a cat on it in `undecided` rows."""
+    probabilities = np.zeros((3, H, W), np.float32)
+    probabilities[0] = 1
+    probabilities[1, :undecided] = 0.51
+    return MultilabelPrediction(probabilities >= 0.5, probabilities)
+
+
 PREDICTED = {
+    "multilabel": (multilabel, "undecided on 25 % of the image, mostly about cat"),
     "semantic": (semantic, "undecided on 25 % of the image, mostly where it says cat"),
     "instance": (instance, "5 of 5 found objects are doubtful, mostly cat"),
 }
@@ -124,7 +133,7 @@ def test_objects_that_are_sure_and_none_at_all_are_told():
 @pytest.mark.parametrize("task", tasks.TASKS)
 def test_what_is_no_number_is_undecided(task):
     prediction = PREDICTED[task][0](2)
-    (prediction.probabilities if task == "semantic" else prediction.scores)[:] = np.nan
+    (prediction.scores if task == "instance" else prediction.probabilities)[:] = np.nan
     found = tasks.hesitate(task)(prediction, scores.entropy, CLASSES)
     assert found.heat.max() == 1 and np.isfinite(found.doubt).all() and found.doubt.sum() >= 1 - 1e-6
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -19,11 +19,6 @@ def _is_false(value: object) -> bool:
     return value is False
 
 
-def _default_loss(given: dict[str, Any]) -> Loss:
-    """given: the keys that stand before `loss`."""
-    return Loss.of(**{multilabel.DEFAULT if given.get("multilabel") else "cross_entropy": 1.0})
-
-
 class SemanticSettings(ModelSettings):
     """A network that gives each pixel a class; its loss is a weighted sum of losses of the catalogue."""
 
@@ -31,7 +26,7 @@ class SemanticSettings(ModelSettings):
     # true: a pixel may be of several classes (task multilabel), learnt from the data's objects, which may overlap; the background is what none covers. Its
     # losses: binary_cross_entropy, which is then the default, binary_focal, dice, jaccard, tversky, lovasz
     multilabel: bool = Field(default=False, exclude_if=_is_false)
-    loss: Loss = Field(default_factory=_default_loss)  # what is minimised
+    loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised
 
     @property
     def task(self) -> str:
@@ -50,6 +45,8 @@ class SemanticSettings(ModelSettings):
     @model_validator(mode="after")
     def _of_several_classes(self) -> Self:
         if self.multilabel:
+            if "loss" not in self.model_fields_set:
+                self.__dict__["loss"] = Loss.of(**{multilabel.DEFAULT: 1.0})  # settings are frozen once they are made, and these are being made
             problems = list(self._not_of_one_class())
             if problems:
                 raise ValueError("; ".join(problems))

@@ -34,3 +34,8 @@ class Hesitation:
 
 Hesitate = Callable[[Prediction, Measure, Sequence[ClassInfo]], Hesitation]
 """A prediction, with class probabilities where the task has them, and how being undecided is measured. What is no number is undecided."""
+
+
+def shown(share: float) -> str:
+    """A share of an image, for people."""
+    return "less than 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")

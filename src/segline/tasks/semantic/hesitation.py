@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segline.tasks.hesitation import CLEARLY, Hesitation, Measure
+from segline.tasks.hesitation import CLEARLY, Hesitation, Measure, shown
 from segline_runtime.predictions import Prediction, SemanticPrediction
 from segline_runtime.specification import ClassInfo
 
@@ -23,8 +23,4 @@ def hesitate(prediction: Prediction, measure: Measure, classes: Sequence[ClassIn
     if not clear.any():
         return Hesitation(doubt, amount, heat, "hardly anywhere undecided")
     most = int(np.bincount(ids[clear], minlength=number).argmax())
-    return Hesitation(doubt, amount, heat, f"undecided on {_share(float(clear.mean()))} of the image, mostly where it says {classes[most].name}")
-
-
-def _share(share: float) -> str:
-    return "less than 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
+    return Hesitation(doubt, amount, heat, f"undecided on {shown(float(clear.mean()))} of the image, mostly where it says {classes[most].name}")
