@@ -31,7 +31,7 @@ from segline.models.linknet import settings
 class Settings(settings.Settings):
     """LinkNet for organs."""
 
-    task: ClassVar[str] = "organ"
+    task_of_arch: ClassVar[str] = "organ"
     arch: Literal["organnet"] = "organnet"
 '''
 
@@ -62,7 +62,7 @@ def line(make_tiny_checkout: Callable[[], TinyCheckout]) -> TinyCheckout:
         _add_line(checkout.root / "src/segline" / family / "catalog.py", f'    "{word}": "{LINES[word]}",\n')
     runtime = checkout.root / "src/segline_runtime/tasks.py"
     _add_line(runtime, '    "organ": organ.TASK,\n')
-    runtime.write_text(runtime.read_text().replace("instance, semantic\n", "instance, organ, semantic\n"))
+    runtime.write_text(runtime.read_text().replace("multilabel, semantic\n", "multilabel, organ, semantic\n"))
     _write(checkout.root / "src/segline/models/organnet/settings.py", ORGAN_SETTINGS)
     _write(checkout.root / "src/segline/models/organnet/network.py", "from segline.models.linknet.network import build, statistics\n")
     _add_line(checkout.root / "src/segline/models/catalog.py", '    "organnet": "segline.models.organnet",\n')
