@@ -10,7 +10,7 @@ import atexit
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -84,6 +84,21 @@ def instance_onnx(file: Path) -> None:
     _write(file, nodes, {f"{name}_": value for name, value in constants.items()}, outputs, "instance", CLASSES)
 
 
+def multilabel_onnx(file: Path, threshold: float = PERFECT) -> None:
+    """Calls a pixel `dark` where its green is above the threshold, and `bright` where its red is: it may be of both, and of none."""
+    nodes = [
+        helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["values", "channels"], ["chosen"], axis=3),
+        helper.make_node("Transpose", ["chosen"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Sub", ["planes", "threshold"], ["logits"]),
+        helper.make_node("Greater", ["planes", "threshold"], ["above"]),
+        helper.make_node("Cast", ["above"], ["masks"], to=TensorProto.UINT8),
+    ]
+    constants = {"channels": np.array([1, 0], dtype=np.int64), "threshold": np.float32(threshold)}
+    outputs = {"masks": (TensorProto.UINT8, ["B", 2, "H", "W"]), "logits": (TensorProto.FLOAT, ["B", 2, "H", "W"])}
+    _write(file, nodes, constants, outputs, "multilabel", CLASSES)
+
+
 def model_folder(
     path: Path,
     *,
@@ -92,11 +107,18 @@ def model_folder(
     latency_ms: float = 5.0,
     dataset: str = "ramps",
     trained_on: Sequence[str] = ("0" * 16, "1" * 16),
+    write: Callable[[Path], None] | None = None,
 ) -> ModelFolder:
-    """A semantic model's folder as train, evaluate and export leave it. `trained_on`: content hashes of its training images."""
+    """A model's folder as train, evaluate and export leave it. `trained_on`: content hashes of its training images. `write`: its ONNX file, if not the semantic.
+
+    The rest of the folder is a semantic model's in any case.
+    """
     folder = ModelFolder(path)
     path.mkdir(parents=True, exist_ok=True)
-    semantic_onnx(folder.onnx, threshold)
+    if write is None:
+        semantic_onnx(folder.onnx, threshold)
+    else:
+        write(folder.onnx)
     card(path.name, threshold=threshold, dataset=dataset).write(folder.card)
     folder.history.write_text("epoch,loss\n0,0.5\n")
     folder.trained_on.write_text(json.dumps({"version": 1, "images": list(trained_on)}))

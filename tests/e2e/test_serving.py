@@ -10,13 +10,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from model_parts import fresh_store, model_folder
+from model_parts import CLASSES, fresh_store, instance_onnx, model_folder, multilabel_onnx
 from PIL import Image
 from servers import model_server
 
@@ -136,3 +136,25 @@ def test_the_command_of_the_readme_sends_a_large_photo(address: str, tmp_path: P
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
     [found] = json.loads(done.stdout)["predictions"]
     assert found["size"] == [2000, 2600]
+
+
+@pytest.mark.parametrize("write", [instance_onnx, multilabel_onnx])
+def test_models_of_other_tasks_answer_as_their_predictors_do(write: Callable[[Path], None], environment: Path, tmp_path: Path) -> None:
+    """The first model above is semantic; a task's answer is JSON that only a server has to write."""
+    store = fresh_store(tmp_path)
+    folder = model_folder(tmp_path / "models" / "other", write=write)
+    registry.register(store=store, folder=folder)
+    image = np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)
+    predictor = Predictor(folder.onnx)
+    with model_server("models:/ramps-other@candidate", tmp_path, settings(environment, store), python=environment) as server:
+        status, answer = ask(f"{server.address}/invocations", {"inputs": [base64.b64encode(encoded(image, "png")).decode()]})
+    assert status == 200, answer
+    [found] = answer["predictions"]
+    prediction = predictor(image)
+    parts = found["objects"] if prediction.task == "instance" else found["classes"]
+    assert (found["task"], found["size"]) == (predictor.specification.task, [37, 50])
+    assert [part.get("class", part.get("name")) for part in parts] == (["bright"] * 2 if prediction.task == "instance" else list(CLASSES))
+    for part, mask in zip(parts, prediction.masks, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(part["mask"])))) == 255, mask)
+        assert mask.any()
+        assert not mask.all()
