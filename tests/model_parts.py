@@ -109,7 +109,7 @@ def model_folder(
     trained_on: Sequence[str] = ("0" * 16, "1" * 16),
     write: Callable[[Path], None] | None = None,
 ) -> ModelFolder:
-    """A model's folder as train, evaluate and export leave it. `trained_on`: content hashes of its training images. `write`: its ONNX file, if not the semantic.
+    """A model's folder as train, evaluate and export leave it. `trained_on`: content hashes of its training images. `write`: another ONNX file.
 
     The rest of the folder is a semantic model's in any case.
     """

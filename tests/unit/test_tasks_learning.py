@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import factories
@@ -174,14 +175,26 @@ class TestMultilabel:
 
     def test_pictures_of_a_device_make_the_same_batch(self) -> None:
         samples = [sample(size, objects=self.overlapping(size)) for size in ((20, 30), (16, 24))]
+        extent = np.zeros((16, 24), np.uint8)
+        extent[:, :5] = IGNORE
+        samples[1] = replace(samples[1], mask=extent)
         pictures = []
         for one in samples:
             assert one.instances is not None
             masks = torch.from_numpy(one.instances.masks.astype(np.uint8))
             pictures.append(
-                Picture(torch.from_numpy(one.image.transpose(2, 0, 1).copy()), None, masks, *map(torch.from_numpy, (one.instances.labels, one.instances.crowd)))
+                Picture(
+                    torch.from_numpy(one.image.transpose(2, 0, 1).copy()),
+                    None if one.mask is None else torch.from_numpy(one.mask),
+                    masks,
+                    *map(torch.from_numpy, (one.instances.labels, one.instances.crowd)),
+                )
             )
-        assert all(torch.equal(a, b) for a, b in zip(MULTILABEL.gathered(pictures), MULTILABEL.collate(samples), strict=True))
+        batch = MULTILABEL.collate(samples)
+        assert all(torch.equal(a, b) for a, b in zip(MULTILABEL.gathered(pictures), batch, strict=True))
+        truth = truth_of(batch, BLACK)[1].numpy()
+        assert (truth[:, :, :5] == IGNORE).all() and (truth[:, :, 24:] == IGNORE).all(), "where the second image does not reach"
+        assert (truth[1, :16, 5:24] != IGNORE).all()
 
     def test_what_is_ignored_has_no_share_in_the_loss_and_class_weights_have(self) -> None:
         settings = factories.settings("unet", multilabel=True)

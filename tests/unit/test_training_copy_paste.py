@@ -131,6 +131,20 @@ def test_index_masks_take_the_classes_below_what_is_pasted() -> None:
     assert left_out > 0, "what the donor's truth leaves out stays left out"
 
 
+def test_what_is_pasted_beside_the_picture_is_there() -> None:
+    """A letterbox, and a list that pastes after it: what is pasted in the border is an object, and is learnt."""
+    names: list[Any] = [{"Affine": {"scale": [0.5, 0.5], "p": 1.0}}, {"CopyPaste": ALWAYS | {"most": 2}}]
+    augmentation = Augmentation([Transform.model_validate(name) for name in names], geometry=GEOMETRY, truth="instances", extents=True)
+    partly = 0
+    for seed in range(8):
+        found = augmentation(replace(picture(10, boxes(), []), mask=None), seed, others=[replace(DONOR, mask=None)])
+        assert found.instances is not None and found.mask is not None and len(found.instances)
+        pasted = found.instances.masks.any(axis=0)
+        assert np.array_equal(found.mask == 0, pasted | (found.image == 10).all(axis=2))
+        partly += int((pasted & (found.mask == 0)).sum() < (found.mask == 0).sum() < found.mask.size)
+    assert partly
+
+
 def test_groups_are_not_pasted_and_images_without_objects_give_none() -> None:
     crowd, empty = picture(200, boxes((5, 5, 20, 20)), [2], [True]), picture(150, boxes(), [])
     for others in ([crowd], [empty], [crowd, empty], []):

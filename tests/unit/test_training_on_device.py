@@ -102,7 +102,7 @@ def test_whole_pixels_come_where_the_loader_puts_them(name: Any) -> None:
         assert np.abs(picture(found) - expected.image).max() < 0.05
         assert found.mask is not None and np.array_equal(found.mask.numpy(), expected.mask)
         objects, seen = both(instances, seed, truth="instances")
-        assert objects.instances is not None and seen.masks is not None
+        assert objects.instances is not None and seen.masks is not None and objects.mask is None and seen.mask is None
         kept = seen.masks.bool().flatten(1).any(1)
         assert np.array_equal(seen.masks[kept].numpy().astype(bool), objects.instances.masks)
 
@@ -177,6 +177,14 @@ def test_beyond_the_picture_is_black_and_without_truth_and_padding_is_the_mean()
     assert ((shown[:60] == 0).all(axis=2) == (found.mask[:60].numpy() == IGNORE)).all()
     assert (shown[60:] == (7, 8, 9)).all() and (found.mask[60:] == IGNORE).all()
     assert (expected.image[60:] == (7, 8, 9)).all()
+
+
+def test_objects_say_where_the_picture_reaches_where_that_is_asked() -> None:
+    augmentation = made([{"Affine": {"rotate": [40, 40], "p": 1.0}}], truth="instances", crop=(80, 90), extents=True)
+    expected, found = both(augmentation, 0, truth="instances")
+    assert found.mask is not None and expected.mask is not None and found.masks is not None and len(found.masks) == 2
+    assert set(np.unique(found.mask)) == {0, IGNORE} and (found.mask[60:] == IGNORE).all() and (found.mask.numpy() == expected.mask).mean() > 0.98
+    assert 0.05 < (found.mask[:60] == IGNORE).float().mean() < 0.5
 
 
 def test_values_beyond_the_scale_stay() -> None:

@@ -35,6 +35,8 @@ import albumentations as A
 Arrays = dict[str, Any]
 """albumentations' own names: `image` `(H, W, C)`, `mask` uint8 `(H, W)` as `carried` makes it, `masks` uint8 `(N, H, W)` of 0 and 1, N at least 1.
 
+Where the truth is objects, `mask` is there for those who ask where the image reaches: class 0, and nothing beside it.
+
 Beside them `maps` float32 `(H, W, M)`, in 0…1: they go where the mask goes, by bilinear interpolation, and are 0 where it says `ignore`.
 """
 
@@ -78,6 +80,7 @@ class Step:
         self._scale = scale
         self._reads_mask = self.name in _READ_MASK
         self._reads_boxes = self.name in _READ_BOXES
+        self._objects = objects
         if self._reads_boxes and not objects:
             raise ParametersError(f"augment: {self.name} chooses by the boxes of objects, and this model learns from class masks. Take RandomResizedCrop.")
         if self.name == "MaskDropout" and objects:
@@ -99,8 +102,11 @@ class Step:
         """The arrays after the transform, which `forced` applies whatever its `p`. Raises ParametersError, naming the picture as `of` does."""
         image = arrays["image"]
         given = {name: array for name, array in arrays.items() if name != "maps"}
+        extent = self._reads_mask and self._objects and "mask" in arrays  # the index mask says where the image reaches, which is nothing to decide by
         if self._reads_mask:
-            given["mask"] = _classes(arrays)
+            given["mask"] = _classes(arrays, objects=self._objects)
+        if extent:
+            given["masks"] = np.concatenate([arrays.get("masks", np.zeros((0, *image.shape[:2]), np.uint8)), arrays["mask"][None]])
         if self._reads_boxes:
             given["bboxes"] = _boxes(arrays.get("masks", ()), image.shape[:2])
         unit = _Unit(image, self._scale) if image.dtype != np.uint8 and isinstance(self._transform, A.ImageOnlyTransform) else None
@@ -113,6 +119,9 @@ class Step:
         except Exception as error:  # albumentations, OpenCV and NumPy have no common kind of error
             raise ParametersError(self._failed(image, of, _reason(error))) from error
         after = {name: changed[name] for name in arrays}
+        if extent:
+            after["mask"] = np.where(changed["masks"][-1] == 1, np.uint8(0), np.uint8(IGNORE))
+            after |= {"masks": changed["masks"][:-1]} if "masks" in arrays else {}
         wrong = _wrong(after, given["image"])
         if wrong:
             raise ParametersError(self._failed(image, of, wrong))
@@ -261,9 +270,9 @@ def _wrong(after: Arrays, image: NDArray[Any]) -> str | None:
     return None if followed else "the truth does not follow the image"
 
 
-def _classes(arrays: Arrays) -> NDArray[np.uint8]:
+def _classes(arrays: Arrays, *, objects: bool) -> NDArray[np.uint8]:
     """`(H, W)`, the index mask; of objects, 1 where there is any."""
-    if "mask" in arrays:
+    if not objects:
         return brought_back(arrays["mask"])
     if "masks" in arrays:
         union: NDArray[np.uint8] = arrays["masks"].max(axis=0)

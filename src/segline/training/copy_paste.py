@@ -87,6 +87,8 @@ class CopyPaste:
         if index is not None:
             changed["mask"] = _with(arrays["mask"], (to_rows, to_columns), carried(index[from_rows, from_columns]), covered)
             return changed, labels
+        if "mask" in arrays:  # where the image reaches; what is pasted is there, too
+            changed["mask"] = _with(arrays["mask"], (to_rows, to_columns), carried(np.zeros(size, dtype=np.uint8))[from_rows, from_columns], covered)
         placed = np.zeros((len(stack), *canvas), dtype=np.uint8)
         placed[:, to_rows, to_columns] = stack
         before = arrays.get("masks", np.zeros((0, *canvas), dtype=np.uint8)).copy()

@@ -66,6 +66,7 @@ def train(
         crop=settings.input.training_crop,
         padding=[value * plan.image.scale for value in specification.mean],
         maps=TruthMaps(wanted, plan.classes, kept=maps) if wanted else None,
+        extents=learning.extents,
     )
     criterion = learning.criterion(settings, network, plan.class_weights)
     card = card_of(plan, specification, dataset, commit)

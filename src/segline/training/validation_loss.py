@@ -30,7 +30,9 @@ class ValidationLoss:
         self._network, self._criterion = network, criterion
         self._learning, self._specification = learning, specification
         padding = [value * specification.image.scale for value in specification.mean]
-        self._fitted = Augmentation((), geometry=specification.geometry, truth=task.truth, image=specification.image, padding=padding, maps=maps)
+        self._fitted = Augmentation(
+            (), geometry=specification.geometry, truth=task.truth, image=specification.image, padding=padding, maps=maps, extents=learning.extents
+        )
         self.reset()
 
     def reset(self) -> None:

@@ -32,11 +32,13 @@ class MultilabelBatch(NamedTuple):
     images: Tensor  # (B, C, h, w), values of the image kind; C channels
     labels: Tensor  # (C,) int64: the classes of which the batch shows objects
     masks: Tensor  # (B, C, h, w) uint8 of these classes: 1 of the class, 0 not, 255 = ignore
-    outside: Tensor  # (B, h, w) bool: what was padded
+    outside: Tensor  # (B, h, w) bool: where an image does not reach, as it was turned, shrunk or padded
 
 
 class MultilabelLearning:
     """See `segline.tasks.learning.Learning`."""
+
+    extents: bool = True
 
     def criterion(self, settings: ModelSettings, network: nn.Module, class_weights: Mapping[str, Sequence[float]]) -> nn.Module:
         assert isinstance(settings, SemanticSettings) and isinstance(network, SemanticNetwork)
@@ -44,7 +46,7 @@ class MultilabelLearning:
         return Criterion(terms, class_weights=class_weights, output_weights=network.output_weights)
 
     def collate(self, samples: Sequence[Sample]) -> MultilabelBatch:
-        images, shown, masks = [], [], []
+        images, shown, masks, extents = [], [], [], []
         for sample in samples:
             assert sample.instances is not None
             pixels = sample.image if sample.image.dtype == np.uint8 else sample.image.astype(np.float32)
@@ -52,7 +54,8 @@ class MultilabelLearning:
             labels, found = unions(sample.instances, (sample.image.shape[0], sample.image.shape[1]))
             shown.append(torch.from_numpy(labels))
             masks.append(torch.from_numpy(found))
-        return _together(images, shown, masks)
+            extents.append(None if sample.mask is None else torch.from_numpy(sample.mask))
+        return _together(images, shown, masks, extents)
 
     def gathered(self, pictures: Sequence[Picture]) -> MultilabelBatch:
         shown, masks = [], []
@@ -66,7 +69,7 @@ class MultilabelLearning:
                 mask[(picture.masks[objects] == 1).any(0)] = 1
             shown.append(labels)
             masks.append(found)
-        return _together([picture.image for picture in pictures], shown, masks)
+        return _together([picture.image for picture in pictures], shown, masks, [picture.mask for picture in pictures])
 
     def to_device(self, batch: MultilabelBatch, device: torch.device) -> MultilabelBatch:
         return MultilabelBatch(*(part.to(device, non_blocking=True) for part in batch))
@@ -129,15 +132,15 @@ def truth_of(batch: MultilabelBatch, classes: Sequence[ClassInfo]) -> Tensor:
     return truth.masked_fill_(batch.outside.unsqueeze(1), IGNORE)
 
 
-def _together(images: Sequence[Tensor], shown: Sequence[Tensor], masks: Sequence[Tensor]) -> MultilabelBatch:
-    """Images `(C, h, w)`, and the masks `(n, h, w)` of the classes `(n,)` that each shows, as one batch."""
+def _together(images: Sequence[Tensor], shown: Sequence[Tensor], masks: Sequence[Tensor], extents: Sequence[Tensor | None]) -> MultilabelBatch:
+    """Images `(C, h, w)`, and the masks `(n, h, w)` of the classes `(n,)` that each shows, as one batch. extents: 255 where one does not reach, if it says."""
     height, width = max(image.shape[1] for image in images), max(image.shape[2] for image in images)
     labels = torch.unique(torch.cat(list(shown)))
     together = masks[0].new_zeros((len(images), len(labels), height, width))
     outside = torch.ones((len(images), height, width), dtype=torch.bool, device=together.device)
     padded = []
-    for i, (image, of_image, found) in enumerate(zip(images, shown, masks, strict=True)):
+    for i, (image, of_image, found, extent) in enumerate(zip(images, shown, masks, extents, strict=True)):
         together[i, torch.searchsorted(labels, of_image), : found.shape[1], : found.shape[2]] = found
-        outside[i, : image.shape[1], : image.shape[2]] = False
+        outside[i, : image.shape[1], : image.shape[2]] = False if extent is None else extent == IGNORE
         padded.append(functional.pad(image, (0, width - image.shape[2], 0, height - image.shape[1])))
     return MultilabelBatch(torch.stack(padded), labels, together, outside)
