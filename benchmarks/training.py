@@ -53,7 +53,7 @@ def trained(
         learning=learning,
         specification=specification,
         settings=settings.train.model_copy(update={"epochs": epochs, "validate_every": epochs}),
-        augmentation=Augmentation(settings.augment, geometry=specification.geometry, truth=task.truth),
+        augmentation=Augmentation(settings.augment, geometry=specification.geometry, truth=task.truths[0]),
         train=images,
         validation=scored,
         seed=seed,

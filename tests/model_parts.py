@@ -134,7 +134,7 @@ def evaluated(folder: ModelFolder, prepared: Path) -> ModelFolder:
     dataset = PreparedDataset(prepared)
     predictor = load_predictor(folder.onnx)
     task, classes = tasks.get(predictor.specification.task), predictor.specification.classes
-    split = dataset.split("test", [task.truth])
+    split = dataset.split("test", task.truths)
     write_figures(
         evaluate(predictor.predict, split, task.scorer(classes)),
         metrics=[metrics_catalog.get(word) for word in task.metrics],

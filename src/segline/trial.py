@@ -69,7 +69,7 @@ def require_writable(*folders: Path) -> None:
 
 def _augmentation(settings: ModelSettings) -> Iterator[str]:
     try:
-        Augmentation(settings.augment, geometry=settings.geometry(_size(settings)), truth=tasks.get(settings.task).truth, crop=settings.input.training_crop)
+        Augmentation(settings.augment, geometry=settings.geometry(_size(settings)), truth=tasks.get(settings.task).truths[0], crop=settings.input.training_crop)
     except ParametersError as error:
         yield from error.problems
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import TinyCheckout
 
+from segline.data.class_masks import with_label_pixels
 from segline.data.store import PreparedDataset
 from segline.layout import Checkout
+from segline.losses.class_weights import class_weights
 from segline.plan import plans
 from segline.provenance import file_digest
 
@@ -145,3 +147,22 @@ def test_data_that_is_not_prepared_or_lacks_the_truth_is_told(checkout: TinyChec
         assert "run `dvc repro prepare` (or `python pipeline/prepare.py`) first" in refused(checkout)
     finally:
         file.write_text(content)
+
+
+def test_weights_of_a_multi_label_model_are_by_its_objects_whatever_hides_them(checkout: TinyCheckout) -> None:
+    """These overlap hardly, so the count of visible pixels is made another."""
+    checkout.edit("    arch: unet\n", "    arch: unet\n    multilabel: true\n    loss: {binary_cross_entropy: {class_weights: balanced}}\n")
+    place = Checkout(checkout.root)
+    file = place.prepared / "dataset.json"
+    before = file.read_text()
+    values = json.loads(before)
+    values["class_pixels"][1:] = [7] * (len(values["class_pixels"]) - 1)
+    file.write_text(json.dumps(values))
+    try:
+        plan(checkout)
+        info = with_label_pixels(PreparedDataset(place.prepared))
+    finally:
+        file.write_text(before)
+    found = plans.read(plans.TrainPlan, place.plan("unet").train)
+    assert found.class_weights == {"binary_cross_entropy": class_weights("balanced", info.class_pixels, info.class_image_pixels)}
+    assert min(info.class_pixels) > 7

@@ -124,7 +124,7 @@ def runs_in_the_logbook(checkout: TinyCheckout, key: str) -> int:
 def saved_weights_on_val(place: Checkout, model: str) -> Counts:
     """What the saved weights count in the validation images, one after the other, in this process."""
     trained = load(place.model(model), plans.read(plans.EvaluatePlan, place.plan(model).evaluate), torch.device("cpu"))
-    split = PreparedDataset(place.prepared).split("val", [trained.task.truth])
+    split = PreparedDataset(place.prepared).split("val", trained.task.truths)
     return evaluate(trained.predict, split, trained.task.scorer(trained.specification.classes)).counts
 
 

@@ -30,6 +30,7 @@ from segline.layout import ModelFolder
 from segline.metrics import catalog
 from segline.metrics.detection_counts import DetectionCounts
 from segline.metrics.intervals import Resampling
+from segline.metrics.label_counts import LabelCounts
 from segline.metrics.paired import Comparison, paired
 from segline.metrics.pixel_counts import PixelCounts
 from segline_runtime.specification import ClassInfo
@@ -133,6 +134,17 @@ class TestCommonImages:
     def test_without_hashes_names_count(self) -> None:
         first, second = (replace(one, counts=replace(one.counts, hashes=())) for one in (side("a", [0.5] * 5), side("b", [0.6] * 5)))
         assert compared(first, second).whole.images == 5
+
+    def test_changed_truth_of_classes_that_overlap_is_seen(self) -> None:
+        truth, other = np.zeros((2, 4, 8, 8), np.uint8)
+        truth[:, :4], other[:, :6] = 1, 1
+        sides = []
+        for name, split_hash, truths in (("a", "one", [truth, truth]), ("b", "other", [truth, other])):
+            records = {i: (str(i), LabelCounts.record(masks, masks == 1)) for i, masks in enumerate(truths)}
+            counts = LabelCounts.of(records, ["sky", "car", "road", "bird"]).hashed({str(i): f"h{i}" for i in range(2)})
+            sides.append(Scored(name, "multilabel", counts, CLASSES, "test", split_hash, None))
+        found = common(*sides)
+        assert len(found.first) == 1 and any("1 image left out: the truth has changed" in note for note in found.notes)
 
     def test_images_whose_truth_has_changed_are_left_out(self) -> None:
         first = side("a", rights(12, 0.8, 0))

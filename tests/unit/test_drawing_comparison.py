@@ -107,7 +107,7 @@ def test_classes_that_overlap_mix_and_each_kind_of_error_has_its_colour() -> Non
     masks = np.zeros((4, height, width), np.bool_)
     masks[0, 40:160, 40:240] = masks[1, 100:220, 140:340] = masks[2, 300:340, 40:100] = masks[3, 300:340, 300:400] = True
     objects = Instances(masks, np.zeros((4, 4), np.float32), np.array([1, 2, 1, 2]), np.array([False, False, False, True]))
-    sample = Sample(0, "x", np.zeros((height, width, 3), np.uint8), None, objects)
+    sample = Sample(0, "x", np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8), objects)
     found = np.zeros((3, height, width), np.bool_)
     found[1] = masks[0]
     found[2] = masks[1] & ~masks[0] | masks[2]

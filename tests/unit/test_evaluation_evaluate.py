@@ -288,7 +288,7 @@ def test_models_of_the_first_version_are_scored(name: str, dataset: PreparedData
     predictor = Predictor(GOLDEN / f"{name}.onnx", threads=1)
     task = tasks.get(predictor.specification.task)
     data = PreparedDataset(prepared(tmp_path)) if name == "semantic" else dataset
-    split = data.split("test", [task.truth])
+    split = data.split("test", task.truths)
     classes = predictor.specification.classes if name == "semantic" else CLASSES
     found = evaluate(predictor.predict, split, task.scorer(classes))
     told = figures(found.counts, [catalog.get(word) for word in task.metrics], classes)

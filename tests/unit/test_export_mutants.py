@@ -115,7 +115,7 @@ MUTANTS: Sequence[Callable[[EvalGraph], EvalGraph]] = (
 def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Split]:
     """By architecture: images of the network's size, one without objects."""
     dataset = factories.squares_dataset(tmp_path_factory.mktemp("squares"), [(SIDE, SIDE)] * 3)
-    return {arch: dataset.split("test", [tasks.get(graph_of(arch).specification.task).truth]) for arch in ARCHITECTURES}
+    return {arch: dataset.split("test", tasks.get(graph_of(arch).specification.task).truths) for arch in ARCHITECTURES}
 
 
 def proved(graph: EvalGraph, file: Path, split: Split, unthresholded: Unthresholded | None = None) -> dict[str, Any]:

@@ -240,3 +240,18 @@ def test_a_thousand_images_take_no_time_to_speak_of() -> None:
     start = time.process_time()
     intervals.bootstrap(counts, catalog.get("iou"))
     assert time.process_time() - start < 5  # far below one second on a quiet machine
+
+
+def test_an_empty_image_that_is_rightly_called_empty_counts_as_right() -> None:
+    nothing, ignored = np.zeros((3, 4, 5), np.uint8), np.full((3, 4, 5), IGNORE, np.uint8)
+    none, one = np.zeros((3, 4, 5), np.bool_), np.zeros((3, 4, 5), np.bool_)
+    one[1, 2, 3] = True
+    records = {i: (f"image{i}", LabelCounts.record(truth, found)) for i, (truth, found) in enumerate([(nothing, none), (nothing, one), (ignored, one)])}
+    counts = LabelCounts.of(records, NAMES)
+    for word, key in (("label_iou_per_image", "miou_per_image"), ("label_dice_per_image", "mdice_per_image")):
+        metric = catalog.get(word)
+        assert figures(counts, [metric], CLASSES)[key] == 0.5, "the ignored image takes no part"
+        weights = np.array([[1, 1, 1], [3, 1, 0], [0, 0, 1]])
+        values = metric.resampled(counts, weights, key, CLASSES)
+        assert values is not None
+        np.testing.assert_array_equal(values, [0.5, 0.75, np.nan])

@@ -279,7 +279,7 @@ class TestCheckpointing:
         learning, task = tasks.learning(settings.task), tasks.get(settings.task)
         specification = factories.specification_of(factories.plans("model", settings, data).train)
         classes = len(specification.classes)
-        split = data.split("train", [task.truth])
+        split = data.split("train", task.truths)
         batch = learning.collate([split[0], split[1]])
         told: list[tuple[Tensor, list[Tensor], list[Tensor], int]] = []
         for again in (False, True):

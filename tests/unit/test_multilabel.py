@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 
 from segline import history
-from segline.data.class_masks import class_masks
+from segline.data.class_masks import class_masks, with_label_pixels
 from segline.data.formats.base import SourceObject
 from segline.data.images import png
-from segline.data.store import DatasetInfo, ImageSizes, Instances, PreparedDataset, Sample
+from segline.data.reading.painting import paint
+from segline.data.statistics import class_pixels
+from segline.data.store import IGNORE, DatasetInfo, ImageSizes, Instances, PreparedDataset, Sample
 from segline.data.writer import SplitWriter
-from segline.errors import DataError, ParametersError
+from segline.errors import DataError
 from segline.evaluation.stage import evaluate_model
 from segline.export.stage import export
 from segline.inference.predict import load_predictor, predict_folder
@@ -41,13 +43,18 @@ CLASSES = (
     ClassInfo(1, "red", (230, 60, 40), True),
     ClassInfo(2, "blue; film", (60, 60, 230), True),
     ClassInfo(3, "unseen", (9, 200, 9), True),
+    ClassInfo(4, "floor", (90, 200, 9), False),
 )
 TASK = tasks.get("multilabel")
 SIZE = (48, 64)
+FLOOR = 42
 
 
 def scene(seed: int) -> tuple[np.ndarray, list[SourceObject]]:
-    """Two rectangles that overlap on grey ground: one makes pixels red, the other blue, and both do where they overlap; the last has a crowd in its corner."""
+    """Two rectangles that overlap on grey ground: one makes pixels red, the other blue, and both do where they overlap; the last is a crowd in a corner.
+
+    The six lowest rows are green: a floor, which is no object.
+    """
     random = np.random.default_rng(seed)
     masks = np.zeros((3, *SIZE), np.bool_)
     top, left = random.integers(4, 10), random.integers(4, 14)
@@ -57,20 +64,29 @@ def scene(seed: int) -> tuple[np.ndarray, list[SourceObject]]:
     pixels = np.full((*SIZE, 3), 60.0)
     pixels[masks[0], 0] += 150
     pixels[masks[1], 2] += 150
+    pixels[FLOOR:, :, 1] += 150
     image = np.clip(pixels + random.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8)
     return image, [SourceObject(1, masks[0]), SourceObject(2, masks[1]), SourceObject(1, masks[2], crowd=True)]
 
 
+def index_of(objects: list[SourceObject]) -> np.ndarray:
+    """The mask of classes: objects hide what lies behind them, and the leftmost columns are ignored."""
+    mask = paint(objects, SIZE)
+    mask[FLOOR:] = 4
+    mask[:, :2] = IGNORE
+    return mask
+
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
-    """Objects alone, without class masks: no pixel of a class is counted."""
     folder = tmp_path_factory.mktemp("data") / "prepared"
-    hashes = {}
+    hashes, pixels = {}, np.zeros(len(CLASSES), np.int64)
     for number, split in enumerate(("train", "val", "test")):
-        writer = SplitWriter(folder / split, ("instances",))
+        writer = SplitWriter(folder / split, ("index", "instances"))
         for i in range(4):
             image, objects = scene(10 * number + i)
-            writer.add(f"image{i}", ".png", png(image), SIZE, None, objects)
+            writer.add(f"image{i}", ".png", png(image), SIZE, index_of(objects), objects)
+            pixels += class_pixels(index_of(objects))[: len(CLASSES)]
         hashes[split] = writer.finish()
     info = DatasetInfo(
         name="films",
@@ -78,11 +94,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
         image=ImageKind(),
         mean=(0.35, 0.24, 0.35),
         std=(0.25, 0.05, 0.25),
-        class_pixels=(0,) * 4,
-        class_image_pixels=(0,) * 4,
+        class_pixels=tuple(pixels.tolist()),
+        class_image_pixels=tuple(np.where(pixels, pixels.sum(), 0).tolist()),
         counts=dict.fromkeys(hashes, 4),
         instance_counts=dict.fromkeys(hashes, 8),
-        truths=("instances",),
+        truths=("index", "instances"),
         fingerprint="f",
         split_hashes=hashes,
         licence="none",
@@ -144,17 +160,16 @@ def test_figures_of_the_file_are_those_that_were_written(made: ModelFolder, data
     """By the definition, of all pixels together; what is ignored left out."""
     predictor = load_predictor(made.onnx)
     sums = np.zeros((3, len(CLASSES)))
-    for sample in dataset.split("test", ["instances"]):
-        assert sample.instances is not None
+    for sample in dataset.split("test", TASK.truths):
         found = predictor(sample.image)
         assert isinstance(found, MultilabelPrediction)
-        truth = class_masks(sample.instances, SIZE, CLASSES)
+        truth = class_masks(sample, CLASSES)
         for label, (true, mask) in enumerate(zip(truth, found.masks, strict=True)):
             scored = true != 255
             sums[:, label] += [(mask & (true == 1)).sum(), (mask & scored).sum(), (true == 1).sum()]
-    assert (sums[2, :3] > 0).all() and (truth == 255).any()
+    assert (sums[2, [0, 1, 2, 4]] > 0).all() and (truth[:, :, :2] == IGNORE).all() and (truth[4, :, 2:] != IGNORE).all()
     figures = json.loads(made.metrics.read_text())
-    for label, key in ((0, "background"), (1, "red"), (2, "blue_film")):
+    for label, key in ((0, "background"), (1, "red"), (2, "blue_film"), (4, "floor")):
         both, predicted, true = sums[:, label]
         assert figures[f"iou/{key}"] == pytest.approx(both / (predicted + true - both), abs=1e-3)
         assert figures[f"dice/{key}"] == pytest.approx(2 * both / (predicted + true), abs=1e-3)
@@ -163,7 +178,7 @@ def test_figures_of_the_file_are_those_that_were_written(made: ModelFolder, data
 
 def test_tiles_are_joined_by_mean_probabilities(made: ModelFolder, dataset: PreparedDataset) -> None:
     predictor = load_predictor(made.onnx)
-    image = dataset.split("test", ["instances"])[0].image
+    image = dataset.split("test", TASK.truths)[0].image
     whole = predictor(image, probabilities=True)
     tiled = replace(predictor.specification, geometry=Geometry("native", None, Tile((40, 48), 16)))
     joined = predict(predictor.run, tiled, image, probabilities=True)
@@ -179,7 +194,7 @@ def test_a_folder_of_predictions_has_a_picture_for_each_class(made: ModelFolder,
     predictor = load_predictor(made.onnx)
     assert predict_folder(predictor, tmp_path / "in", tmp_path / "out", probabilities=True, progress=False) == 1
     written = {file.relative_to(tmp_path / "out").as_posix() for file in (tmp_path / "out").rglob("*") if file.is_file()}
-    masks = [f"masks/one/{key}.png" for key in ("background", "red", "blue_film", "unseen")]
+    masks = [f"masks/one/{key}.png" for key in ("background", "red", "blue_film", "unseen", "floor")]
     assert written == {"classes.json", "overlays/one.png", "probabilities/one.npy", *masks}
     found = predictor(image)
     assert isinstance(found, MultilabelPrediction)
@@ -197,7 +212,7 @@ def test_one_batch_is_learnt_by_heart() -> None:
         image, objects = scene(i)
         masks = np.stack([one.mask for one in objects if one.mask is not None])
         labels, crowd = np.array([one.label for one in objects]), np.array([one.crowd for one in objects])
-        samples.append(Sample(i, f"{i}", image, None, Instances(masks, np.zeros((3, 4), np.float32), labels, crowd)))
+        samples.append(Sample(i, f"{i}", image, index_of(objects), Instances(masks, np.zeros((3, 4), np.float32), labels, crowd)))
     specification = _specification()
     criterion, batch = learning.criterion(settings, network, {}), learning.collate(samples)
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3)
@@ -230,17 +245,23 @@ def test_what_it_learns_by_is_part_of_its_plan_and_of_no_other(dataset: Prepared
     assert several.loss_modules == ("segline.losses.multilabel.dice",) and single.loss_modules == (LOSSES["dice"],)  # type: ignore[attr-defined]
 
 
-def test_weights_by_pixels_need_class_masks(dataset: PreparedDataset) -> None:
-    with pytest.raises(ParametersError, match=r"models.m.loss.binary_cross_entropy.class_weights is enet, which counts the pixels of class masks"):
-        factories.plans("m", factories.settings("unet", multilabel=True, loss={"binary_cross_entropy": {"class_weights": "enet"}}), dataset)
-    weights = {"binary_cross_entropy": {"class_weights": [1, 2, 3, 4]}}
-    assert factories.plans("m", factories.settings("unet", multilabel=True, loss=weights), dataset).train.class_weights == {
-        "binary_cross_entropy": (1.0, 2.0, 3.0, 4.0)
-    }
+def test_pixels_of_a_class_are_counted_where_others_hide_it(dataset: PreparedDataset) -> None:
+    info, expected, seen = with_label_pixels(dataset), np.zeros(len(CLASSES), np.int64), 0
+    for sample in dataset.split("train", TASK.truths):
+        assert sample.instances is not None and sample.mask is not None
+        seen += int((sample.mask == 2).sum())
+        for label, mask in zip(sample.instances.labels[~sample.instances.crowd], sample.instances.masks[~sample.instances.crowd], strict=True):
+            expected[label] += mask.sum()
+    assert info.class_pixels[1:4] == tuple(expected[1:4]) and info.class_pixels[2] > 1.2 * seen
+    assert (info.class_pixels[0], info.class_pixels[4]) == (dataset.info.class_pixels[0], dataset.info.class_pixels[4])
+    assert info.class_image_pixels[1:4] == (4 * 48 * 64, 4 * 48 * 64, 0)
+    weights = {"binary_cross_entropy": {"class_weights": [1, 2, 3, 4, 5]}}
+    plan = factories.plans("m", factories.settings("unet", multilabel=True, loss=weights), dataset)
+    assert plan.train.class_weights == {"binary_cross_entropy": (1.0, 2.0, 3.0, 4.0, 5.0)}
 
 
 def test_data_without_object_masks_is_told(tmp_path: Path) -> None:
     data = factories.squares_dataset(tmp_path, [(40, 50), (44, 52)])
     data.info = replace(data.info, truths=("index",))
-    with pytest.raises(DataError, match=r"The model 'm' learns from object masks .* has only class masks"):
-        data.require(TASK.truth, "m")
+    with pytest.raises(DataError, match=r"The model 'm' learns from object masks .* has only class masks .*\. Do that\."):
+        data.require(TASK.truths[0], "m", "Do that.")

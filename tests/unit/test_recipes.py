@@ -70,7 +70,17 @@ def test_it_is_right_for_each_of_its_architectures(tmp_path: Path, dataset: Prep
 @pytest.mark.parametrize("name", catalog.RECIPES)
 def test_its_transforms_can_be_made(tmp_path: Path, name: str) -> None:
     settings = model(tmp_path, arch=catalog.get(name).architectures[0], recipe=name)
-    Augmentation(settings.augment, geometry=settings.geometry((64, 64)), truth=tasks.get(settings.task).truth)
+    Augmentation(settings.augment, geometry=settings.geometry((64, 64)), truth=tasks.get(settings.task).truths[0])
+
+
+@pytest.mark.parametrize("name", [name for name in catalog.RECIPES if name != "maskrcnn"])
+def test_multi_label_models_get_the_twins_of_its_losses(tmp_path: Path, name: str) -> None:
+    recipe = catalog.get(name)
+    entry: dict[str, Any] = {"arch": recipe.architectures[0], "recipe": name, "multilabel": True}
+    losses = model(tmp_path, **entry, **({"weights": "imagenet"} if recipe.pretrained else {})).loss.terms()  # type: ignore[attr-defined]
+    expected = {"binary_cross_entropy" if word == "cross_entropy" else word: term for word, term in recipe.values["loss"].items()}
+    assert {word: term.wanted_class_weights for word, term in losses.items()} == {word: term.get("class_weights", "none") for word, term in expected.items()}
+    assert set(model(tmp_path, **{**entry, "arch": "unet", "recipe": "unet"}, loss={"dice": 2.0}).loss.terms()) == {"dice"}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", catalog.RECIPES)

@@ -148,10 +148,14 @@ class TestMultilabel:
         masks[0, 2:6, 2:6] = masks[1, 6:9, 2:6] = masks[2, 4:8, 4:8] = masks[3, :5, :12] = True
         return Instances(masks, np.zeros((4, 4), np.float32), np.array([1, 1, 2, 2]), np.array([False, False, False, True]))
 
+    def seen(self, size: tuple[int, int], found: Instances | None = None) -> Sample:
+        """Nothing but objects."""
+        return replace(sample(size, objects=self.overlapping(size) if found is None else found), mask=np.zeros(size, np.uint8))
+
     def test_a_pixel_is_of_each_class_of_which_an_object_covers_it(self) -> None:
-        samples = [sample((20, 30), objects=self.overlapping((20, 30))), sample((16, 24), objects=self.overlapping((16, 24)))]
+        samples = [self.seen((20, 30)), self.seen((16, 24))]
         samples.append(
-            sample((20, 24), objects=Instances(np.zeros((0, 20, 24), np.bool_), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_)))
+            self.seen((20, 24), Instances(np.zeros((0, 20, 24), np.bool_), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_)))
         )
         batch = MULTILABEL.collate(samples)
         assert batch.images.shape == (3, 3, 20, 30) and batch.labels.tolist() == [1, 2]
@@ -161,7 +165,7 @@ class TestMultilabel:
         for one, found in zip(samples, truth, strict=True):
             assert one.instances is not None
             h, w = one.image.shape[:2]
-            np.testing.assert_array_equal(found[:, :h, :w], class_masks(one.instances, (h, w), BLACK))
+            np.testing.assert_array_equal(found[:, :h, :w], class_masks(one, BLACK))
             assert (found[:, h:] == IGNORE).all() and (found[:, :, w:] == IGNORE).all()
         background, first, second = truth[0]
         assert set(np.unique(first)) == {0, 1} and (first == 1).sum() == 28
@@ -171,21 +175,35 @@ class TestMultilabel:
         assert (background[2, 2], first[2, 2], second[2, 2]) == (0, 1, IGNORE), "under a crowd of another class"
         assert (background[19, 29], first[19, 29], second[19, 29]) == (1, 0, 0)
         assert (truth[2, 0, :, :24] == 1).all() and not truth[2, 1:, :, :24].any(), "an image without objects"
-        assert not truth_of(batch, CLASSES)[2, :, :, :24].any(), "data without a background has none"
+
+    def test_what_has_no_objects_is_where_the_index_mask_shows_it_and_ignored_is_ignored_for_all(self) -> None:
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:, 15:] = 3
+        mask[10:, :4] = mask[:3, :3] = IGNORE  # the second lies below the crowd, which is the reason
+        one = replace(self.seen((20, 30)), mask=mask)
+        classes = (*BLACK, ClassInfo(3, "road", (9, 9, 9), False))
+        [truth] = truth_of(MULTILABEL.collate([one]), classes).numpy()
+        np.testing.assert_array_equal(truth, class_masks(one, classes))
+        assert (truth[:, 10:, :4] == IGNORE).all() and truth[:, 0, 0].tolist() == [IGNORE, 0, IGNORE, 0]
+        assert (truth[3, :, 15:] == 1).all() and (truth[0, :, 15:] == 0).all() and not truth[3, :10, :15].any()
+        street = (ClassInfo(0, "street", (9, 9, 90), False), *CLASSES[1:])
+        [truth] = truth_of(MULTILABEL.collate([one]), street).numpy()
+        np.testing.assert_array_equal(truth, class_masks(one, street))
+        np.testing.assert_array_equal(truth[0, :10, 3:] == 1, mask[:10, 3:] == 0), "data without a background"
 
     def test_pictures_of_a_device_make_the_same_batch(self) -> None:
-        samples = [sample(size, objects=self.overlapping(size)) for size in ((20, 30), (16, 24))]
+        samples = [self.seen(size) for size in ((20, 30), (16, 24))]
         extent = np.zeros((16, 24), np.uint8)
         extent[:, :5] = IGNORE
         samples[1] = replace(samples[1], mask=extent)
         pictures = []
         for one in samples:
-            assert one.instances is not None
+            assert one.instances is not None and one.mask is not None
             masks = torch.from_numpy(one.instances.masks.astype(np.uint8))
             pictures.append(
                 Picture(
                     torch.from_numpy(one.image.transpose(2, 0, 1).copy()),
-                    None if one.mask is None else torch.from_numpy(one.mask),
+                    torch.from_numpy(one.mask),
                     masks,
                     *map(torch.from_numpy, (one.instances.labels, one.instances.crowd)),
                 )
@@ -193,20 +211,21 @@ class TestMultilabel:
         batch = MULTILABEL.collate(samples)
         assert all(torch.equal(a, b) for a, b in zip(MULTILABEL.gathered(pictures), batch, strict=True))
         truth = truth_of(batch, BLACK)[1].numpy()
-        assert (truth[:, :, :5] == IGNORE).all() and (truth[:, :, 24:] == IGNORE).all(), "where the second image does not reach"
+        assert (truth[:, 5:, :5] == IGNORE).all() and (truth[:, :, 24:] == IGNORE).all(), "where the second image does not reach"
         assert (truth[1, :16, 5:24] != IGNORE).all()
 
     def test_what_is_ignored_has_no_share_in_the_loss_and_class_weights_have(self) -> None:
         settings = factories.settings("unet", multilabel=True)
         torch.manual_seed(0)
         network = catalog.build(settings, channels=3, classes=3).eval()
-        batch, spec = MULTILABEL.collate([sample((64, 64), objects=self.overlapping((64, 64)))]), specification("multilabel")
+        batch, spec = MULTILABEL.collate([self.seen((64, 64))]), specification("multilabel")
         plain, even, uneven = (
             MULTILABEL.losses(network, MULTILABEL.criterion(settings, network, weights), batch, spec)["loss"].item()
             for weights in ({}, {"binary_cross_entropy": (1.0, 1.0, 1.0)}, {"binary_cross_entropy": (0.1, 5.0, 0.3)})
         )
         assert plain == pytest.approx(even) and abs(uneven - plain) > 1e-4
-        batch.outside[:] = True
+        batch.ids[:] = IGNORE
+        batch.masks[:] = 0
         assert MULTILABEL.losses(network, MULTILABEL.criterion(settings, network, {}), batch, spec)["loss"] == 0
 
 

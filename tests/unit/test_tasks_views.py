@@ -348,10 +348,10 @@ class TestParity:
             write_onnx(graph, carried, tmp_path / "model.onnx", 18)
             arguments: dict[str, Any] = {"metrics": [metrics.get("iou")], "tolerance": 1.0, "latency_runs": 1, "opset": 18, "progress": False}
             if carried is refined:
-                prove(graph, tmp_path / "model.onnx", squares.split("test", [task.truth]), task, **arguments)
+                prove(graph, tmp_path / "model.onnx", squares.split("test", task.truths), task, **arguments)
                 continue
             with pytest.raises(ExportError, match="differ by more than rounding"):
-                prove(graph, tmp_path / "model.onnx", squares.split("test", [task.truth]), task, **arguments)
+                prove(graph, tmp_path / "model.onnx", squares.split("test", task.truths), task, **arguments)
 
     @staticmethod
     def _proved(kind: type[SemanticViews], folder: Path, squares: PreparedDataset) -> dict[str, Any]:
@@ -359,7 +359,7 @@ class TestParity:
         file, task = folder / "model.onnx", tasks.get("semantic")
         write_onnx(kind(graph, SCALED), graph.specification, file, 18)
         words = [metrics.get(word) for word in task.metrics]
-        split = squares.split("test", [task.truth])
+        split = squares.split("test", task.truths)
         return prove(SemanticViews(graph, SCALED), file, split, task, metrics=words, tolerance=1.0, latency_runs=1, opset=18, progress=False)
 
 

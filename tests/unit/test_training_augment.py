@@ -174,7 +174,7 @@ class TestTruthIsNotInvented:
     @pytest.mark.parametrize("name", LEAVE)
     def test_beyond_the_picture_there_is_none_whatever_is_filled_in(self, name: str, fill: int) -> None:
         names = transforms({name: {**LEAVE[name], "fill_mask": fill, "p": 1.0}})
-        index, objects = (Augmentation(names, geometry=STRETCH, truth=truth, extents=truth == "instances") for truth in ("index", "instances"))
+        index, objects = (Augmentation(names, geometry=STRETCH, truth=truth) for truth in ("index", "instances"))
         left = 0
         for seed in range(4):
             found = index(everywhere(3, "index"), seed)
@@ -184,11 +184,10 @@ class TestTruthIsNotInvented:
             assert (found.mask[black] == IGNORE).all()
             assert (found.mask[white] == 3).mean() > 0.99  # resampling the image and the mask differs by half a pixel
             left += int(black.sum())
-            other = objects(everywhere(3, "instances"), seed)
+            other = objects(replace(everywhere(3, "instances"), mask=everywhere(3, "index").mask), seed)
             assert other.instances is not None and len(other.instances) == 1
             assert not other.instances.mask(0)[(other.image == 0).all(axis=2)].any()
-            assert other.mask is not None and set(np.unique(other.mask)) <= {0, IGNORE}
-            assert (other.mask[(other.image == 0).all(axis=2)] == IGNORE).all() and (other.mask[(other.image == 255).all(axis=2)] == 0).mean() > 0.99
+            np.testing.assert_array_equal(other.mask, found.mask)
         assert left > 200
 
     @pytest.mark.parametrize(
@@ -197,15 +196,16 @@ class TestTruthIsNotInvented:
         ids=lambda entry: next(iter(entry)),
     )
     @pytest.mark.parametrize("there", [True, False])
-    def test_what_decides_by_objects_leaves_alone_where_the_picture_reaches(self, name: Any, there: bool) -> None:
-        white = everywhere(3, "instances")
+    def test_an_index_mask_goes_with_the_objects_by_which_is_decided(self, name: Any, there: bool) -> None:
+        white = replace(everywhere(3, "instances"), mask=everywhere(254, "index").mask)
         nothing = Instances(np.zeros((0, 48, 64), np.bool_), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
         turned = transforms({"Rotate": {"limit": [30, 30], "p": 1.0}}, name)
-        augmentation = Augmentation(turned, geometry=STRETCH, truth="instances", extents=True)
+        augmentation = Augmentation(turned, geometry=STRETCH, truth="instances")
         for seed in range(4):
             found = augmentation(white if there else replace(white, instances=nothing), seed)
             assert found.mask is not None and found.instances is not None and len(found.instances) == there
-            assert (found.mask[(found.image == 255).all(axis=2)] == 0).mean() > 0.99
+            assert set(np.unique(found.mask)) == {254, IGNORE}
+            assert (found.mask[(found.image == 255).all(axis=2)] == 254).mean() > 0.99
             assert 0.01 < (found.mask == IGNORE).mean() < 0.8, "the corners of a picture that was turned, and holes"
 
     def test_a_turned_object_keeps_its_size_and_its_box(self) -> None:

@@ -131,18 +131,25 @@ def test_index_masks_take_the_classes_below_what_is_pasted() -> None:
     assert left_out > 0, "what the donor's truth leaves out stays left out"
 
 
-def test_what_is_pasted_beside_the_picture_is_there() -> None:
-    """A letterbox, and a list that pastes after it: what is pasted in the border is an object, and is learnt."""
-    names: list[Any] = [{"Affine": {"scale": [0.5, 0.5], "p": 1.0}}, {"CopyPaste": ALWAYS | {"most": 2}}]
-    augmentation = Augmentation([Transform.model_validate(name) for name in names], geometry=GEOMETRY, truth="instances", extents=True)
-    partly = 0
-    for seed in range(8):
-        found = augmentation(replace(picture(10, boxes(), []), mask=None), seed, others=[replace(DONOR, mask=None)])
-        assert found.instances is not None and found.mask is not None and len(found.instances)
-        pasted = found.instances.masks.any(axis=0)
-        assert np.array_equal(found.mask == 0, pasted | (found.image == 10).all(axis=2))
-        partly += int((pasted & (found.mask == 0)).sum() < (found.mask == 0).sum() < found.mask.size)
-    assert partly
+def test_where_a_pixel_may_be_of_several_classes_all_that_is_seen_comes_along() -> None:
+    """A heart within a lung, a crowd beside it, and stuff and ignored pixels behind: whichever is chosen, the truth of what is pasted is the donor's."""
+    index = np.full((40, 60), 5, np.uint8)
+    index[:, :25] = IGNORE
+    donor = picture(200, boxes((8, 20, 30, 44), (14, 26, 22, 34), (0, 30, 40, 60)), [2, 3, 4], [False, False, True], mask=index)
+    target = picture(10, boxes((0, 0, 40, 60)), [1], mask=np.full((40, 60), 7, np.uint8))
+    seen = set()
+    for seed in range(16):
+        found = made(most=1)(target, seed, others=[donor])
+        assert found.instances is not None and found.mask is not None
+        bright = (found.image == 200).all(axis=2)
+        by_label = dict(zip(found.instances.labels.tolist(), found.instances.masks, strict=True))
+        assert np.array_equal(by_label[1], ~bright) and np.array_equal(found.mask == 7, ~bright), "what it hides is none any more"
+        assert np.array_equal(by_label[2], bright), "the lung is wherever the heart is"
+        assert by_label[3].any() and by_label[4].any() and not (by_label[4] & ~bright).any()
+        assert dict(zip(found.instances.labels.tolist(), found.instances.crowd.tolist(), strict=True)) == {1: False, 2: False, 3: False, 4: True}
+        assert set(np.unique(found.mask[bright])) <= {5, IGNORE}
+        seen.add(np.array_equal(by_label[2], by_label[3]))
+    assert seen == {True, False}, "the heart was chosen, and the lung"
 
 
 def test_groups_are_not_pasted_and_images_without_objects_give_none() -> None:

@@ -83,7 +83,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 
 def batches(split: Split, task: str = "semantic", **changes: Any) -> list[Any]:
     flips = [Transform.model_validate(one) for one in ({"HorizontalFlip": {"p": 0.5}}, {"RandomBrightnessContrast": {"p": 1.0}})]
-    augmentation = Augmentation(flips, geometry=Geometry("stretch", (32, 32)), truth=tasks.get(task).truth)
+    augmentation = Augmentation(flips, geometry=Geometry("stretch", (32, 32)), truth=tasks.get(task).truths[0])
     arguments: dict[str, Any] = {"batch_size": 3, "seed": 1, "first_epoch": 0, "rank": 0, "world": 1, "workers": 0, "pin": False} | changes
     return list(training_loader(split, learning=tasks.learning(task), augmentation=augmentation, **arguments))
 
@@ -206,7 +206,7 @@ def test_a_semantic_training_on_coco_decodes_no_object_mask(tmp_path: Path, monk
         return original(code)
 
     monkeypatch.setattr(rle, "decode", counted)
-    semantic, instance = ([tasks.get(word).truth] for word in ("semantic", "instance"))
+    semantic, instance = (tasks.get(word).truths for word in ("semantic", "instance"))
     seen = sum(len(batch.images) for batch in batches(dataset.split("train", semantic), batch_size=4))
     for samples in validation_loader(dataset.split("val", semantic), batch_size=2, rank=0, world=1, workers=0):
         seen += len(samples)

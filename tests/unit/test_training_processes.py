@@ -75,7 +75,7 @@ strategy = "ddp" if world > 1 else "auto"
 trainer = lightning.Trainer(
     accelerator="cpu", devices=world, strategy=strategy, logger=False, enable_checkpointing=False, enable_progress_bar=False, use_distributed_sampler=False
 )
-split = dataset.split("val", [task.truth])
+split = dataset.split("val", task.truths)
 loader = loaders.validation_loader(split, batch_size=2, rank=trainer.global_rank, world=trainer.world_size, workers=0)
 assert len(loader.dataset) < len(split) or world == 1
 [figures] = trainer.validate(module, loader, verbose=False)

@@ -35,7 +35,7 @@ def made(dataset: PreparedDataset, arch: str, geometry: Geometry) -> tuple[nn.Mo
     torch.manual_seed(0)
     network = catalog.build(plan.settings, channels=3, classes=len(plan.classes)).train()
     criterion = tasks.learning(plan.task).criterion(plan.settings, network, plan.class_weights)
-    return network, criterion, specification, list(dataset.split("val", [tasks.get(plan.task).truth]))
+    return network, criterion, specification, list(dataset.split("val", tasks.get(plan.task).truths))
 
 
 def told(network: nn.Module, criterion: nn.Module | None, specification: Specification, *lots: list[Sample]) -> float:

@@ -247,8 +247,8 @@ def _segline(settings: Settings, place: Workspace, plan: TrainPlan, variant: Var
         network = network.to(memory_format=torch.channels_last)
     if variant.compiled:
         _compile(network if plan.task == "semantic" else network.get_submodule("network.backbone"), settings)
-    augmentation = Augmentation(plan.settings.augment, geometry=plan.geometry, truth=task.truth, image=plan.image)
-    split = place.dataset.split("train", [task.truth])
+    augmentation = Augmentation(plan.settings.augment, geometry=plan.geometry, truth=task.truths[0], image=plan.image)
+    split = place.dataset.split("train", task.truths)
     with kept(split, place.checkout.root, "auto") as images:
         for _ in images:
             pass  # as after the first epoch

@@ -42,7 +42,7 @@ def _compare(settings: Settings, folder: Path) -> Result:
     for word, provider in (("here", here), ("cpu", CPU)):
         predictor = Predictor(folder / "model.onnx", providers=[provider])
         task = tasks.get(predictor.specification.task)
-        split = dataset.split(dataset.info.scored, [task.truth])
+        split = dataset.split(dataset.info.scored, task.truths)
         classes = predictor.specification.classes
         evaluation = evaluate(predictor.predict, split, task.scorer(classes))
         score = figures(evaluation.counts, [catalog.get(word) for word in task.metrics], classes).get(task.metric)

@@ -14,12 +14,14 @@ from segline.comparison.scored import Scored
 from segline.errors import DataError
 from segline.metrics.base import Counts
 from segline.metrics.detection_counts import DetectionCounts
+from segline.metrics.label_counts import LabelCounts
 from segline.metrics.pixel_counts import PixelCounts
 
 _NAMED = 3  # names in a sentence
 
 _TRUTH: dict[str, Callable[[Any], NDArray[np.int64]]] = {
     PixelCounts.kind: lambda counts: counts.truth,
+    LabelCounts.kind: lambda counts: np.concatenate([counts.truth, counts.scored], axis=1),
     DetectionCounts.kind: lambda counts: counts.to_find.reshape(len(counts), -1),
 }
 """By kind of counts: what there was to be found in each image, `(N, …)`."""

@@ -72,9 +72,9 @@ def compose(plan: ComposePlan, *, dataset: PreparedDataset, models: Path, folder
     members = _ready(plan, models)
     device = torch.device("cpu") if accelerator == "cpu" else best_device()
     model = predicting.put_together(plan.model, plan.settings, [member.predicting for member in members])
-    truth = tasks.get(plan.task).truth
+    truths = tasks.get(plan.task).truths
     pasted: tuple[Truth, ...] = ("instances",) if isinstance(model.settings, ModelSettings) and pastes(model.settings.augment) else ()
-    training, steering = splits(dataset, plan, tuple(dict.fromkeys([truth, *pasted])), (truth,))
+    training, steering = splits(dataset, plan, tuple(dict.fromkeys([*truths, *pasted])), truths)
     bench = _Bench(model, plan, training, steering, device)
     made = _soup(plan.settings, members, bench) if isinstance(plan.settings, SoupSettings) else _gathered(members, bench)
     summary = {
@@ -128,7 +128,7 @@ class _Bench:
         augmentation = Augmentation(
             settings.augment,
             geometry=specification.geometry,
-            truth=self._task.truth,
+            truth=self._task.truths[0],
             image=specification.image,
             crop=settings.input.training_crop,
             padding=[value * specification.image.scale for value in specification.mean],

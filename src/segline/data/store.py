@@ -308,6 +308,11 @@ class Split(Sequence[Sample]):
         instances = self._objects(position, name) if objects else None
         return Sample(position + 1, Path(name).stem, image, mask, instances)
 
+    def objects(self, index: int) -> Instances:
+        """Those of an image, which is not decoded."""
+        position = self._positions[index]
+        return self._objects(position, self._contents.name(position))
+
     def _objects(self, position: int, name: str) -> Instances:
         found = self._contents.objects(position)
         height, width = self._contents.size(position)
@@ -352,12 +357,12 @@ class PreparedDataset:
         split.require()
         return split
 
-    def require(self, truth: Truth, model: str) -> None:
-        """Raises DataError when the truth that a model learns from is missing."""
+    def require(self, truth: Truth, model: str, remedy: str | None = None) -> None:
+        """Raises DataError when the truth that a model learns from is missing. remedy: a sentence, in place of one that says to remove the model."""
         if not self.info.has(truth):
             raise DataError(
                 f"The model '{model}' learns from {TRUTHS[truth]}, and the data set '{self.info.name}' has only {self._truths()}. "
-                f"Remove models.{model} from params.yaml, or choose data that has it."
+                + (remedy or f"Remove models.{model} from params.yaml, or choose data that has it.")
             )
 
     def _truths(self) -> str:

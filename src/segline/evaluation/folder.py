@@ -31,10 +31,11 @@ def evaluate_folder(file: Path, settings: Folder, *, progress: bool = True) -> t
     with tempfile.TemporaryDirectory(prefix="segline-evaluate-") as temporary:
         target = Path(temporary) / "prepared"
         dataset = read_folder(settings, root, target, model_classes=specification.classes, image=specification.image)
-        if not dataset.info.has(task.truth):
-            has = " and ".join(TRUTHS[truth] for truth in dataset.info.truths)
-            raise DataError(f"The model '{specification.model}' is scored by {TRUTHS[task.truth]}, and {root} has {has}. Choose data that has it.")
-        split = dataset.split("test", [task.truth])
+        for truth in task.truths:
+            if not dataset.info.has(truth):
+                has = " and ".join(TRUTHS[one] for one in dataset.info.truths)
+                raise DataError(f"The model '{specification.model}' is scored by {TRUTHS[truth]}, and {root} has {has}. Choose data that has it.")
+        split = dataset.split("test", task.truths)
         found = evaluate(predictor.predict, split, task.scorer(specification.classes), progress=progress)
         metrics = [catalog.get(word) for word in task.metrics]
     return figures(found.counts, metrics, specification.classes), len(split), dataset.info.split_hashes["test"]

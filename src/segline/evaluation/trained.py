@@ -69,7 +69,7 @@ def scored_split(dataset: PreparedDataset, plan: InferencePlan, task: Task) -> S
     """The images that the plan is to be scored on. Raises DataError when the prepared data has changed since."""
     if dataset.info.split_hashes.get(plan.scored.split) != plan.scored.hash:
         raise DataError(f"The {plan.scored.split} split in {dataset.folder} is not the one that the plan was made for; run `dvc repro evaluate@{plan.model}`.")
-    return dataset.split(plan.scored.split, [task.truth])
+    return dataset.split(plan.scored.split, task.truths)
 
 
 def best_device() -> torch.device:

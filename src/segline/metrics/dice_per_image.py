@@ -26,8 +26,12 @@ class DicePerImage:
     counts = "pixels"
     headline = "mdice_per_image"
 
+    def scores(self, counts: ClassPixels) -> Values:
+        """Of each image `(N,)`; NaN for those that take no part."""
+        return image_scores(counts)
+
     def figures(self, counts: ClassPixels, classes: Sequence[ClassInfo]) -> dict[str, float]:  # noqa: ARG002
-        scores = image_scores(counts)
+        scores = self.scores(counts)
         scored = scores[~np.isnan(scores)]
         # fsum is exact, so the order of the images cannot show.
         return {"mdice_per_image": math.fsum(scored) / len(scored)} if len(scored) else {}
@@ -35,7 +39,7 @@ class DicePerImage:
     def resampled(self, counts: ClassPixels, weights: NDArray[np.int64], key: str, classes: Sequence[ClassInfo]) -> Values | None:  # noqa: ARG002
         if key != "mdice_per_image":
             return None
-        scores = image_scores(counts)
+        scores = self.scores(counts)
         times = weights.astype(np.float64)
         return class_scores.ratio(times @ np.nan_to_num(scores), times @ ~np.isnan(scores))
 

@@ -1,15 +1,28 @@
-"""Mean over images of each image's own mean IoU of classes that may overlap; an image of which no pixel is scored takes no part."""
+"""Mean over images of each image's own mean IoU of classes that may overlap.
+
+An image that shows none of them and of which none is said counts 1; one of which no pixel is scored takes no part.
+"""
 
 from __future__ import annotations
 
-from segline.metrics.base import Metric
+import numpy as np
+
+from segline.metrics.base import Metric, Values
 from segline.metrics.iou_per_image import IoUPerImage
+from segline.metrics.label_counts import LabelCounts
+from segline.metrics.pixel_counts import ClassPixels
 
 
 class LabelIoUPerImage(IoUPerImage):
     """`miou_per_image`."""
 
     counts = "labels"
+
+    def scores(self, counts: ClassPixels) -> Values:
+        assert isinstance(counts, LabelCounts)
+        scores = super().scores(counts)
+        rightly_nothing = np.isnan(scores) & counts.scored.any(axis=1)
+        return np.where(rightly_nothing, 1.0, scores)
 
 
 METRIC: Metric = LabelIoUPerImage()

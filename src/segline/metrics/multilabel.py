@@ -36,8 +36,8 @@ class MultilabelScorer:
 
     def add(self, prediction: Prediction, truth: Sample) -> float:
         """Take one image in; return its own mean IoU over the classes present in its truth or prediction, 1 when there is none."""
-        assert isinstance(prediction, MultilabelPrediction) and truth.instances is not None
-        true = class_masks(truth.instances, (truth.image.shape[0], truth.image.shape[1]), self.classes)
+        assert isinstance(prediction, MultilabelPrediction)
+        true = class_masks(truth, self.classes)
         rows = {**LabelCounts.record(true, prediction.masks), **rows_of(self.details, prediction, truth, len(self.classes))}
         self._images[truth.image_id] = (truth.name, rows)
         tp, fp, fn = (rows["label"][column].astype(np.float64) for column in ("tp", "fp", "fn"))

@@ -23,8 +23,9 @@ class SemanticSettings(ModelSettings):
     """A network that gives each pixel a class; its loss is a weighted sum of losses of the catalogue."""
 
     task_of_arch: ClassVar[str] = "semantic"
-    # true: a pixel may be of several classes (task multilabel), learnt from the data's objects, which may overlap; the background is what none covers. Its
-    # losses: binary_cross_entropy, which is then the default, binary_focal, dice, jaccard, tversky, lovasz
+    # true: a pixel may be of several classes (task multilabel), learnt from the data's objects, which may overlap, and of classes that have none from the
+    # class masks; the background is what nothing covers. Its losses: binary_cross_entropy, which is then the default, binary_focal, dice, jaccard, tversky,
+    # lovasz
     multilabel: bool = Field(default=False, exclude_if=_is_false)
     loss: Loss = Loss.of(cross_entropy=1.0)  # what is minimised
 

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 
 from segline.data import extents
+from segline.data.class_masks import with_label_pixels
 from segline.data.sources import is_public
 from segline.data.store import PreparedDataset
 from segline.errors import ParametersError, SeglineError
 from segline.files import whole, write_json
 from segline.layout import Checkout, PlanFolder
-from segline.models.settings import ModelSettings
+from segline.models.semantic_settings import SemanticSettings
+from segline.models.settings import Entry, ModelSettings
 from segline.params import Params
 from segline.plan import again, plans
 from segline.plan.code import Code
 from segline.plan.data import data_plans
 from segline.plan.resolve import ModelPlans, resolve, weights_path
 from segline.tasks import catalog as tasks
+
+_FOR_OBJECTS = (
+    "Remove `multilabel: true` from it; or, where each class or object has a mask file of its own (data.format masks), set data.instances: true, which makes "
+    "objects of them."
+)
 
 
 def write_data_plans(params: Params, checkout: Checkout) -> None:
@@ -41,14 +49,25 @@ def write_plans(params: Params, checkout: Checkout) -> None:
     code = Code(checkout.root / "src")
     found: dict[str, ModelPlans] = {}
     problems: list[str] = []
-    notes, counted = again.read(checkout.weights), extents.read(checkout.prepared)
+    notes, counted, labels = again.read(checkout.weights), extents.read(checkout.prepared), cache(partial(with_label_pixels, dataset))
     for name, settings in params.models.items():
         if not found.keys() >= set(settings.members):
             continue  # the sentences are of its members
         try:
-            dataset.require(tasks.get(settings.task).truth, name)
+            for truth in tasks.get(settings.task).truths:
+                dataset.require(truth, name, _FOR_OBJECTS if settings.task == "multilabel" else None)
             roots = (checkout.root, checkout.main)
-            found[name] = resolve(name, settings, params=params, info=dataset.info, code=code, roots=roots, extents=counted, above=found, again=notes)
+            found[name] = resolve(
+                name,
+                settings,
+                params=params,
+                info=labels() if _counts_labels(settings) else dataset.info,
+                code=code,
+                roots=roots,
+                extents=counted,
+                above=found,
+                again=notes,
+            )
         except SeglineError as error:
             problems += error.problems
     if problems:
@@ -58,6 +77,13 @@ def write_plans(params: Params, checkout: Checkout) -> None:
     with whole(checkout.plans) as folder:
         for name, model in found.items():
             _write(model, PlanFolder(folder / name))
+
+
+def _counts_labels(settings: Entry) -> bool:
+    """Whether a multi-label model wants weights of classes by their pixels."""
+    if not isinstance(settings, SemanticSettings) or not settings.multilabel:
+        return False
+    return any(isinstance(term.wanted_class_weights, str) and term.wanted_class_weights != "none" for term in settings.loss.terms().values())
 
 
 def _write(model: ModelPlans, folder: PlanFolder) -> None:

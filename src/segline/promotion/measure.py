@@ -60,10 +60,11 @@ def _counted(file: Path, version: Version, dataset: PreparedDataset, kept: Path 
         return strangers
     task = tasks.get(specification.task)
     try:
-        dataset.require(task.truth, specification.model)
+        for truth in task.truths:
+            dataset.require(truth, specification.model)
     except DataError as error:
         return str(error)
-    split = dataset.split(dataset.info.scored, (task.truth,))
+    split = dataset.split(dataset.info.scored, task.truths)
     in_detail = any(detail.probabilities for detail in details)
     predict = partial(_in_detail, predictor) if in_detail else predictor.predict
     counts = evaluate(predict, split, task.scorer(specification.classes, details), progress=progress).counts

@@ -2,6 +2,7 @@
 
 Sections are merged key by key, lists are replaced. Two sections are choices as a whole: the losses that an entry names are all of its losses (those that the
 recipe has, too, keep their other keys), and who gives an input's size, or tiles, has decided about the recipe's geometry that does not go with them.
+A multi-label entry gets the twins of the recipe's losses.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from segline.recipes import catalog
 from segline.recipes.base import ForBatch, OfEpochs, Recipe
 from segline.sentences import quoted
 from segline.training.settings import Train
+
+_TWINS = {"cross_entropy": "binary_cross_entropy", "focal": "binary_focal"}
+"""Of losses that take each pixel for one of a single class: those that do not."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ def _yielding(values: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, 
     if isinstance(geometry, Mapping):
         beside = {"fit", "crop"} if geometry.get("size", "auto") != "auto" else {"crop"} if geometry.get("tile") else set()
         found["input"] = {key: value for key, value in found.get("input", {}).items() if key not in beside}
+    if entry.get("multilabel") is True and "loss" in found:
+        found["loss"] = {_TWINS.get(word, word): term for word, term in found["loss"].items()}
     if isinstance(losses, Mapping):
         found["loss"] = {word: term for word, term in found.get("loss", {}).items() if word in losses}
     return found

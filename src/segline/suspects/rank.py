@@ -60,7 +60,7 @@ def splits_for(predictor: Predictor, dataset: PreparedDataset, names: Sequence[s
             "choose a model that was trained on this data."
         )
     task = tasks.get(specification.task)
-    return [dataset.split(name, [task.truth]) for name in names or [name for name in SPLITS if dataset.info.counts.get(name)]]
+    return [dataset.split(name, task.truths) for name in names or [name for name in SPLITS if dataset.info.counts.get(name)]]
 
 
 def rank(predictor: Predictor, splits: Sequence[Split], *, progress: bool = True) -> Ranking:

@@ -38,7 +38,7 @@ class Task(Protocol):
     """Everything light that tells one task from another."""
 
     name: str
-    truth: Truth  # what it learns from and is scored by
+    truths: tuple[Truth, ...]  # what it learns from and is scored by; an augmentation follows the first, and takes the other with it
     metric: str  # key of the figure that picks the best epoch; higher is better
     counts: str  # kind of counts that its scorer keeps (`segline.metrics.base.Counts.kind`)
     metrics: tuple[str, ...]  # words of the metrics' catalogue that `evaluate.metrics: auto` means

@@ -30,9 +30,6 @@ class Picture(NamedTuple):
 class Learning(Protocol):
     """Everything about learning that tells one task from another."""
 
-    extents: bool
-    """Whether samples are to say where their image reaches, by an index mask, as their truth does not."""
-
     def criterion(self, settings: ModelSettings, network: nn.Module, class_weights: Mapping[str, Sequence[float]]) -> nn.Module | None:
         """What is minimised, built once; None where the network brings its own loss. `class_weights`: by loss, one number per class."""
 

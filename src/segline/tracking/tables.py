@@ -23,10 +23,12 @@ _PATIENCE_S = 20.0  # while another process writes
 _WORKSPACE = "default"  # of all rows of a store that is not divided
 _DIVIDED = "SELECT 1 FROM experiments WHERE workspace != ? UNION ALL SELECT 1 FROM registered_models WHERE workspace != ? LIMIT 1"
 
-_NO_PROMPT = "name NOT IN (SELECT name FROM registered_model_tags WHERE key = 'mlflow.prompt.is_prompt' AND value = 'true')"
-"""MLflow keeps prompts of language models in the same tables, and does not count them among the models."""
+_PROMPT = "mlflow.prompt.is_prompt"
+"""The tag of prompts of language models, and of their versions: MLflow keeps them in the same tables, and does not count them among the models."""
 
-_VERSIONS = f"SELECT version, creation_time, run_id FROM model_versions WHERE name = ? AND current_stage != 'Deleted_Internal' AND {_NO_PROMPT}"
+_NO_PROMPT = f"name NOT IN (SELECT name FROM registered_model_tags WHERE key = '{_PROMPT}' AND value = 'true')"
+
+_VERSIONS = "SELECT version, creation_time, run_id FROM model_versions WHERE name = ? AND current_stage != 'Deleted_Internal'"
 
 _RUNS = """
     SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
@@ -60,7 +62,8 @@ class Tables:
         tags: dict[int, dict[str, str]] = {}
         for version, key, value in self._connection.execute("SELECT version, key, value FROM model_version_tags WHERE name = ?", (name,)):
             tags.setdefault(version, {})[key] = value
-        return [Row(number, created, run or None, tags.get(number, {})) for number, created, run in self._connection.execute(_VERSIONS, (name,))]
+        found = [Row(number, created, run or None, tags.get(number, {})) for number, created, run in self._connection.execute(_VERSIONS, (name,))]
+        return [row for row in found if row.tags.get(_PROMPT) != "true"]
 
     def aliases(self, name: str) -> dict[str, int]:
         """Which version holds an alias of a model."""

@@ -63,12 +63,10 @@ class Augmentation:
         crop: tuple[int, int] | None = None,
         padding: Sequence[float] = (0.0,),
         maps: TruthMaps | None = None,
-        extents: bool = False,
     ) -> None:
-        """truth: what the model learns from. crop: height and width of what training cuts out.
+        """truth: what the model learns from; where that is objects, an index mask may go with them. crop: height and width of what training cuts out.
 
         padding: value per channel where an image does not reach, of the image's own scale. maps: makes what the losses read beside an index mask, if anything.
-        extents: samples of objects come with an index mask that says where the image reaches: 0 there, `ignore` beside it.
         """
         objects = truth != "index"
         self._steps = _steps(transforms, objects, image.scale)
@@ -82,7 +80,6 @@ class Augmentation:
         self._image = image
         self._crop = crop
         self._padding = padding
-        self._extents = extents
         self.maps = maps
 
     def __call__(self, sample: Sample, seed: int, view: View = WHOLE, others: Sequence[Sample] = ()) -> Sample:
@@ -166,8 +163,6 @@ class Augmentation:
         arrays: Arrays = {"image": resized(sample.image, size)}
         if sample.mask is not None:
             arrays["mask"] = nearest(sample.mask, size)
-        elif self._extents:
-            arrays["mask"] = np.zeros(size, dtype=np.uint8)
         objects = sample.instances
         if objects is not None and len(objects):
             masks = np.empty((len(objects), *size), dtype=np.uint8)
@@ -222,7 +217,7 @@ def _steps(transforms: Sequence[Transform], objects: bool, scale: float) -> list
     problems: list[str] = []
     for transform in transforms:
         try:
-            steps.append(CopyPaste(transform) if transform.name == COPY_PASTE else Step(transform, objects=objects, scale=scale))
+            steps.append(CopyPaste(transform, objects=objects) if transform.name == COPY_PASTE else Step(transform, objects=objects, scale=scale))
         except ParametersError as error:
             problems += error.problems
     if problems:

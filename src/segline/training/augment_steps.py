@@ -35,7 +35,7 @@ import albumentations as A
 Arrays = dict[str, Any]
 """albumentations' own names: `image` `(H, W, C)`, `mask` uint8 `(H, W)` as `carried` makes it, `masks` uint8 `(N, H, W)` of 0 and 1, N at least 1.
 
-Where the truth is objects, `mask` is there for those who ask where the image reaches: class 0, and nothing beside it.
+Where the truth is objects, `mask` may be there as well.
 
 Beside them `maps` float32 `(H, W, M)`, in 0…1: they go where the mask goes, by bilinear interpolation, and are 0 where it says `ignore`.
 """
@@ -102,11 +102,11 @@ class Step:
         """The arrays after the transform, which `forced` applies whatever its `p`. Raises ParametersError, naming the picture as `of` does."""
         image = arrays["image"]
         given = {name: array for name, array in arrays.items() if name != "maps"}
-        extent = self._reads_mask and self._objects and "mask" in arrays  # the index mask says where the image reaches, which is nothing to decide by
         if self._reads_mask:
             given["mask"] = _classes(arrays, objects=self._objects)
-        if extent:
-            given["masks"] = np.concatenate([arrays.get("masks", np.zeros((0, *image.shape[:2]), np.uint8)), arrays["mask"][None]])
+        follows = self._reads_mask and self._objects and "mask" in arrays  # beside the objects by which it decides, so as one more of them
+        if follows:
+            given["masks"] = np.concatenate([arrays.get("masks", np.zeros((0, *image.shape[:2]), np.uint8)), brought_back(arrays["mask"])[None]])
         if self._reads_boxes:
             given["bboxes"] = _boxes(arrays.get("masks", ()), image.shape[:2])
         unit = _Unit(image, self._scale) if image.dtype != np.uint8 and isinstance(self._transform, A.ImageOnlyTransform) else None
@@ -119,8 +119,8 @@ class Step:
         except Exception as error:  # albumentations, OpenCV and NumPy have no common kind of error
             raise ParametersError(self._failed(image, of, _reason(error))) from error
         after = {name: changed[name] for name in arrays}
-        if extent:
-            after["mask"] = np.where(changed["masks"][-1] == 1, np.uint8(0), np.uint8(IGNORE))
+        if follows:
+            after["mask"] = changed["masks"][-1]
             after |= {"masks": changed["masks"][:-1]} if "masks" in arrays else {}
         wrong = _wrong(after, given["image"])
         if wrong:

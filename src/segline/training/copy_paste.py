@@ -34,7 +34,9 @@ class CopyPaste:
 
     name = settings.COPY_PASTE
 
-    def __init__(self, transform: Transform) -> None:
+    def __init__(self, transform: Transform, *, objects: bool) -> None:
+        """objects: whether they are the truth; where an index mask goes with them, a pixel may be of several, and all of them come along."""
+        self._objects = objects
         problems = Problems("augment")
         chosen = problems.validated(settings.CopyPaste, dict(transform.arguments), self.name)
         problems.raise_if_any()
@@ -69,8 +71,13 @@ class CopyPaste:
         size = (max(1, round(height * factor * seen[0] / other.image.shape[0])), max(1, round(width * factor * seen[1] / other.image.shape[1])))
         rows, columns = slice(y, y + height), slice(x, x + width)
         image = resized(other.image[rows, columns], size)
-        stack = np.stack([nearest(mask[rows, columns], size) for mask in masks])
         index = None if other.mask is None or "mask" not in arrays else nearest(other.mask[rows, columns], size)
+        if self._objects and index is not None:
+            beside = np.setdiff1d(np.arange(len(other.instances)), indices)
+            front = masks.max(axis=0)
+            masks = np.concatenate([masks, *((other.instances.mask(int(i)) & front)[None] for i in beside)])
+            indices = np.concatenate([indices, beside])
+        stack = np.stack([nearest(mask[rows, columns], size) for mask in masks])
         if self._chosen.flip and numbers.random() < 0.5:
             image, stack = image[:, ::-1], stack[:, :, ::-1]
             index = None if index is None else index[:, ::-1]
@@ -86,16 +93,15 @@ class CopyPaste:
         changed["image"] = _with(arrays["image"], (to_rows, to_columns), image[from_rows, from_columns], covered)
         if index is not None:
             changed["mask"] = _with(arrays["mask"], (to_rows, to_columns), carried(index[from_rows, from_columns]), covered)
+        if not self._objects:
             return changed, labels
-        if "mask" in arrays:  # where the image reaches; what is pasted is there, too
-            changed["mask"] = _with(arrays["mask"], (to_rows, to_columns), carried(np.zeros(size, dtype=np.uint8))[from_rows, from_columns], covered)
         placed = np.zeros((len(stack), *canvas), dtype=np.uint8)
         placed[:, to_rows, to_columns] = stack
         before = arrays.get("masks", np.zeros((0, *canvas), dtype=np.uint8)).copy()
         before[:, to_rows, to_columns][:, covered] = 0
         changed["masks"] = np.concatenate([before, placed])
         ids, crowd = labels
-        return changed, (np.concatenate([ids, other.instances.labels[indices]]), np.concatenate([crowd, np.zeros(len(indices), dtype=np.bool_)]))
+        return changed, (np.concatenate([ids, other.instances.labels[indices]]), np.concatenate([crowd, other.instances.crowd[indices]]))
 
 
 def _overlap(start: int, length: int, canvas: int) -> tuple[slice, slice]:

@@ -53,7 +53,7 @@ def train(
     task, learning = tasks.get(plan.task), tasks.learning(plan.task)
     settings = plan.settings
     wanted = settings.wanted_maps
-    steered_by = tuple(dict.fromkeys([task.truth, *(one.truth for one in wanted)]))
+    steered_by = tuple(dict.fromkeys([*task.truths, *(one.truth for one in wanted)]))
     learnt_from = tuple(dict.fromkeys([*steered_by, *(("instances",) if pastes(settings.augment) else ())]))
     training, steering = splits(dataset, plan, learnt_from, steered_by)
     network = _network(plan, weights)  # first: it knows whether the encoder is there, whose statistics are asked for next
@@ -61,12 +61,11 @@ def train(
     augmentation = Augmentation(
         settings.augment,
         geometry=plan.geometry,
-        truth=task.truth,
+        truth=task.truths[0],
         image=plan.image,
         crop=settings.input.training_crop,
         padding=[value * plan.image.scale for value in specification.mean],
         maps=TruthMaps(wanted, plan.classes, kept=maps) if wanted else None,
-        extents=learning.extents,
     )
     criterion = learning.criterion(settings, network, plan.class_weights)
     card = card_of(plan, specification, dataset, commit)

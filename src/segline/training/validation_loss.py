@@ -30,9 +30,7 @@ class ValidationLoss:
         self._network, self._criterion = network, criterion
         self._learning, self._specification = learning, specification
         padding = [value * specification.image.scale for value in specification.mean]
-        self._fitted = Augmentation(
-            (), geometry=specification.geometry, truth=task.truth, image=specification.image, padding=padding, maps=maps, extents=learning.extents
-        )
+        self._fitted = Augmentation((), geometry=specification.geometry, truth=task.truths[0], image=specification.image, padding=padding, maps=maps)
         self.reset()
 
     def reset(self) -> None:

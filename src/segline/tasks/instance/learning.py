@@ -52,8 +52,6 @@ class InstanceBatch(NamedTuple):
 class InstanceLearning:
     """See `segline.tasks.learning.Learning`."""
 
-    extents: bool = False  # a detector may learn that there is no object beside an image
-
     def criterion(self, settings: ModelSettings, network: nn.Module, class_weights: Mapping[str, Sequence[float]]) -> None:  # noqa: ARG002
         return None
 

@@ -23,7 +23,7 @@ class InstanceTask:
     """See `segline.tasks.base.Task`."""
 
     name: str = "instance"
-    truth: Truth = "instances"
+    truths: tuple[Truth, ...] = ("instances",)
     metric: str = "mask_ap"
     counts: str = "detections"
     metrics: tuple[str, ...] = ("mask_ap", "box_ap", "object_support")

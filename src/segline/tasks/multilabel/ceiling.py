@@ -21,9 +21,8 @@ from segline_runtime.specification import ClassInfo, Geometry
 
 def ceiling(truth: Sample, geometries: Sequence[Geometry], classes: Sequence[ClassInfo]) -> MultilabelPrediction:
     """What the networks of these geometries would give back of an image's truth, all counting the same."""
-    assert truth.instances is not None
     size = (truth.image.shape[0], truth.image.shape[1])
-    masks = class_masks(truth.instances, size, classes) == 1
+    masks = class_masks(truth, classes) == 1
     seen = [network_size(size, geometry) for geometry in geometries]
     if all(one == size for one in seen):
         return MultilabelPrediction(masks)

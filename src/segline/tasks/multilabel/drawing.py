@@ -38,9 +38,9 @@ def panels(sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo],
 
     A pixel's error is told once for all classes but the background, which is wrong where another class is.
     """
-    assert isinstance(prediction, MultilabelPrediction) and sample.instances is not None
+    assert isinstance(prediction, MultilabelPrediction)
     size = (image.shape[0], image.shape[1])
-    truth = class_masks(sample.instances, (sample.image.shape[0], sample.image.shape[1]), classes)
+    truth = class_masks(sample, classes)
     shown = [info for info in classes if info.color != BACKDROP]
     true = np.stack([resized_ids(truth[info.id], size) for info in shown]) if shown else np.zeros((0, *size), dtype=np.uint8)
     found = np.stack([resized_ids(prediction.masks[info.id].view(np.uint8), size) for info in shown]).astype(np.bool_) if shown else true.astype(np.bool_)

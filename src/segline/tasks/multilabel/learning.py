@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segline.data.class_masks import background, unions
+from segline.data.class_masks import background, stuff, unions
 from segline.data.store import IGNORE, Sample
 from segline.losses.criterion import Criterion
 from segline.losses.multilabel import catalog as losses
@@ -27,18 +27,16 @@ from segline_runtime.specification import ClassInfo, Specification
 
 
 class MultilabelBatch(NamedTuple):
-    """Images of one size; smaller ones are padded at the right and the bottom, where all is ignored."""
+    """Images of one size; smaller ones are padded at the right and the bottom, where all is ignored. See `segline.data.class_masks` for what is of a class."""
 
     images: Tensor  # (B, C, h, w), values of the image kind; C channels
     labels: Tensor  # (C,) int64: the classes of which the batch shows objects
     masks: Tensor  # (B, C, h, w) uint8 of these classes: 1 of the class, 0 not, 255 = ignore
-    outside: Tensor  # (B, h, w) bool: where an image does not reach, as it was turned, shrunk or padded
+    ids: Tensor  # (B, h, w) uint8 class ids of what has no objects; 255 = ignore, as where an image does not reach
 
 
 class MultilabelLearning:
     """See `segline.tasks.learning.Learning`."""
-
-    extents: bool = True
 
     def criterion(self, settings: ModelSettings, network: nn.Module, class_weights: Mapping[str, Sequence[float]]) -> nn.Module:
         assert isinstance(settings, SemanticSettings) and isinstance(network, SemanticNetwork)
@@ -46,21 +44,21 @@ class MultilabelLearning:
         return Criterion(terms, class_weights=class_weights, output_weights=network.output_weights)
 
     def collate(self, samples: Sequence[Sample]) -> MultilabelBatch:
-        images, shown, masks, extents = [], [], [], []
+        images, shown, masks, indices = [], [], [], []
         for sample in samples:
-            assert sample.instances is not None
+            assert sample.instances is not None and sample.mask is not None
             pixels = sample.image if sample.image.dtype == np.uint8 else sample.image.astype(np.float32)
             images.append(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1))
             labels, found = unions(sample.instances, (sample.image.shape[0], sample.image.shape[1]))
             shown.append(torch.from_numpy(labels))
             masks.append(torch.from_numpy(found))
-            extents.append(None if sample.mask is None else torch.from_numpy(sample.mask))
-        return _together(images, shown, masks, extents)
+            indices.append(torch.from_numpy(np.ascontiguousarray(sample.mask)))
+        return _together(images, shown, masks, indices)
 
     def gathered(self, pictures: Sequence[Picture]) -> MultilabelBatch:
-        shown, masks = [], []
+        shown, masks, indices = [], [], []
         for picture in pictures:
-            assert picture.masks is not None
+            assert picture.masks is not None and picture.mask is not None
             labels = torch.unique(picture.labels)
             found = picture.masks.new_zeros((len(labels), *picture.masks.shape[1:]))
             for mask, label in zip(found, labels, strict=True):
@@ -69,7 +67,8 @@ class MultilabelLearning:
                 mask[(picture.masks[objects] == 1).any(0)] = 1
             shown.append(labels)
             masks.append(found)
-        return _together([picture.image for picture in pictures], shown, masks, [picture.mask for picture in pictures])
+            indices.append(picture.mask)
+        return _together([picture.image for picture in pictures], shown, masks, indices)
 
     def to_device(self, batch: MultilabelBatch, device: torch.device) -> MultilabelBatch:
         return MultilabelBatch(*(part.to(device, non_blocking=True) for part in batch))
@@ -123,24 +122,27 @@ def truth_of(batch: MultilabelBatch, classes: Sequence[ClassInfo]) -> Tensor:
     count, _, height, width = batch.masks.shape
     truth = batch.masks.new_zeros((count, len(classes), height, width))
     truth[:, batch.labels] = batch.masks
+    for label in stuff(classes):
+        truth[:, label][batch.ids == label] = 1
+    crowd = (batch.masks == IGNORE).any(1)
     beneath = background(classes)
     if beneath is not None:
         nothing = torch.ones_like(truth[:, 0])
-        nothing[(batch.masks == IGNORE).any(1)] = IGNORE
-        nothing[(batch.masks == 1).any(1)] = 0
+        nothing[crowd] = IGNORE
+        nothing[(truth == 1).any(1)] = 0
         truth[:, beneath] = nothing
-    return truth.masked_fill_(batch.outside.unsqueeze(1), IGNORE)
+    return truth.masked_fill_(((batch.ids == IGNORE) & ~crowd).unsqueeze(1), IGNORE)
 
 
-def _together(images: Sequence[Tensor], shown: Sequence[Tensor], masks: Sequence[Tensor], extents: Sequence[Tensor | None]) -> MultilabelBatch:
-    """Images `(C, h, w)`, and the masks `(n, h, w)` of the classes `(n,)` that each shows, as one batch. extents: 255 where one does not reach, if it says."""
+def _together(images: Sequence[Tensor], shown: Sequence[Tensor], masks: Sequence[Tensor], indices: Sequence[Tensor]) -> MultilabelBatch:
+    """Images `(C, h, w)`, the masks `(n, h, w)` of the classes `(n,)` that each shows, and their index masks `(h, w)`, as one batch."""
     height, width = max(image.shape[1] for image in images), max(image.shape[2] for image in images)
     labels = torch.unique(torch.cat(list(shown)))
     together = masks[0].new_zeros((len(images), len(labels), height, width))
-    outside = torch.ones((len(images), height, width), dtype=torch.bool, device=together.device)
+    beside = masks[0].new_full((len(images), height, width), IGNORE)
     padded = []
-    for i, (image, of_image, found, extent) in enumerate(zip(images, shown, masks, extents, strict=True)):
+    for i, (image, of_image, found, index) in enumerate(zip(images, shown, masks, indices, strict=True)):
         together[i, torch.searchsorted(labels, of_image), : found.shape[1], : found.shape[2]] = found
-        outside[i, : image.shape[1], : image.shape[2]] = False if extent is None else extent == IGNORE
+        beside[i, : image.shape[1], : image.shape[2]] = index
         padded.append(functional.pad(image, (0, width - image.shape[2], 0, height - image.shape[1])))
-    return MultilabelBatch(torch.stack(padded), labels, together, outside)
+    return MultilabelBatch(torch.stack(padded), labels, together, beside)

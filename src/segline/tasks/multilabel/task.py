@@ -25,7 +25,7 @@ class MultilabelTask:
     """See `segline.tasks.base.Task`."""
 
     name: str = "multilabel"
-    truth: Truth = "instances"
+    truths: tuple[Truth, ...] = ("instances", "index")
     metric: str = "miou"
     counts: str = "labels"
     metrics: tuple[str, ...] = ("label_iou", "label_dice", "label_accuracy", "label_iou_per_image", "label_dice_per_image", "label_support")

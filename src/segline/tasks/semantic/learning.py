@@ -34,8 +34,6 @@ class SemanticBatch(NamedTuple):
 class SemanticLearning:
     """See `segline.tasks.learning.Learning`."""
 
-    extents: bool = False  # its own index masks do
-
     def criterion(self, settings: ModelSettings, network: nn.Module, class_weights: Mapping[str, Sequence[float]]) -> nn.Module:
         assert isinstance(settings, SemanticSettings) and isinstance(network, SemanticNetwork)
         return Criterion(settings.loss.terms(), class_weights=class_weights, output_weights=network.output_weights)

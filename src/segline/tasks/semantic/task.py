@@ -25,7 +25,7 @@ class SemanticTask:
     """See `segline.tasks.base.Task`."""
 
     name: str = "semantic"
-    truth: Truth = "index"
+    truths: tuple[Truth, ...] = ("index",)
     metric: str = "miou"
     counts: str = "pixels"
     metrics: tuple[str, ...] = ("iou", "dice", "pixel_accuracy", "class_accuracy", "fw_iou", "iou_per_image", "dice_per_image", "class_support")
