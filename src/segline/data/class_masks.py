@@ -67,9 +67,9 @@ def with_label_pixels(dataset: PreparedDataset) -> DatasetInfo:
     split = dataset.split("train", ["instances"])
     for index, (height, width) in enumerate(split.sizes()):
         objects = split.objects(index)
-        codes = objects.rles()
-        for label in np.unique(objects.labels[~objects.crowd]).tolist():
-            own = [codes[i] for i in np.flatnonzero((objects.labels == label) & ~objects.crowd).tolist()]
+        codes, counted = objects.rles(), things[objects.labels] & ~objects.crowd
+        for label in np.unique(objects.labels[counted]).tolist():
+            own = [codes[i] for i in np.flatnonzero((objects.labels == label) & counted).tolist()]
             pixels[label] += int(rle.area(own[0] if len(own) == 1 else rle.merge(own)))
             image_pixels[label] += height * width
     return replace(info, class_pixels=tuple(pixels.tolist()), class_image_pixels=tuple(image_pixels.tolist()))

@@ -65,5 +65,9 @@ class LabelCounts(ClassPixels):
         """Pixels of each image of which the answer is right, be it yes or no, per class `(N, K)`."""
         return self.scored - self._of("fp") - self._of("fn")
 
+    def rightly_empty(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores of images `(N,)`, with 1 for those that show no class and of which none is said; NaN is left to images of which no pixel is scored."""
+        return np.where(np.isnan(scores) & self.scored.any(axis=1), 1.0, scores)
+
     def _of(self, column: str) -> NDArray[np.int64]:
         return self.per_class("label", column).astype(np.int64)

@@ -5,8 +5,6 @@ An image that shows none of them and of which none is said counts 1; one of whic
 
 from __future__ import annotations
 
-import numpy as np
-
 from segline.metrics.base import Metric, Values
 from segline.metrics.iou_per_image import IoUPerImage
 from segline.metrics.label_counts import LabelCounts
@@ -20,9 +18,7 @@ class LabelIoUPerImage(IoUPerImage):
 
     def scores(self, counts: ClassPixels) -> Values:
         assert isinstance(counts, LabelCounts)
-        scores = super().scores(counts)
-        rightly_nothing = np.isnan(scores) & counts.scored.any(axis=1)
-        return np.where(rightly_nothing, 1.0, scores)
+        return counts.rightly_empty(super().scores(counts))
 
 
 METRIC: Metric = LabelIoUPerImage()
