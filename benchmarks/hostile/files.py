@@ -81,7 +81,7 @@ def _count(dataset: PreparedDataset, task: str, file: Path) -> None:
     """Counts of a perfect prediction."""
     light = tasks.get(task)
     scorer = light.scorer(dataset.info.classes)
-    for sample in dataset.split("test", (light.truth,)):
+    for sample in dataset.split("test", light.truths):
         if sample.mask is not None:
             scorer.add(SemanticPrediction(sample.mask), sample)
         else:
