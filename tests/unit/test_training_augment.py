@@ -294,6 +294,16 @@ class TestSize:
         widths = {int((mask != IGNORE).all(axis=0).sum()) for mask in found if mask is not None}
         assert widths == {48, 64}
 
+    @pytest.mark.parametrize("name", CHANGE_SIZE, ids=lambda entry: next(iter(entry)))
+    def test_objects_with_an_index_mask_come_at_one_size(self, name: Any) -> None:
+        white = replace(everywhere(3, "instances"), mask=everywhere(3, "index").mask)
+        augmentation = Augmentation(transforms(name), geometry=STRETCH, truth="instances", padding=(0.0, 0.0, 0.0))
+        for seed in range(8):
+            found = augmentation(white, seed)
+            assert found.instances is not None and found.mask is not None
+            assert found.image.shape[:2] == found.mask.shape == found.instances.masks.shape[1:] == (48, 64)
+            np.testing.assert_array_equal(found.instances.mask(0), found.mask == 3)
+
     def test_objects_of_a_batch_may_come_at_their_own_sizes(self) -> None:
         augmentation = Augmentation(transforms({"RandomRotate90": {"p": 1.0}}), geometry=STRETCH, truth="instances")
         sizes = {augmentation(part("instances"), seed).image.shape[:2] for seed in range(8)}
