@@ -10,12 +10,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+_MOMENT_S = 0.05
 
 _received: list[int] = []
 _raising = False
@@ -51,12 +54,15 @@ def raised_as_stopped() -> Iterator[None]:
     """While the block runs, a signal is raised in the main thread as Stopped; afterwards all is as it was."""
     global _raising
     before = {signum: signal.getsignal(signum) for signum in STOPPING}
+    hook = sys.unraisablehook
     _raising = True
+    sys.unraisablehook = partial(_dropped, hook)
     again_as_stopped()
     try:
         yield
     finally:
         _raising = False
+        sys.unraisablehook = hook
         _received.clear()
         if threading.current_thread() is threading.main_thread():
             for signum, handler in before.items():
@@ -77,6 +83,16 @@ def again_as_stopped() -> None:
         raise Stopped(signum)
 
     _handle(stop)
+
+
+def _dropped(hook: Callable[[Any], Any], unraisable: Any) -> None:
+    """In place of `sys.unraisablehook`: Python drops what is raised in finalizers and at forks, so a signal that came there comes again a moment later."""
+    if not issubclass(unraisable.exc_type, Stopped):
+        hook(unraisable)
+    elif _received:
+        again = threading.Timer(_MOMENT_S, os.kill, (os.getpid(), _received[-1]))
+        again.daemon = True
+        again.start()
 
 
 def _handle(handler: Any) -> None:

@@ -80,6 +80,36 @@ with told_in_sentences():
 """
 
 
+WHERE_NOTHING_IS_RAISED = """
+import os, signal, sys, time
+from segline.errors import told_in_sentences
+number = int(sys.argv[1])
+class Garbage:
+    def __del__(self):
+        os.kill(os.getpid(), number)
+def hook():
+    os.kill(os.getpid(), number)
+with told_in_sentences():
+    if sys.argv[2] == "finalizer":
+        Garbage()
+    else:
+        os.register_at_fork(after_in_parent=hook)
+        if not os.fork():
+            os._exit(0)
+    time.sleep(60)
+"""
+
+
+@both
+@pytest.mark.parametrize("where", ["finalizer", "fork"])
+def test_a_signal_that_comes_where_python_drops_exceptions_is_not_lost(where: str, signum: signal.Signals) -> None:
+    """As it does in what runs at a fork, when the processes of a loader start."""
+    with started(sys.executable, "-c", WHERE_NOTHING_IS_RAISED, str(int(signum)), where) as process:
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert (process.returncode, told) == (CODES[signum], SENTENCES[signum])
+
+
 @both
 @pytest.mark.parametrize("how", ["told", "hidden"])
 def test_while_it_works(how: str, signum: signal.Signals, tmp_path: Path) -> None:
